@@ -51,13 +51,21 @@ func (l Layout) Extent(i int) Extent {
 	return Extent{Index: i, Offset: off, Length: min(l.Chunk, l.Size-off)}
 }
 
+// ItemPrefix is the part of a segment prefix that all versions of one object
+// share, so that one listing finds what older versions left.
+func ItemPrefix(container, name string) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d:%s%d:%s", len(container), container, len(name), name)
+	return hex.EncodeToString(h.Sum(nil)[:16]) + "/"
+}
+
 // Prefix is the deterministic name under which an object version's segments lie
-// (R12): a hash of container, name, version and layout, so that a retry
-// overwrites itself and a restart finds what it sent.
+// (R12): hashes of destination container and name, and of version and layout, so
+// that a retry overwrites itself and a restart finds what it sent.
 func Prefix(container, name, etag string, modifiedMicros int64, l Layout) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%d:%s%d:%s%d:%s%d %d %d", len(container), container, len(name), name, len(etag), etag, modifiedMicros, l.Size, l.Chunk)
-	return hex.EncodeToString(h.Sum(nil)[:20])
+	fmt.Fprintf(h, "%d:%s%d %d %d", len(etag), etag, modifiedMicros, l.Size, l.Chunk)
+	return ItemPrefix(container, name) + hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // SegmentName is the name of chunk i below a prefix.

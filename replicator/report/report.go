@@ -1,0 +1,183 @@
+// Package report describes progress and results as plain data. Text, JSON, and
+// later metrics and pages, all read these types; nothing here does any work.
+package report
+
+import (
+	"sort"
+	"sync"
+	"time"
+)
+
+// Level says how bad a finding is.
+type Level string
+
+// The levels. Only Error findings make a command exit with 3.
+const (
+	Info  Level = "info"
+	Warn  Level = "warn"
+	Error Level = "error"
+)
+
+// Finding is one thing a person should know, with what to do about it.
+type Finding struct {
+	Kind      string `json:"kind"` // stable, documented in docs/json.md
+	Level     Level  `json:"level"`
+	Policy    string `json:"policy,omitempty"`
+	Region    string `json:"region,omitempty"`
+	Project   string `json:"project,omitempty"`
+	Container string `json:"container,omitempty"`
+	Name      string `json:"name,omitempty"`
+	Op        string `json:"op,omitempty"`
+	Cause     string `json:"cause"`
+	Hint      string `json:"hint,omitempty"`
+}
+
+// The kinds of findings.
+const (
+	KindConflict   = "conflict"          // something not ours stands at the destination
+	KindCannot     = "cannot"            // a property or kind that cannot be kept, so nothing was copied
+	KindFailed     = "failed"            // an item could not be copied this time
+	KindTooFew     = "too-few-replicas"  // fewer confirmed replicas than the policy wants
+	KindBrake      = "brake"             // deletes or overwrites past the policy's bound
+	KindRegionDown = "region-down"       // a region does not answer; its work waits in the ledger
+	KindMissing    = "missing-replica"   // an audit did not find a recorded replica
+	KindDamaged    = "damaged-replica"   // an audit found other bytes than recorded
+	KindForeign    = "foreign-object"    // an audit found an object at the destination that is not ours
+	KindUnrecorded = "unrecorded-source" // an audit found a source object no pass has seen yet
+	KindDegraded   = "degraded"          // done, but not in the way the policy asked
+	KindSkew       = "clock-skew"        // a region's clock differs from ours by more than 2 s
+	KindRepaired   = "repaired"          // an audit's repair sent a replica again
+	KindStamp      = "stamp-left-out"    // the origin stamp did not fit beside the object's own metadata
+)
+
+// keepPerKind bounds the findings kept in memory; all are counted.
+const keepPerKind = 1000
+
+// Findings collects findings from many goroutines in bounded memory.
+type Findings struct {
+	mu     sync.Mutex
+	list   []Finding
+	kept   map[string]int
+	counts map[string]int64
+	levels map[Level]int64
+	accept map[string]bool
+	onAdd  func(Finding)
+}
+
+// NewFindings makes an empty collection. The kinds in accept are lowered to
+// Info; onAdd, if not nil, sees every finding at once.
+func NewFindings(accept []string, onAdd func(Finding)) *Findings {
+	f := &Findings{kept: map[string]int{}, counts: map[string]int64{}, levels: map[Level]int64{}, accept: map[string]bool{}, onAdd: onAdd}
+	for _, k := range accept {
+		f.accept[k] = true
+	}
+	return f
+}
+
+// Add records a finding.
+func (f *Findings) Add(x Finding) {
+	if f.accept[x.Kind] {
+		x.Level = Info
+	}
+	f.mu.Lock()
+	f.counts[x.Kind]++
+	f.levels[x.Level]++
+	if f.kept[x.Kind] < keepPerKind {
+		f.kept[x.Kind]++
+		f.list = append(f.list, x)
+	}
+	f.mu.Unlock()
+	if f.onAdd != nil {
+		f.onAdd(x)
+	}
+}
+
+// List returns the findings kept, in order of container, name, kind, region.
+func (f *Findings) List() []Finding {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := append([]Finding{}, f.list...)
+	sort.SliceStable(out, func(i, j int) bool {
+		a, b := out[i], out[j]
+		if a.Container != b.Container {
+			return a.Container < b.Container
+		}
+		if a.Name != b.Name {
+			return a.Name < b.Name
+		}
+		if a.Kind != b.Kind {
+			return a.Kind < b.Kind
+		}
+		return a.Region < b.Region
+	})
+	return out
+}
+
+// Counts returns how many findings of each kind there were, kept or not.
+func (f *Findings) Counts() map[string]int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make(map[string]int64, len(f.counts))
+	for k, v := range f.counts {
+		out[k] = v
+	}
+	return out
+}
+
+// Errors is the number of findings of level Error.
+func (f *Findings) Errors() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.levels[Error]
+}
+
+// Totals counts what a pass did or, for a plan, would do.
+type Totals struct {
+	Listed    int64            `json:"listed"`           // source entries seen
+	Unchanged int64            `json:"unchanged"`        // entries that needed nothing
+	Copied    int64            `json:"copied"`           // objects sent, once a destination
+	Bytes     int64            `json:"bytes"`            // bytes sent to destinations
+	Read      int64            `json:"read_bytes"`       // bytes read from the source
+	Metadata  int64            `json:"metadata_updates"` // POSTs
+	Adopted   int64            `json:"adopted"`          // found identical at the destination
+	Deleted   int64            `json:"deleted"`          // deletes carried out
+	Pending   int64            `json:"pending_deletes"`  // deletes that wait for their grace period
+	Conflicts int64            `json:"conflicts"`
+	Cannot    int64            `json:"cannot"`
+	Failed    int64            `json:"failed"`
+	Twice     int64            `json:"bytes_sent_twice"` // bytes sent again because a try failed or a run was interrupted
+	ByRegion  map[string]int64 `json:"bytes_by_region,omitempty"`
+}
+
+// Replicas says how a policy stands.
+type Replicas struct {
+	Wanted    int           `json:"wanted"`
+	Objects   int64         `json:"objects"`
+	ByCount   map[int]int64 `json:"by_count"` // objects by the number of regions that hold a confirmed copy
+	Short     int64         `json:"short"`    // objects with fewer than wanted
+	Satisfied bool          `json:"satisfied"`
+}
+
+// Result is the outcome of one policy's pass, plan or audit.
+type Result struct {
+	Policy   string           `json:"policy"`
+	Command  string           `json:"command"` // sync, plan, audit
+	Began    time.Time        `json:"began"`
+	Seconds  float64          `json:"seconds"`
+	Totals   Totals           `json:"totals"`
+	Replicas Replicas         `json:"replicas"`
+	Findings []Finding        `json:"findings"`
+	Counts   map[string]int64 `json:"finding_counts,omitempty"`
+	Errors   int64            `json:"error_findings"`
+	Brake    string           `json:"release_brake,omitempty"` // the token that lets the same pass go on
+	Resumed  bool             `json:"resumed,omitempty"`       // an interrupted pass was gone on with first
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
