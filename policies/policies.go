@@ -1,0 +1,220 @@
+// Package policies says what should be true: which containers of which region
+// are to be kept alive where, how many confirmed copies there must be, how
+// often that is looked after, and within which limits.
+//
+// It reads the policy file (docs/policy.md) and answers questions about it. It
+// does no other I/O, knows no endpoint and no ledger, and takes every time it
+// needs as an argument, so all of it can be tested as plain functions. All
+// values are plain data: safe for concurrent reading, copied by assignment
+// (slices and maps are shared, treat them as read-only).
+package policies
+
+import (
+	"time"
+	_ "time/tzdata" // a timezone named in the file must load on hosts without a zone database too
+)
+
+// Defaults of the policy file.
+const (
+	DefaultStreams    = 16
+	DefaultMemory     = int64(64 << 20)
+	DefaultEvery      = 5 * time.Minute
+	DefaultTemplate   = "{container}"
+	DefaultGrace      = 24 * time.Hour // how long a propagated delete waits
+	DefaultBrake      = Share(0.05)    // of deletes; overwrites are off
+	DefaultAtLeast    = 100            // fewer changes than this never trip the brake
+	DefaultAuditEvery = 24 * time.Hour
+	DefaultOver       = int64(64 << 20)
+	DefaultChunk      = int64(8 << 20)
+)
+
+// File is a whole policy file.
+type File struct {
+	Name     string            // the path it was read from, for messages
+	Timezone *time.Location    // never nil after Parse; UTC by default
+	Regions  map[string]Region // by the name policies use
+	Ledger   string            // path of the ledger file; empty: the program's default
+	Limits   Limits
+	Policies []Policy
+}
+
+// Region is one (cloud, region, project): what a login is made from.
+type Region struct {
+	Name        string // the key under regions
+	Cloud       string // entry of clouds.yaml; default: Name
+	RegionName  string // region of the catalog (YAML key region); empty: what the cloud entry says
+	Interface   string // public, internal or admin; empty: what the cloud entry says
+	ImportCloud string // entry of clouds.yaml used to import backup records only
+	Endpoint    string // object-store URL used instead of the catalog's
+}
+
+// sameRegion tells whether two entries lead to the same account by what the
+// file says. Entries that differ in name and still share a URL are found at run
+// time, when the URLs are known (R16).
+func sameRegion(a, b Region) bool {
+	return a.Cloud == b.Cloud && a.RegionName == b.RegionName && a.Endpoint == b.Endpoint
+}
+
+// Limits bound what all policies together may use.
+type Limits struct {
+	Total     Rate            // ceiling of all bytes sent; 0: none
+	Streams   int             // parallel streams in all
+	Memory    int64           // bytes of chunks held in memory in all
+	Timetable []Slot          // windows with a lower ceiling
+	Pairs     map[string]Rate // ceiling per region pair, by PairKey
+	Timezone  *time.Location  // in which the timetable is read; nil: UTC
+}
+
+// Policy says what should be true of some containers of one region.
+type Policy struct {
+	Name     string
+	From     string   // region that is copied
+	To       []string // candidate regions for replicas
+	Replicas int      // how many of To must hold a confirmed copy
+
+	Containers []string // globs, "!" excludes, the last match wins; see Selects
+	Container  string   // template of the name at the destination; see Destination
+	Prefix     string   // only objects whose names start so; empty: all
+
+	Every    time.Duration  // pause between passes; 0 when Schedule is set
+	Schedule Schedule       // or a cron schedule
+	Timezone *time.Location // of Schedule; nil: UTC
+	RPO      time.Duration  // how much may be lost; 0: not judged
+
+	Deletes Deletes
+	Brake   Brake
+	Audit   Audit
+	Large   Large
+	Limit   Rate // ceiling of this policy's bytes; 0: none
+
+	Takeover      bool     // what stands at the destination may be overwritten
+	Bidirectional bool     // a policy the other way is intended
+	Strict        bool     // what cannot be kept exactly is not copied
+	Accept        []string // kinds of findings that are lowered to info
+
+	Volumes     *Volumes // non-nil: the policy is about volumes, not containers
+	Snapshot    *Snapshot
+	Keep        *Keep
+	KeepSource  *Keep
+	VolumeTypes map[string]string // source type: destination type
+	Drill       *Drill
+}
+
+// Deletes says whether an object deleted at the source goes at the destination too.
+type Deletes struct {
+	Propagate bool
+	After     time.Duration // grace period before that happens
+}
+
+// Audit says how copies are proved again after they were made.
+type Audit struct {
+	Every time.Duration // between listing comparisons; 0: never
+	Read  float64       // share 0..1 of the destination's bytes that is read again each time
+}
+
+// LargeAs is how a large object stands at the destination.
+type LargeAs string
+
+// The two ways a large object may stand at the destination.
+const (
+	Exact     LargeAs = "exact"     // as one plain object, collapsed from its segments by the server
+	Segmented LargeAs = "segmented" // as a static large object
+)
+
+// Large says how objects too big for one PUT travel. Sizes are bytes.
+type Large struct {
+	As    LargeAs
+	Over  int64 // objects larger than this are cut
+	Chunk int64 // into pieces of this size
+}
+
+// Volumes selects Cinder volumes; exactly one of the fields is set.
+type Volumes struct {
+	All      bool
+	IDs      []string
+	Names    []string
+	Metadata map[string]string // all of these must be equal
+}
+
+// Snapshot says how often the source takes a snapshot by itself.
+type Snapshot struct {
+	Every time.Duration
+}
+
+// Keep says how many restore points stay.
+type Keep struct {
+	Last, Hourly, Daily, Weekly, Monthly, Yearly int
+}
+
+// Drill says when restores are rehearsed.
+type Drill struct {
+	Schedule Schedule
+}
+
+// NewPolicy returns a policy with every default of the file set: one replica in
+// each region of to, a pass every five minutes, no deletes.
+func NewPolicy(name, from string, to ...string) Policy {
+	return Policy{
+		Name: name, From: from, To: to, Replicas: len(to),
+		Container: DefaultTemplate,
+		Every:     DefaultEvery,
+		Deletes:   Deletes{After: DefaultGrace},
+		Brake:     Brake{Deletes: DefaultBrake, Overwrites: Off, AtLeast: DefaultAtLeast},
+		Audit:     Audit{Every: DefaultAuditEvery},
+		Large:     Large{As: Exact, Over: DefaultOver, Chunk: DefaultChunk},
+	}
+}
+
+// AdHoc returns the policy of a single `sync FROM:CONTAINER TO:NAME`: that one
+// container, under the name template (empty: its own name), nothing deleted. With deletes, what is missing at
+// the source goes at once, and the brake stands at half of the objects however few they are.
+func AdHoc(from, container string, to []string, template string, deletes bool) Policy {
+	p := NewPolicy("ad hoc", from, to...)
+	p.Containers = []string{literalPattern(container)}
+	if template != "" {
+		p.Container = template
+	}
+	p.Every, p.Audit = 0, Audit{}
+	if deletes {
+		p.Deletes = Deletes{Propagate: true}
+		p.Brake = Brake{Deletes: 0.5, Overwrites: Off, AtLeast: 1}
+	}
+	return p
+}
+
+// Next tells when the next pass begins after a pass began at after: that plus
+// Every, or the schedule's next time in the policy's timezone. Zero means never
+// (a policy with neither, such as one made by AdHoc).
+func (p Policy) Next(after time.Time) time.Time {
+	if !p.Schedule.IsZero() {
+		return p.Schedule.Next(after, p.Timezone)
+	}
+	if p.Every <= 0 {
+		return time.Time{}
+	}
+	return after.Add(p.Every)
+}
+
+// PairKey is the key of Limits.Pairs for bytes going from one region to another,
+// written in the file the same way: "paris->lyon".
+func PairKey(from, to string) string { return from + "->" + to }
+
+// Pair returns the ceiling for bytes going from one region to another; 0: none.
+func (l Limits) Pair(from, to string) Rate { return l.Pairs[PairKey(from, to)] }
+
+// RateAt returns the ceiling of all bytes at a moment: the lowest of the total
+// and of every timetable window that is open then, by the clock on the wall in
+// the limits' timezone. 0 means no ceiling. When in doubt, slower.
+func (l Limits) RateAt(t time.Time) Rate {
+	zone := l.Timezone
+	if zone == nil {
+		zone = time.UTC
+	}
+	rate := l.Total
+	for _, s := range l.Timetable {
+		if s.open(t.In(zone)) && (rate == 0 || s.Rate < rate) {
+			rate = s.Rate
+		}
+	}
+	return rate
+}
