@@ -1,0 +1,249 @@
+// Package plan decides what brings destinations up to a policy. Diff is a pure
+// function of what is known of one name: the source's listing, the ledger, the
+// destination's listing where it was read, and what the ledger knows of the
+// opposite direction. It does no I/O and has no clock.
+package plan
+
+import (
+	"farshore/store"
+	"farshore/transport"
+)
+
+// Subject is everything known of one name.
+type Subject struct {
+	Name   string           // at the source
+	Entry  *transport.Entry // the source's listing; nil: not listed
+	Record *store.Object    // the ledger; nil: never seen
+	Dests  []Dest           // one a route
+}
+
+// Dest is what is known of the name at one destination.
+type Dest struct {
+	Route  store.RouteID
+	Listed bool             // the destination's listing was read for this name
+	Entry  *transport.Entry // its row; nil while Listed: nothing stands there
+	Intent *store.Intent    // a copy was begun and not confirmed
+	// Back is the ledger's record of the destination's object as a source of the
+	// opposite route BackRoute; nil and 0 where there is no such route.
+	Back      *store.Object
+	BackRoute store.RouteID
+}
+
+// Options are the parts of a policy that decide.
+type Options struct {
+	Now      int64 // µs since 1970 UTC
+	Takeover bool  // overwrite what is not ours
+	Deletes  bool  // deletes travel
+}
+
+// Action is what a destination needs.
+type Action uint8
+
+// The actions.
+const (
+	None     Action = iota
+	Copy            // send the content
+	Meta            // the content is there; the headers may differ: ask the source, POST if they do
+	Adopt           // identical content stands there: record it, send nothing
+	Conflict        // something not ours stands there
+	Recheck         // it was a conflict before: look again
+	Cannot          // this kind cannot be kept exactly
+)
+
+func (a Action) String() string {
+	return [...]string{"none", "copy", "meta", "adopt", "conflict", "recheck", "cannot"}[a]
+}
+
+// RouteStep is what one destination needs.
+type RouteStep struct {
+	Route    store.RouteID
+	Action   Action
+	IfAbsent bool   // Copy: nothing is known to stand there, so the write must fail if something does
+	ETag     string // Adopt: the destination's ETag; Conflict: the foreign object's
+	Written  int64  // Adopt: the destination's time of it, µs
+	Why      string // for people and tests
+}
+
+// Step is what one name needs.
+type Step struct {
+	Subject Subject
+	Routes  []RouteStep // destinations that need something
+	Gone    bool        // the source no longer lists the name: mark it missing
+	// Inherit holds the replicas that a name deleted here has at destinations that
+	// once sent it here (the way back): the delete may travel.
+	Inherit []store.Replica
+}
+
+// Idle reports whether the step needs no work at all.
+func (s Step) Idle() bool { return len(s.Routes) == 0 && !s.Gone && len(s.Inherit) == 0 }
+
+// staleFor is how long a listing may lag behind what a GET said (R2), in µs. An
+// older row that persists is believed: its object was put back with an old timestamp.
+const staleFor = 24 * 3600 * 1e6
+
+// lagSlack is how much earlier than Replica.Written (a whole second, rounded up)
+// the destination's own time of our write can be, in µs.
+const lagSlack = 2e6
+
+// VersionOf is the version a listing row stands for.
+func VersionOf(e *transport.Entry) store.Version {
+	return store.Version{ETag: e.ETag, Modified: e.Modified.UnixMicro()}
+}
+
+// Diff decides. It neither keeps nor changes what it is given.
+func Diff(s Subject, o Options) Step {
+	step := Step{Subject: s}
+	if s.Entry == nil {
+		return diffGone(step, o)
+	}
+	if r := s.Record; r != nil && s.Entry.Modified.UnixMicro() < r.Version.Modified && o.Now-r.Version.Modified < staleFor {
+		return step // the listing lags behind what the ledger already saw (R2)
+	}
+	for _, d := range s.Dests {
+		if rs := diffRoute(s, d, o); rs.Action != None {
+			rs.Route = d.Route
+			step.Routes = append(step.Routes, rs)
+		}
+	}
+	return step
+}
+
+func diffGone(step Step, o Options) Step {
+	s := step.Subject
+	if s.Record != nil {
+		step.Gone = s.Record.Missing == 0
+		return step
+	}
+	if !o.Deletes {
+		return step
+	}
+	for _, d := range s.Dests {
+		br, ok := backReplica(d)
+		if ok && d.Listed && d.Entry != nil && d.Back.Missing == 0 && VersionOf(d.Entry) == d.Back.Version && br.Version == d.Back.Version {
+			step.Inherit = append(step.Inherit, store.Replica{Route: d.Route, State: store.Confirmed, Adopted: true,
+				Version:   store.Version{ETag: destETag(br), Modified: br.Written},
+				ETag:      d.Back.Version.ETag,
+				Written:   d.Back.Version.Modified,
+				Confirmed: o.Now})
+		}
+	}
+	return step
+}
+
+// backReplica is what we once wrote here from the destination.
+func backReplica(d Dest) (store.Replica, bool) {
+	if d.Back == nil || d.BackRoute == 0 {
+		return store.Replica{}, false
+	}
+	br, ok := d.Back.Replica(d.BackRoute)
+	return br, ok && br.State == store.Confirmed
+}
+
+// destETag is the ETag a confirmed replica has at its destination.
+func destETag(r store.Replica) string {
+	if r.ETag != "" {
+		return r.ETag
+	}
+	return r.Version.ETag
+}
+
+func diffRoute(s Subject, d Dest, o Options) RouteStep {
+	e, v := s.Entry, VersionOf(s.Entry)
+	var rep store.Replica
+	has := false
+	if s.Record != nil {
+		rep, has = s.Record.Replica(d.Route)
+	}
+	if has && rep.State == store.Confirmed && rep.Version == v {
+		return RouteStep{}
+	}
+	same := has && rep.State == store.Confirmed && rep.Version.ETag == e.ETag
+
+	// An object that our own write made here is not news (R15): loops end here.
+	if br, ok := backReplica(d); ok && e.ETag == destETag(br) {
+		switch {
+		case d.Listed && d.Entry == nil, d.Listed && d.Entry.ETag != br.Version.ETag:
+			if v.Modified <= br.Written {
+				return RouteStep{} // changed or deleted over there: the opposite direction carries it
+			}
+		case v.Modified <= br.Written:
+			return RouteStep{Action: Adopt, ETag: br.Version.ETag, Written: d.Back.Version.Modified, Why: "written here by us"}
+		default:
+			same = true // touched since, with the same content: perhaps new headers
+		}
+	}
+	if e.Kind != transport.Plain {
+		if has && rep.State == store.Cannot && rep.Version == v {
+			return RouteStep{}
+		}
+		return RouteStep{Action: Cannot, Why: string(e.Kind)}
+	}
+	if has && rep.State == store.Cannot && rep.Version == v {
+		return RouteStep{}
+	}
+
+	switch there, entry := stands(d, e, rep, has), d.Entry; there {
+	case nothing:
+		return RouteStep{Action: Copy, IfAbsent: true, Why: "new"}
+	case unknown:
+		return RouteStep{Action: Recheck, Why: "was a conflict"}
+	case foreign:
+		if o.Takeover {
+			return RouteStep{Action: Copy, Why: "takeover"}
+		}
+		return RouteStep{Action: Conflict, ETag: entry.ETag, Why: "not ours"}
+	case identical:
+		if has && rep.State == store.Lost {
+			return RouteStep{Action: Copy, Why: "damaged"}
+		}
+		if same {
+			return RouteStep{Action: Meta, Why: "touched"}
+		}
+		return RouteStep{Action: Adopt, ETag: entry.ETag, Written: entry.Modified.UnixMicro(), Why: "identical"}
+	default: // ours
+		if same {
+			return RouteStep{Action: Meta, Why: "touched"}
+		}
+		return RouteStep{Action: Copy, Why: "changed"}
+	}
+}
+
+// standing says what is at the destination, as far as is known.
+type standing uint8
+
+const (
+	nothing   standing = iota
+	ours               // what we wrote, or a version of the source that we know
+	identical          // the very content
+	foreign
+	unknown
+)
+
+func stands(d Dest, e *transport.Entry, rep store.Replica, has bool) standing {
+	if !d.Listed {
+		switch {
+		case has && (rep.State == store.Confirmed || rep.State == store.Lost):
+			return ours
+		case has && rep.State == store.Conflict:
+			return unknown
+		}
+		return nothing
+	}
+	there := d.Entry
+	switch {
+	case there == nil:
+		return nothing
+	case there.ETag == e.ETag && there.Size == e.Size && there.Kind == transport.Plain:
+		return identical
+	case has && rep.State != store.Conflict && there.ETag == destETag(rep):
+		return ours
+	case has && rep.State == store.Confirmed && there.Modified.UnixMicro() < rep.Written-lagSlack:
+		return ours // the destination's listing lags behind our own write
+	case d.Intent != nil && d.Intent.ETag != "" && there.ETag == d.Intent.ETag:
+		return ours
+	}
+	if br, ok := backReplica(d); ok && br.Version == d.Back.Version && VersionOf(there) == d.Back.Version {
+		return ours // unedited since it was the source of what is here
+	}
+	return foreign
+}
