@@ -8,6 +8,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 )
@@ -39,7 +40,7 @@ type Object struct {
 	Size     int64 // bytes of the whole object, also when a range was asked for
 	ETag     string
 	Modified time.Time // X-Timestamp where given (µs, equal to the listing's last_modified), else Last-Modified
-	Header   Header    // what a copy must keep
+	Header   Header    // what a copy must keep, and the OriginHeader if there is one
 	Kind     Kind
 }
 
@@ -67,6 +68,8 @@ type OpenOptions struct {
 	Offset int64
 	Length int64 // -1: to the end
 	Newest bool  // ask every replica (X-Newest)
+	// Unchecked leaves the MD5 of a whole plain object to a caller that computes it anyway.
+	Unchecked bool
 }
 
 // Source reads a region. All methods may be called concurrently.
@@ -84,8 +87,9 @@ type Source interface {
 	// Head describes an object: links and manifests are described, not followed.
 	Head(ctx context.Context, container, name string) (Object, error)
 	// Open reads an object's bytes. The reader fails with an error (never io.EOF)
-	// if fewer bytes than announced arrive. The object describes the version that
-	// is being read. For a Kind other than Plain and SLO the reader is nil.
+	// if fewer bytes than announced arrive, or if the bytes of a whole plain object
+	// have another MD5 than its ETag (class Corrupt). The object describes the version
+	// that is being read. For a Kind other than Plain and SLO the reader is nil.
 	Open(ctx context.Context, container, name string, o OpenOptions) (Object, io.ReadCloser, error)
 }
 
@@ -98,6 +102,10 @@ type Body struct {
 	Open func() (io.Reader, error)
 	Once bool
 }
+
+// ErrExpired is within the error (class NotFound) of a write whose X-Delete-At has
+// passed: the object has ended its life by now, at the source as well.
+var ErrExpired = errors.New("its X-Delete-At has passed")
 
 // PutOptions qualify a PUT.
 type PutOptions struct {
@@ -127,12 +135,13 @@ type Sink interface {
 	// CreateContainer makes the container if it is missing.
 	CreateContainer(ctx context.Context, container string) error
 	DeleteContainer(ctx context.Context, container string) error
-	// Put writes a plain object; it appears whole or not at all.
+	// Put writes a plain object; it appears whole or not at all. A failure of the
+	// body's own reader that is already a *Error is returned as it is.
 	Put(ctx context.Context, container, name string, body Body, o PutOptions) (Receipt, error)
 	// Post replaces all metadata of an object without touching its bytes.
 	Post(ctx context.Context, container, name string, h Header) error
 	// PutManifest writes a static large object. Receipt.ETag is the SLO's ETag.
-	// expect is the whole size; a server that counts otherwise is class Corrupt.
+	// Segments that are missing are class NotFound; of another size or ETag, Corrupt.
 	PutManifest(ctx context.Context, container, name string, segments []Segment, o PutOptions) (Receipt, error)
 	// Collapse copies an SLO, inside the region, to a plain object with exactly the
 	// given headers, provided the content's MD5 is md5 (else class Corrupt and

@@ -1,0 +1,196 @@
+package swift
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"farshore/transport"
+)
+
+// maxPage is the most names asked for at once, whatever the server would give: it bounds memory.
+const maxPage = 10_000
+
+// lastByte ends a range: names n with n <= Through are those before
+// Through+"\x01", because no Swift name holds a NUL. It says the same as
+// Through+"\x00" (L1b, R1) and also survives servers and proxies that refuse a
+// NUL, or that take it for the end of the text.
+const lastByte = "\x01"
+
+// Containers lists the account's containers in order. Swift hides the containers
+// behind versions from a page after cutting it, so only an empty page is the end.
+func (e *Endpoint) Containers(ctx context.Context, prefix string, yield func(transport.ContainerInfo) error) error {
+	limit := e.pageSize(ctx)
+	for last := ""; ; {
+		r := request{op: "list", method: http.MethodGet, query: url.Values{"format": {"json"}, "limit": {strconv.Itoa(limit)}}}
+		setIf(r.query, "prefix", prefix)
+		setIf(r.query, "marker", last)
+		resp, err := e.do(ctx, r)
+		if err != nil {
+			return err
+		}
+		rows, err := e.rows(r, resp, last)
+		if err != nil {
+			return err
+		}
+		if len(rows) == 0 {
+			return nil
+		}
+		for _, w := range rows {
+			info := transport.ContainerInfo{Name: w.name, Objects: w.count, Bytes: w.bytes, QuotaBytes: -1, QuotaObjects: -1}
+			if err := yield(info); err != nil {
+				return err
+			}
+		}
+		last = rows[len(rows)-1].name
+	}
+}
+
+// Container describes one container.
+func (e *Endpoint) Container(ctx context.Context, container string) (transport.ContainerInfo, error) {
+	resp, err := e.simple(ctx, request{op: "head", method: http.MethodHead, container: container})
+	if err != nil {
+		return transport.ContainerInfo{}, err
+	}
+	h := resp.Header
+	info := transport.ContainerInfo{Name: container, Objects: number(h, "X-Container-Object-Count", 0),
+		Bytes: number(h, "X-Container-Bytes-Used", 0), QuotaBytes: number(h, "X-Container-Meta-Quota-Bytes", -1),
+		QuotaObjects: number(h, "X-Container-Meta-Quota-Count", -1), ReadACL: h.Get("X-Container-Read"), Policy: h.Get("X-Storage-Policy")}
+	switch {
+	case isTrue(h.Get("X-Versions-Enabled")):
+		info.Versioning = "X-Versions-Enabled"
+	case h.Get("X-History-Location") != "":
+		info.Versioning = "X-History-Location"
+	case h.Get("X-Versions-Location") != "":
+		info.Versioning = "X-Versions-Location"
+	}
+	return info, nil
+}
+
+func number(h http.Header, name string, missing int64) int64 {
+	n, err := strconv.ParseInt(h.Get(name), 10, 64)
+	if err != nil {
+		return missing
+	}
+	return n
+}
+
+// List calls yield with one page after the other. A page is read whole before
+// yield sees it, so that a slow consumer holds no connection. On Swift a page
+// with fewer names than asked for is the last; elsewhere only an empty one is.
+func (e *Endpoint) List(ctx context.Context, container string, rg transport.Range, yield func([]transport.Entry) error) error {
+	if rg.Through != "" && rg.Through <= rg.After {
+		return nil
+	}
+	limit := e.pageSize(ctx)
+	page := make([]transport.Entry, 0, 256)
+	for after := rg.After; ; {
+		rows, full, err := e.page(ctx, container, transport.Range{Prefix: rg.Prefix, After: after, Through: rg.Through}, limit)
+		if err != nil {
+			return err
+		}
+		page = page[:0]
+		for _, w := range rows {
+			if rg.Through != "" && w.name > rg.Through {
+				full = false
+				break
+			}
+			page = append(page, w.entry())
+		}
+		if len(page) > 0 {
+			if err := yield(page); err != nil {
+				return err
+			}
+			after = page[len(page)-1].Name
+		}
+		if !full || rg.Through != "" && after == rg.Through {
+			return nil
+		}
+	}
+}
+
+// page gets one page of a container's listing; full says that another may follow.
+func (e *Endpoint) page(ctx context.Context, container string, rg transport.Range, limit int) (rows []row, full bool, err error) {
+	r := request{op: "list", method: http.MethodGet, container: container,
+		query: url.Values{"format": {"json"}, "limit": {strconv.Itoa(limit)}}}
+	setIf(r.query, "prefix", rg.Prefix)
+	setIf(r.query, "marker", rg.After)
+	e.mu.Lock()
+	bounded := rg.Through != "" && !e.noMarker
+	dry := e.untilDry
+	e.mu.Unlock()
+	if bounded {
+		r.query.Set("end_marker", rg.Through+lastByte)
+	}
+	resp, err := e.do(ctx, r)
+	var f *transport.Error
+	if bounded && errors.As(err, &f) && (f.Status == http.StatusBadRequest || f.Status == http.StatusPreconditionFailed) {
+		// Perhaps it is our end_marker that this server does not like; the range is then cut here.
+		r.query.Del("end_marker")
+		if resp, err = e.do(ctx, r); err == nil {
+			e.mu.Lock()
+			e.noMarker = true
+			e.mu.Unlock()
+		}
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	rows, err = e.rows(r, resp, rg.After)
+	return rows, len(rows) >= limit || dry && len(rows) > 0, err
+}
+
+// rows reads a page and checks its order: a marker makes sense in a sorted
+// listing only, and the ledger is merged with it name by name.
+func (e *Endpoint) rows(r request, resp *http.Response, after string) ([]row, error) {
+	defer drain(resp.Body)
+	if resp.StatusCode == http.StatusNoContent {
+		return nil, nil
+	}
+	rows, err := decodeRows(resp.Body)
+	if err != nil {
+		f := e.fail(r, nil, fmt.Errorf("read listing: %w", err))
+		f.TxID = txID(resp.Header)
+		var syntax *rowError
+		if errors.As(err, &syntax) {
+			f.Class = transport.Corrupt
+		}
+		return nil, f
+	}
+	last := after
+	for i := range rows {
+		if rows[i].name <= last && (i > 0 || last != "") {
+			f := e.fail(r, nil, fmt.Errorf("listing not sorted: %s comes after %s",
+				transport.PrintName(rows[i].name), transport.PrintName(last)))
+			f.Class, f.TxID = transport.Corrupt, txID(resp.Header)
+			return nil, f
+		}
+		last = rows[i].name
+	}
+	return rows, nil
+}
+
+// pageSize is the limit of a listing request. It asks /info once, but does not
+// insist: a server without /info gets the usual limit and is listed until an empty page.
+func (e *Endpoint) pageSize(ctx context.Context) int {
+	_, _ = e.Abilities(ctx)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	limit := maxPage
+	if e.pageLimit > 0 {
+		limit = min(limit, e.pageLimit)
+	}
+	if e.o.PageSize > 0 {
+		limit = min(limit, e.o.PageSize)
+	}
+	return limit
+}
+
+func setIf(v url.Values, name, value string) {
+	if value != "" {
+		v.Set(name, value)
+	}
+}

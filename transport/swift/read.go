@@ -1,0 +1,241 @@
+package swift
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"farshore/transport"
+)
+
+// Head describes an object without following a link or a manifest.
+func (e *Endpoint) Head(ctx context.Context, container, name string) (transport.Object, error) {
+	r := request{op: "head", method: http.MethodHead, container: container, name: name}
+	resp, err := e.look(ctx, r)
+	if err != nil {
+		return transport.Object{}, err
+	}
+	drain(resp.Body)
+	o, err := describe(name, resp)
+	if err != nil {
+		return transport.Object{}, e.fail(r, nil, err)
+	}
+	return o, nil
+}
+
+// look sends a HEAD or GET with ?symlink=get, so that a link is seen as a link.
+// In a versioned container Swift itself puts a link before every object
+// (object_versioning), so there the question is asked again without, and links
+// show by their Content-Location.
+func (e *Endpoint) look(ctx context.Context, r request) (*http.Response, error) {
+	e.mu.Lock()
+	_, versions := e.versioned[r.container]
+	e.mu.Unlock()
+	if !versions {
+		r.query = url.Values{"symlink": {"get"}}
+	}
+	resp, err := e.do(ctx, r)
+	if err != nil || versions {
+		return resp, err
+	}
+	if _, behind := kindOf(resp.Header); !behind {
+		return resp, nil
+	}
+	drain(resp.Body)
+	e.mu.Lock()
+	e.versioned[r.container] = struct{}{}
+	e.mu.Unlock()
+	r.query = nil
+	return e.do(ctx, r)
+}
+
+// describe reads a reply's headers. The size is that of the whole object.
+func describe(name string, resp *http.Response) (transport.Object, error) {
+	kind, _ := kindOf(resp.Header)
+	etag, _ := cleanETag(resp.Header.Get("Etag"))
+	o := transport.Object{Name: name, ETag: etag, Kind: kind, Modified: modified(resp.Header),
+		Header: capture(resp.Header), Size: resp.ContentLength}
+	if resp.StatusCode == http.StatusPartialContent {
+		_, _, total, err := contentRange(resp.Header.Get("Content-Range"))
+		if err != nil {
+			return o, err
+		}
+		o.Size = total
+	}
+	if o.Size < 0 {
+		return o, errors.New("the reply does not say how long the object is")
+	}
+	return o, nil
+}
+
+// contentRange reads "bytes 5-9/20".
+func contentRange(s string) (from, to, total int64, err error) {
+	rest, ok := strings.CutPrefix(s, "bytes ")
+	span, all, ok2 := strings.Cut(rest, "/")
+	a, b, ok3 := strings.Cut(span, "-")
+	if ok && ok2 && ok3 {
+		var e1, e2, e3 error
+		from, e1 = strconv.ParseInt(a, 10, 64)
+		to, e2 = strconv.ParseInt(b, 10, 64)
+		total, e3 = strconv.ParseInt(all, 10, 64)
+		if e1 == nil && e2 == nil && e3 == nil && from <= to && to < total {
+			return from, to, total, nil
+		}
+	}
+	return 0, 0, 0, fmt.Errorf("the reply's Content-Range %q makes no sense", s)
+}
+
+// Open reads an object's bytes, or a range of them. With an ETag the server is
+// asked for that version only (If-Match, L3), and the reply is checked to be it.
+// The bytes of a whole plain object are compared with its ETag when they end.
+func (e *Endpoint) Open(ctx context.Context, container, name string, o transport.OpenOptions) (transport.Object, io.ReadCloser, error) {
+	r := request{op: "get", method: http.MethodGet, container: container, name: name,
+		// No gzip on the way: the bytes and their length must be the object's own.
+		header: map[string]string{"Accept-Encoding": "identity"}}
+	if o.ETag != "" {
+		r.header["If-Match"] = `"` + o.ETag + `"`
+	}
+	if o.Newest {
+		r.header["X-Newest"] = "true"
+	}
+	switch {
+	case o.Length == 0: // no range can say "nothing"
+		r.method = http.MethodHead
+	case o.Length > 0:
+		r.header["Range"] = fmt.Sprintf("bytes=%d-%d", o.Offset, o.Offset+o.Length-1)
+	case o.Offset > 0:
+		r.header["Range"] = fmt.Sprintf("bytes=%d-", o.Offset)
+	}
+	resp, err := e.look(ctx, r)
+	if err != nil {
+		var f *transport.Error
+		if errors.As(err, &f) && f.Status == http.StatusRequestedRangeNotSatisfiable && o.ETag == "" {
+			f.Class = transport.Changed // there is less of it than its listing said
+		}
+		return transport.Object{}, nil, err
+	}
+	obj, body, class, err := e.opened(name, resp, o, r)
+	if err != nil {
+		_ = resp.Body.Close()
+		f := e.fail(r, nil, err)
+		f.Class, f.Status, f.TxID = class, resp.StatusCode, txID(resp.Header)
+		return transport.Object{}, nil, f
+	}
+	return obj, body, nil
+}
+
+// opened checks that a reply is what was asked for and makes its reader.
+func (e *Endpoint) opened(name string, resp *http.Response, o transport.OpenOptions, r request) (transport.Object, io.ReadCloser, transport.Class, error) {
+	obj, err := describe(name, resp)
+	switch {
+	case err != nil:
+		return obj, nil, transport.Permanent, err
+	case obj.Kind != transport.Plain && obj.Kind != transport.SLO:
+		_ = resp.Body.Close()
+		return obj, nil, 0, nil
+	case o.ETag != "" && obj.ETag != o.ETag:
+		return obj, nil, transport.Changed, fmt.Errorf("asked for version %s, got %s", o.ETag, obj.ETag)
+	}
+	length := obj.Size
+	if resp.StatusCode == http.StatusPartialContent {
+		from, to, total, err := contentRange(resp.Header.Get("Content-Range"))
+		if err != nil {
+			return obj, nil, transport.Permanent, err
+		}
+		length = to - from + 1
+		last := total - 1
+		if o.Length > 0 {
+			last = min(last, o.Offset+o.Length-1)
+		}
+		if r.header["Range"] == "" || from != o.Offset || to != last {
+			return obj, nil, transport.Changed, fmt.Errorf("asked for %q, got %q", r.header["Range"], resp.Header.Get("Content-Range"))
+		}
+	} else if o.Offset > 0 || o.Length > 0 && o.Length < obj.Size {
+		return obj, nil, transport.Permanent, errors.New("the server ignores Range and answers with the whole object")
+	}
+	if o.Length == 0 {
+		length = 0
+	}
+	body := &reader{body: resp.Body, left: length, e: e, r: r, tx: txID(resp.Header)}
+	if length == obj.Size && o.Length != 0 && obj.Kind == transport.Plain && !o.Unchecked && len(obj.ETag) == 2*md5.Size {
+		body.sum, body.want = md5.New(), obj.ETag
+	}
+	return obj, body, 0, nil
+}
+
+// reader gives exactly the announced bytes, or an error that says what went wrong.
+type reader struct {
+	body io.ReadCloser
+	left int64
+	sum  hash.Hash // nil: not checked
+	want string
+	err  error
+	e    *Endpoint
+	r    request
+	tx   string
+}
+
+func (b *reader) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	if len(p) == 0 && b.left > 0 {
+		return 0, nil
+	}
+	if b.left == 0 {
+		return 0, b.end()
+	}
+	n, err := b.body.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	if b.sum != nil {
+		b.sum.Write(p[:n])
+	}
+	switch {
+	case err == io.EOF && b.left > 0:
+		b.err = b.broken(transport.Transient, fmt.Errorf("the body ended %d bytes early: %w", b.left, io.ErrUnexpectedEOF))
+	case err != nil && err != io.EOF:
+		f := b.e.fail(b.r, nil, err)
+		f.TxID = b.tx
+		b.err = f
+	case b.left == 0 && n == 0, err == io.EOF:
+		return n, b.end()
+	}
+	return n, b.err
+}
+
+// end is reached when all announced bytes are there: is there more, and is it what the ETag says?
+func (b *reader) end() error {
+	var one [1]byte
+	n, _ := io.ReadFull(b.body, one[:])
+	switch {
+	case n > 0:
+		b.err = b.broken(transport.Corrupt, errors.New("the body is longer than announced"))
+	case b.sum != nil && hex.EncodeToString(b.sum.Sum(nil)) != b.want:
+		b.err = b.broken(transport.Corrupt, fmt.Errorf("the bytes have MD5 %x but the object's ETag is %s", b.sum.Sum(nil), b.want))
+	default:
+		b.err = io.EOF
+	}
+	return b.err
+}
+
+func (b *reader) broken(c transport.Class, err error) error {
+	f := b.e.fail(b.r, nil, err)
+	f.Class, f.TxID = c, b.tx
+	return f
+}
+
+// Close ends the reading; the connection is used again only if all was read.
+func (b *reader) Close() error {
+	if b.err == nil {
+		b.err = b.broken(transport.Permanent, errors.New("read after close"))
+	}
+	return b.body.Close()
+}

@@ -1,0 +1,222 @@
+package swift
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"farshore/transport"
+)
+
+// CreateContainer makes the container if it is missing (201, or 202 where it was there).
+func (e *Endpoint) CreateContainer(ctx context.Context, container string) error {
+	_, err := e.simple(ctx, request{op: "create container", method: http.MethodPut, container: container})
+	return err
+}
+
+// DeleteContainer removes an empty container. Missing is not an error.
+func (e *Endpoint) DeleteContainer(ctx context.Context, container string) error {
+	_, err := e.simple(ctx, request{op: "delete container", method: http.MethodDelete, container: container})
+	if transport.Is(err, transport.NotFound) {
+		return nil
+	}
+	return err
+}
+
+// Put writes a plain object. Its MD5 goes along as ETag, so the server refuses
+// other bytes (422), and what the server says it stored is compared again. An
+// X-Delete-At that has passed gives class NotFound and transport.ErrExpired.
+func (e *Endpoint) Put(ctx context.Context, container, name string, body transport.Body, o transport.PutOptions) (transport.Receipt, error) {
+	r := request{op: "put", method: http.MethodPut, container: container, name: name, body: &body}
+	header, err := writing(o.Header, o)
+	if err == nil && body.MD5 == "" {
+		err = errors.New("a body without MD5")
+	}
+	if err != nil {
+		return transport.Receipt{}, e.permanent(r, err)
+	}
+	r.header = header
+	r.header["Etag"] = body.MD5
+	resp, err := e.simple(ctx, r)
+	if err != nil {
+		return transport.Receipt{}, err
+	}
+	return e.receipt(r, resp, body.MD5)
+}
+
+// permanent is an error of the request itself, before anything was sent.
+func (e *Endpoint) permanent(r request, err error) error {
+	f := e.fail(r, nil, err)
+	f.Class = transport.Permanent
+	return f
+}
+
+// receipt reads the reply to a write and insists on the ETag.
+func (e *Endpoint) receipt(r request, resp *http.Response, want string) (transport.Receipt, error) {
+	etag, _ := cleanETag(resp.Header.Get("Etag"))
+	if etag != want {
+		f := e.fail(r, nil, fmt.Errorf("the region stored MD5 %q instead of %s", etag, want))
+		f.Class, f.Status, f.TxID = transport.Corrupt, resp.StatusCode, txID(resp.Header)
+		return transport.Receipt{}, f
+	}
+	rc := transport.Receipt{ETag: etag}
+	for _, name := range []string{"Last-Modified", "Date"} {
+		if t, err := http.ParseTime(resp.Header.Get(name)); err == nil {
+			rc.Modified = t.UTC()
+			return rc, nil
+		}
+	}
+	rc.Modified = e.o.Clock().UTC().Truncate(time.Second).Add(time.Second)
+	return rc, nil
+}
+
+// Post replaces an object's metadata. Swift then drops whatever of X-Object-Meta-*,
+// Content-Encoding, -Disposition, -Language, Cache-Control, Expires, X-Robots-Tag,
+// X-Delete-At and X-Object-Manifest is not said again, and keeps the content
+// type unless one is said. At a symlink it changes the link and answers 307 (S6),
+// which is success here. An X-Delete-At that has passed gives class NotFound and
+// transport.ErrExpired: by now the source must be gone, too.
+func (e *Endpoint) Post(ctx context.Context, container, name string, h transport.Header) error {
+	r := request{op: "post", method: http.MethodPost, container: container, name: name}
+	header, err := wanted(h)
+	if err != nil {
+		return e.permanent(r, err)
+	}
+	r.header = header
+	_, err = e.simple(ctx, r)
+	var f *transport.Error
+	if errors.As(err, &f) && f.Status == http.StatusTemporaryRedirect {
+		return nil
+	}
+	return err
+}
+
+// Delete removes an object: of a manifest the manifest only, of a link the link.
+func (e *Endpoint) Delete(ctx context.Context, container, name string) error {
+	_, err := e.simple(ctx, request{op: "delete", method: http.MethodDelete, container: container, name: name})
+	if transport.Is(err, transport.NotFound) {
+		return nil
+	}
+	return err
+}
+
+// DeleteMany removes objects of one container by bulk-delete (G11), or one by
+// one where the server has none. Objects that are missing are not an error; if
+// others fail, the error says how many and names the first.
+func (e *Endpoint) DeleteMany(ctx context.Context, container string, names []string) error {
+	a, err := e.Abilities(ctx)
+	if err != nil {
+		return err
+	}
+	if a.BulkDelete <= 0 {
+		for _, name := range names {
+			if err := e.Delete(ctx, container, name); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for len(names) > 0 {
+		n := min(len(names), a.BulkDelete)
+		if err := e.bulk(ctx, container, names[:n]); err != nil {
+			return err
+		}
+		names = names[n:]
+	}
+	return nil
+}
+
+// bulk is one bulk-delete. It answers 200 whatever happens; the truth is in the body.
+func (e *Endpoint) bulk(ctx context.Context, container string, names []string) error {
+	var lines bytes.Buffer
+	for _, name := range names {
+		lines.WriteString(escapePath(container) + "/" + escapePath(name) + "\n")
+	}
+	r := request{op: "delete", method: http.MethodPost, container: "", query: url.Values{"bulk-delete": {""}},
+		header: map[string]string{"Content-Type": "text/plain", "Accept": "application/json"},
+		body:   &transport.Body{Size: int64(lines.Len()), Open: func() (io.Reader, error) { return bytes.NewReader(lines.Bytes()), nil }}}
+	resp, err := e.do(ctx, r)
+	r.container = container
+	if err != nil {
+		return e.named(err, container)
+	}
+	var answer struct {
+		Status string      `json:"Response Status"`
+		Body   string      `json:"Response Body"`
+		Errors [][2]string `json:"Errors"`
+	}
+	err = readJSON(resp.Body, &answer)
+	switch {
+	case err != nil:
+		f := e.fail(r, nil, fmt.Errorf("read bulk-delete's answer: %w", err))
+		f.TxID = txID(resp.Header)
+		return f
+	case len(answer.Errors) > 0:
+		first := answer.Errors[0]
+		name, err := url.PathUnescape(strings.TrimPrefix(first[0], "/"))
+		if err != nil {
+			name = first[0]
+		}
+		r.name = strings.TrimPrefix(name, container+"/")
+		return e.reported(r, resp, first[1], fmt.Sprintf("%d of %d objects failed, the first with", len(answer.Errors), len(names)))
+	case !strings.HasPrefix(answer.Status, "200"):
+		return e.reported(r, resp, answer.Status, answer.Body)
+	}
+	return nil
+}
+
+// named puts the container into the error of a request to the account.
+func (e *Endpoint) named(err error, container string) error {
+	var f *transport.Error
+	if errors.As(err, &f) && f.Container == "" {
+		f.Container = container
+	}
+	return err
+}
+
+// reported makes the error of a status that stands in a body ("400 Bad Request").
+func (e *Endpoint) reported(r request, resp *http.Response, status, text string) *transport.Error {
+	code, _, _ := strings.Cut(strings.TrimSpace(status), " ")
+	n, err := strconv.Atoi(code)
+	if err != nil {
+		n = 0
+	}
+	f := e.fail(r, nil, errors.New(oneLine(strings.TrimSpace(text+" "+status))))
+	f.Class, f.Hint = classify(e.o.Region, r, n, text)
+	f.Status, f.TxID = n, txID(resp.Header)
+	return f
+}
+
+// readJSON reads a whole reply; Swift sends blanks before it to keep the connection alive.
+func readJSON(body io.ReadCloser, into any) error {
+	defer drain(body)
+	raw, err := io.ReadAll(io.LimitReader(body, 16<<20))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(bytes.TrimSpace(raw), into)
+}
+
+// escapePath writes a name as Swift reads it in headers and bodies: everything
+// but unreserved characters and slashes is percent-encoded, byte by byte.
+func escapePath(s string) string {
+	const digits = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_.~/", c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			b.WriteString("%" + digits[c>>4:c>>4+1] + digits[c&15:c&15+1])
+		}
+	}
+	return b.String()
+}
