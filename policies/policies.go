@@ -36,6 +36,9 @@ type File struct {
 	Ledger   string            // path of the ledger file; empty: the program's default
 	Limits   Limits
 	Policies []Policy
+
+	at  map[string]position // where each YAML path stands, for the messages of Check
+	bad map[string]bool     // YAML paths whose value could not be read: Check says nothing more of them
 }
 
 // Region is one (cloud, region, project): what a login is made from.

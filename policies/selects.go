@@ -1,9 +1,9 @@
 package policies
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"path"
 	"strings"
 )
 
@@ -36,20 +36,17 @@ func Reserved(container string) string {
 
 // Selects tells whether the policy covers a container. The patterns are tried in
 // order and the last that matches decides; "!" in front excludes. "*" stands for
-// any bytes, "?" for one character, "[a-z]" for one of a set, "\" takes the next
-// character as it is. A reserved container is matched only by its name in full.
+// any characters, "?" for one, "[a-z]" for one of a set, "[^a-z]" for one outside
+// of it, "\" takes the next character as it is. A reserved container is matched
+// only by its name in full. Patterns that cannot be read (Check refuses them)
+// select nothing.
 func (p Policy) Selects(container string) bool {
-	selected := false
-	for _, raw := range p.Containers {
-		pattern, not := strings.CutPrefix(raw, "!")
-		switch {
-		case not && globMatches(pattern, container):
-			selected = false
-		case !not && globMatches(pattern, container) && (!isGlob(pattern) || Reserved(container) == ""):
-			selected = true
-		}
+	rules, err := compileRules(p.Containers)
+	if err != nil {
+		return false
 	}
-	return selected
+	matches := func(i int) bool { return rules[i].glob.match(container) }
+	return selected(rules, decide(rules, matches, Reserved(container) != ""))
 }
 
 // Skips tells why a container that the policy's wildcards would match is left
@@ -57,32 +54,15 @@ func (p Policy) Selects(container string) bool {
 // may have meant it.
 func (p Policy) Skips(container string) string {
 	reason := Reserved(container)
-	if reason == "" || p.Selects(container) {
+	rules, err := compileRules(p.Containers)
+	if reason == "" || err != nil || p.Selects(container) {
 		return ""
 	}
-	matched := false
-	for _, raw := range p.Containers {
-		if pattern, not := strings.CutPrefix(raw, "!"); globMatches(pattern, container) {
-			matched = !not
-		}
-	}
-	if !matched {
+	matches := func(i int) bool { return rules[i].glob.match(container) }
+	if !selected(rules, decide(rules, matches, false)) {
 		return ""
 	}
 	return reason
-}
-
-// isGlob tells whether a pattern has wildcards: an escaped character is none.
-func isGlob(pattern string) bool {
-	for i := 0; i < len(pattern); i++ {
-		switch pattern[i] {
-		case '\\':
-			i++
-		case '*', '?', '[':
-			return true
-		}
-	}
-	return false
 }
 
 // literalPattern returns the pattern that matches one name and nothing else.
@@ -94,24 +74,21 @@ func literalPattern(name string) string {
 	return name
 }
 
-func globMatches(pattern, name string) bool {
-	ok, err := path.Match(pattern, name)
-	return ok && err == nil
-}
-
 // Destination returns the name a container has at the destination: the template
 // with {container} and {from} filled in. It is an error when Swift would refuse
 // the name (empty, over 256 bytes, with a slash) or when it is one of Farshore's own.
 func (p Policy) Destination(container string) (string, error) {
-	template := p.Container
-	if template == "" {
-		template = DefaultTemplate
-	}
+	template := cmp.Or(p.Container, DefaultTemplate)
 	name := strings.NewReplacer("{container}", container, "{from}", p.From).Replace(template)
 	if err := checkContainerName(name); err != nil {
 		return "", fmt.Errorf("name container %q at the destination by %q: %w", container, template, err)
 	}
 	return name, nil
+}
+
+// fillFrom returns the template with {from} filled in.
+func fillFrom(p Policy) string {
+	return strings.ReplaceAll(cmp.Or(p.Container, DefaultTemplate), "{from}", p.From)
 }
 
 func checkContainerName(name string) error {

@@ -1,0 +1,244 @@
+package policies
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxPut is Swift's usual limit for one PUT, and so for an object that is not
+// cut and for one chunk.
+const maxPut = int64(5 << 30)
+
+// minChunk keeps the number of requests and of segments reasonable.
+const minChunk = int64(64 << 10)
+
+// Check finds what is wrong with a file beyond single values: names that lead
+// nowhere, numbers that contradict each other, two policies that could write one
+// destination container, circles nobody declared (R16). It returns nil or
+// Errors. Parse has called it already; it is for files made or changed by code.
+func (f *File) Check() error {
+	if problems := f.check(); len(problems) > 0 {
+		return problems
+	}
+	return nil
+}
+
+// checker collects the problems of one Check.
+type checker struct {
+	*File
+	problems Errors
+	rules    [][]rule // per policy; nil where containers cannot be judged
+}
+
+func (f *File) check() Errors {
+	c := &checker{File: f, rules: make([][]rule, len(f.Policies))}
+	c.checkLimits()
+	first := map[string]int{}
+	for i, p := range f.Policies {
+		if j, twice := first[p.Name]; twice && p.Name != "" && c.whole(i, "name") {
+			c.add(i, "name", fmt.Sprintf("another policy is named %q", p.Name), c.lineHint(j, "name"))
+		} else if !twice {
+			first[p.Name] = i
+		}
+		c.checkRegions(i, p)
+		c.checkNumbers(i, p)
+		c.checkContainers(i, p)
+	}
+	c.checkMeetings()
+	c.checkCircles()
+	return c.problems
+}
+
+func policyPath(i int, key string) string {
+	if key == "" {
+		return fmt.Sprintf("policies[%d]", i)
+	}
+	return fmt.Sprintf("policies[%d].%s", i, key)
+}
+
+// whole tells whether nothing was wrong with the value of a policy's key, so
+// that judging it makes sense.
+func (c *checker) whole(i int, keys ...string) bool {
+	for _, key := range keys {
+		if badUnder(c.bad, policyPath(i, key)) {
+			return false
+		}
+	}
+	return !c.bad[policyPath(i, "")]
+}
+
+// add notes a problem of a policy at the place of a key, or at the policy's own
+// place when the key is not in the file.
+func (c *checker) add(i int, key, message, hint string) {
+	path := policyPath(i, key)
+	at, ok := c.at[path]
+	if !ok {
+		at = c.at[policyPath(i, "")]
+	}
+	c.addAt(path, at, message, hint)
+}
+
+func (c *checker) addAt(path string, at position, message, hint string) {
+	c.problems = append(c.problems, Problem{c.Name, at.line, at.column, path, message, hint})
+}
+
+func (c *checker) lineHint(i int, key string) string {
+	if at, ok := c.at[policyPath(i, key)]; ok {
+		return fmt.Sprintf("in line %d", at.line)
+	}
+	return ""
+}
+
+func (c *checker) checkLimits() {
+	for i, s := range c.Limits.Timetable {
+		path := fmt.Sprintf("limits.timetable[%d]", i)
+		if s.Rate > 0 && c.Limits.Total > 0 && s.Rate >= c.Limits.Total && !c.bad["limits.total"] {
+			c.addAt(path, c.at[path], fmt.Sprintf("has no effect: %s is not below the total of %s", s.Rate, c.Limits.Total),
+				"total is the ceiling at all times: raise it, and give windows for the slower hours")
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(c.Limits.Pairs)) {
+		from, to, _ := strings.Cut(key, "->")
+		path := joinKey("limits.pairs", key)
+		if c.bad[path] {
+			continue
+		}
+		at := c.at[path]
+		if from == to {
+			c.addAt(path, at, "a pair needs two different regions", "")
+		}
+		for _, name := range slices.Compact([]string{from, to}) {
+			c.checkKnown(path, at, name)
+		}
+	}
+}
+
+func (c *checker) checkKnown(path string, at position, name string) bool {
+	if badUnder(c.bad, "regions") && len(c.Regions) == 0 {
+		return false
+	}
+	if _, ok := c.Regions[name]; ok {
+		return true
+	}
+	known := slices.Sorted(maps.Keys(c.Regions))
+	hint := "regions are " + strings.Join(known, ", ")
+	if meant := nearest(name, known); meant != "" {
+		hint = fmt.Sprintf("did you mean %s?", meant)
+	}
+	if len(known) == 0 {
+		hint = "none is named under regions"
+	}
+	c.addAt(path, at, fmt.Sprintf("there is no region %q", name), hint)
+	return false
+}
+
+// checkRegions checks from and to, and replicas against them.
+func (c *checker) checkRegions(i int, p Policy) {
+	if !c.whole(i) {
+		return
+	}
+	from, fromKnown := c.Regions[p.From]
+	if c.whole(i, "from") {
+		c.checkKnown(policyPath(i, "from"), c.place(i, "from"), p.From)
+	}
+	if !c.whole(i, "to") {
+		return
+	}
+	if len(p.To) == 0 {
+		c.add(i, "to", "names no region", "list the regions that hold the copies, as in [lyon]")
+		return
+	}
+	for n, name := range p.To {
+		key := fmt.Sprintf("to[%d]", n)
+		g, known := c.Regions[name]
+		if slices.Index(p.To, name) < n {
+			c.add(i, key, fmt.Sprintf("%s is listed twice", name), "each region holds one replica")
+			continue
+		}
+		if !known {
+			c.checkKnown(policyPath(i, key), c.place(i, key), name)
+			continue
+		}
+		if name == p.From {
+			c.add(i, key, fmt.Sprintf("%s is also the source", name), "a replica is a copy outside of the source region")
+		} else if fromKnown && sameRegion(g, from) {
+			c.add(i, key, fmt.Sprintf("%s and %s are the same place: cloud %s, region %s", name, p.From, g.Cloud, orUnnamed(g.RegionName)), "a replica is a copy outside of the source region")
+		}
+		for _, other := range p.To[:n] {
+			if o, ok := c.Regions[other]; ok && other != name && sameRegion(g, o) {
+				c.add(i, key, fmt.Sprintf("%s and %s are the same place: cloud %s, region %s", name, other, g.Cloud, orUnnamed(g.RegionName)), "one copy would count as two replicas")
+			}
+		}
+	}
+	if c.whole(i, "replicas") && (p.Replicas > len(p.To) || p.Replicas < 1) {
+		c.add(i, "replicas", fmt.Sprintf("%d replicas need as many regions in to, which has %d", p.Replicas, len(p.To)), "")
+	}
+}
+
+func orUnnamed(region string) string {
+	if region == "" {
+		return "as in clouds.yaml"
+	}
+	return region
+}
+
+func (c *checker) place(i int, key string) position {
+	if at, ok := c.at[policyPath(i, key)]; ok {
+		return at
+	}
+	return c.at[policyPath(i, "")]
+}
+
+// checkNumbers finds values that contradict each other.
+func (c *checker) checkNumbers(i int, p Policy) {
+	if c.whole(i, "rpo", "every", "schedule", "timezone") && p.RPO > 0 {
+		if gap, what := p.longestPause(); gap > p.RPO {
+			c.add(i, "rpo", fmt.Sprintf("cannot be kept: %s may be lost, but %s", FormatDuration(p.RPO), what), "look more often, or allow a longer rpo")
+		}
+	}
+	large := p.Large
+	if p.Volumes == nil && c.whole(i, "large") {
+		switch {
+		case large.Chunk < minChunk:
+			c.add(i, "large.chunk", fmt.Sprintf("%s is too small", FormatSize(large.Chunk)), "at least "+FormatSize(minChunk))
+		case large.Chunk > maxPut:
+			c.add(i, "large.chunk", fmt.Sprintf("%s is more than Swift takes in one request", FormatSize(large.Chunk)), "at most "+FormatSize(maxPut))
+		case large.Chunk > c.Limits.Memory && !badUnder(c.bad, "limits"):
+			c.add(i, "large.chunk", fmt.Sprintf("%s does not fit into limits.memory (%s)", FormatSize(large.Chunk), FormatSize(c.Limits.Memory)), "make chunks smaller or allow more memory")
+		}
+		switch {
+		case large.Over > maxPut:
+			c.add(i, "large.over", fmt.Sprintf("%s is more than Swift takes in one request", FormatSize(large.Over)), "at most "+FormatSize(maxPut))
+		case large.Over < large.Chunk:
+			c.add(i, "large.over", fmt.Sprintf("%s is less than one chunk (%s)", FormatSize(large.Over), FormatSize(large.Chunk)), "")
+		}
+	}
+	if c.whole(i, "audit") && p.Audit.Read > 0 && p.Audit.Every == 0 {
+		c.add(i, "audit.read", "has no effect: no audit is made", "give audit.every")
+	}
+	for n, kind := range p.Accept {
+		if key := fmt.Sprintf("accept[%d]", n); c.whole(i, key) && !kindName(kind) {
+			c.add(i, key, fmt.Sprintf("%q is no kind of finding", kind), "kinds are words such as foreign-object")
+		}
+	}
+}
+
+// longestPause returns the longest time between two passes and how to say it.
+func (p Policy) longestPause() (time.Duration, string) {
+	every, what := p.Every, "passes are "
+	if p.Volumes != nil && p.Snapshot != nil && p.Snapshot.Every > every {
+		every, what = p.Snapshot.Every, "snapshots are "
+	}
+	if p.Schedule.IsZero() {
+		return every, what + FormatDuration(every) + " apart"
+	}
+	gap := p.Schedule.longestGap(p.Timezone)
+	return gap, fmt.Sprintf("passes by %q are up to %s apart", p.Schedule, FormatDuration(gap))
+}
+
+func kindName(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz-") == "" && strings.Trim(s, "-") == s
+}
