@@ -2,9 +2,16 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -80,16 +87,88 @@ func PrintName(s string) string {
 	return q
 }
 
-// ClassOf gives the class of an error; errors of unknown origin are Permanent.
+// Classified is an error of another package that knows its class.
+type Classified interface {
+	error
+	ErrorClass() Class
+}
+
+// ClassOf gives the class of an error. Failures of the network (lost or refused
+// connections, dial timeouts, names that do not resolve, bodies cut short) are
+// Transient, refused certificates Permanent like every error of unknown origin.
 func ClassOf(err error) Class {
-	var e *Error
+	var (
+		e    *Error
+		c    Classified
+		op   *net.OpError
+		dns  *net.DNSError
+		cert *tls.CertificateVerificationError
+		u    *url.Error
+	)
 	switch {
 	case err == nil:
 		return Permanent
 	case errors.As(err, &e):
 		return e.Class
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &c):
+		return c.ErrorClass()
+	case errors.Is(err, context.Canceled):
 		return Canceled
+	case errors.As(err, &cert):
+		return Permanent
+	case errors.As(err, &op), errors.As(err, &dns):
+		// Before DeadlineExceeded: a dial that timed out by itself says it is that too.
+		return Transient
+	case errors.Is(err, context.DeadlineExceeded):
+		return Canceled
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return Transient
+	case errors.As(err, &u):
+		return classOfURL(u)
+	}
+	return Permanent
+}
+
+// classOfURL classes what http.Client could not finish: a bare EOF is a server that
+// closed the connection; net/http's own complaints have no types and are known by
+// their texts.
+func classOfURL(u *url.Error) Class {
+	if errors.Is(u.Err, io.EOF) {
+		return Transient
+	}
+	text := u.Err.Error()
+	for _, t := range []string{"server closed", "connection lost", "transport connection broken",
+		"TLS handshake timeout", "idle connection", "malformed HTTP response"} {
+		if strings.Contains(text, t) {
+			return Transient
+		}
+	}
+	return Permanent
+}
+
+// ClassOfStatus gives the class of an HTTP reply's status from a Swift or
+// Keystone server (openstack-facts N2, L1, L1b; api-ref object-store). 409 on an
+// object is an older timestamp at some replica and passes; on a container it is "not empty": the
+// endpoint tells them apart.
+func ClassOfStatus(status int) Class {
+	switch status {
+	case 401, 403:
+		return Denied
+	case 404, 410:
+		return NotFound
+	case 408, 499, 500, 502, 504, 507:
+		return Transient
+	case 412:
+		return Changed
+	case 413:
+		return Quota
+	case 422:
+		return Corrupt
+	case 429, 498, 503:
+		return Throttled
+	}
+	if status > 504 {
+		return Transient
 	}
 	return Permanent
 }
@@ -125,4 +204,16 @@ func HintOf(err error) string {
 		return "bytes were damaged on the way or at rest; run farshore audit --read 100% and report it to the region's operator if it returns"
 	}
 	return ""
+}
+
+// RetryAfter reads a Retry-After header, seconds or an HTTP date; 0: none, or past.
+func RetryAfter(header string, now time.Time) time.Duration {
+	header = strings.TrimSpace(header)
+	if s, err := strconv.ParseFloat(header, 64); err == nil {
+		return time.Duration(min(max(s, 0), 1e6) * float64(time.Second))
+	}
+	if t, err := http.ParseTime(header); err == nil {
+		return max(t.Sub(now), 0)
+	}
+	return 0
 }

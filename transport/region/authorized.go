@@ -1,0 +1,139 @@
+package region
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"farshore/transport"
+)
+
+// authorized puts the token into requests to the object store. A request that is
+// refused with 401 is sent once more with a new one, as long as nothing of its body has been
+// read; a body that was begun cannot be had again here.
+type authorized struct {
+	next    http.RoundTripper
+	login   *login
+	storage *url.URL
+}
+
+// smallBody is the size up to which a body is sent without waiting for "100
+// Continue": below it the wait costs more than sending in vain now and then.
+const smallBody = 1 << 20
+
+// RoundTrip implements http.RoundTripper.
+func (a *authorized) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Host != a.storage.Host || req.URL.Scheme != a.storage.Scheme {
+		// A redirection elsewhere: the token is not for that host.
+		out := req.Clone(req.Context())
+		out.Header.Del("X-Auth-Token")
+		return a.next.RoundTrip(out)
+	}
+	tok, err := a.login.valid(req.Context())
+	if err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	first := req.Clone(req.Context())
+	first.Header.Set("X-Auth-Token", tok)
+	held := &heldBody{}
+	if req.Body != nil && req.Body != http.NoBody {
+		if req.ContentLength >= 0 && req.ContentLength <= smallBody {
+			first.Header.Del("Expect")
+		}
+		held.body = req.Body
+		first.Body, first.GetBody = held, nil
+	}
+	resp, err := a.next.RoundTrip(first)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || !a.login.worthwhile() {
+		held.release()
+		return resp, err
+	}
+	drain(resp)
+	begun := held.seal()
+	if err := a.login.renew(req.Context(), tok); err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	if begun {
+		closeBody(req)
+		return nil, &transport.Error{Op: "send", Region: a.login.region, Class: transport.Transient, Status: 401,
+			Err: errors.New("the token had ended and was renewed; the body has to be sent again")}
+	}
+	again := first.Clone(req.Context())
+	again.Header.Set("X-Auth-Token", a.login.token())
+	again.Body = req.Body
+	resp, err = a.next.RoundTrip(again)
+	if err == nil && resp.StatusCode == http.StatusUnauthorized {
+		a.login.useless()
+	}
+	return resp, err
+}
+
+func drain(resp *http.Response) {
+	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can be used again
+	_ = resp.Body.Close()
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+}
+
+// heldBody keeps a request's body open over a first try, and knows whether
+// anything was read of it. A transport may go on reading after it has returned a
+// reply; seal keeps it from taking bytes that the second try needs.
+type heldBody struct {
+	body io.ReadCloser
+
+	mu            sync.Mutex
+	begun, sealed bool
+	free, closed  bool
+}
+
+var errSealed = errors.New("the request was answered before its body was read")
+
+func (b *heldBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	if b.sealed {
+		b.mu.Unlock()
+		return 0, errSealed
+	}
+	b.begun = true
+	b.mu.Unlock()
+	return b.body.Read(p)
+}
+
+// Close closes the body once it is released; a sealed one is closed by its owner.
+func (b *heldBody) Close() error {
+	b.mu.Lock()
+	b.closed = true
+	now := b.free
+	b.mu.Unlock()
+	if now {
+		return b.body.Close()
+	}
+	return nil
+}
+
+// release leaves the body to the transport.
+func (b *heldBody) release() {
+	b.mu.Lock()
+	b.free = true
+	now := b.closed && b.body != nil
+	b.mu.Unlock()
+	if now {
+		_ = b.body.Close()
+	}
+}
+
+// seal takes the body back, and reports whether it was begun.
+func (b *heldBody) seal() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sealed = true
+	return b.begun
+}

@@ -1,0 +1,99 @@
+package region
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+)
+
+// atomicString is a string that is set once and read by many.
+type atomicString struct{ v atomic.Pointer[string] }
+
+func (s *atomicString) store(v string) { s.v.Store(&v) }
+
+func (s *atomicString) load() string {
+	if p := s.v.Load(); p != nil {
+		return *p
+	}
+	return ""
+}
+
+// findStore looks the object store up. gophercloud's own search asks the endpoint
+// for its API versions on the way, which Swift does not have, and answers only "no
+// suitable endpoint".
+func findStore(catalog *tokens.ServiceCatalog, want gophercloud.EndpointOpts) (string, error) {
+	var (
+		regions, interfaces []string
+		inRegion            bool
+		found               []tokens.Endpoint
+	)
+	add := func(to []string, s string) []string {
+		if s == "" || slices.Contains(to, s) {
+			return to
+		}
+		return append(to, s)
+	}
+	for _, e := range catalog.Entries {
+		if e.Type != "object-store" {
+			continue
+		}
+		for _, p := range e.Endpoints {
+			id := p.RegionID
+			if id == "" {
+				id = p.Region
+			}
+			regions = add(regions, id)
+			if want.Region != "" && p.Region != want.Region && p.RegionID != want.Region {
+				continue
+			}
+			inRegion = true
+			interfaces = add(interfaces, p.Interface)
+			if p.Interface == string(want.Availability) {
+				found = append(found, p)
+			}
+		}
+	}
+	slices.Sort(regions)
+	slices.Sort(interfaces)
+	switch {
+	case len(regions) == 0:
+		return "", errors.New("the catalog has no object-store service for this project")
+	case want.Region == "" && len(regions) > 1:
+		return "", fmt.Errorf("the catalog has several regions (%s): say which one", strings.Join(regions, ", "))
+	case !inRegion:
+		return "", fmt.Errorf("the catalog has no region %q; it has %s", want.Region, strings.Join(regions, ", "))
+	case len(found) == 0:
+		return "", fmt.Errorf("region %q has no %s object-store endpoint; it has %s",
+			want.Region, want.Availability, strings.Join(interfaces, ", "))
+	}
+	return found[0].URL, nil
+}
+
+// applyOverride makes the storage URL from an override. The usual override is a
+// tunnel or a proxy, host and port only, so the account's path is taken over from
+// the catalog.
+func applyOverride(override, catalogURL, project string) (string, error) {
+	for _, v := range []string{"%(project_id)s", "%(tenant_id)s", "$(project_id)s", "$(tenant_id)s"} {
+		override = strings.ReplaceAll(override, v, project)
+	}
+	u, err := url.Parse(override)
+	if err != nil || u.Host == "" {
+		return "", fmt.Errorf("the endpoint override %q is not a URL", override)
+	}
+	path := strings.Trim(u.Path, "/")
+	if path != "" && path != "v1" {
+		return override, nil
+	}
+	account := "/v1/AUTH_" + project
+	if c, err := url.Parse(catalogURL); err == nil && strings.Trim(c.Path, "/") != "" {
+		account = c.Path
+	}
+	u.Path = account
+	return u.String(), nil
+}
