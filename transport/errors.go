@@ -176,6 +176,15 @@ func ClassOfStatus(status int) Class {
 // Is reports whether err is of the class.
 func Is(err error, c Class) bool { return err != nil && ClassOf(err) == c }
 
+// AfterOf gives the Retry-After of an error; 0: none was given.
+func AfterOf(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.After
+	}
+	return 0
+}
+
 // HintOf says what the person reading the error can do next.
 func HintOf(err error) string {
 	var e *Error

@@ -1,0 +1,345 @@
+package transport
+
+import (
+	"container/list"
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// LinkOptions bound a Link. The zero value is usable.
+type LinkOptions struct {
+	Region   string
+	Start    int           // requests at once to begin with; 0: 8
+	Max      int           // at most; 0: 64
+	MaxPause time.Duration // the longest pause after a throttled reply; 0: 60 s
+	Clock    Clock         // nil: the system's
+}
+
+// Link is the gate before one region that all its streams share: so many requests
+// at once as the region bears, and none while it asks for quiet.
+//
+// The number adapts. It grows as long as that raises the throughput, steps back when
+// it does not (more requests at once then only wait longer for each other), and is
+// halved when the region throttles. Safe for concurrent use.
+type Link struct {
+	region   string
+	maxPause time.Duration
+	clock    Clock
+
+	mu       sync.Mutex
+	max      int
+	limit    int
+	inFlight int
+	waiting  list.List     // of chan struct{}, oldest first
+	paused   time.Time     // until
+	repaused chan struct{} // closed and replaced when paused changes
+	strikes  int           // throttled in a row, for the length of the next pause
+	cut      time.Time     // when the limit was last cut
+	pace     pace
+	stats    LinkStats
+}
+
+// LinkStats is what a Link did and how it stands.
+type LinkStats struct {
+	Region      string    `json:"region"`
+	Limit       int       `json:"limit"` // requests at once, now
+	Max         int       `json:"max"`
+	InFlight    int       `json:"in_flight"`
+	Waiting     int       `json:"waiting"`
+	PausedUntil time.Time `json:"paused_until,omitzero"` // zero: not paused
+	Requests    int64     `json:"requests"`
+	Throttles   int64     `json:"throttles"` // replies that asked for less
+	Retries     int64     `json:"retries"`   // calls made again
+}
+
+// Result tells a Link how a request ended.
+type Result struct {
+	Err   error
+	Bytes int64 // of its body, in either direction
+}
+
+// NewLink makes a gate.
+func NewLink(o LinkOptions) *Link {
+	if o.Start <= 0 {
+		o.Start = 8
+	}
+	if o.Max <= 0 {
+		o.Max = 64
+	}
+	if o.MaxPause <= 0 {
+		o.MaxPause = time.Minute
+	}
+	return &Link{region: o.Region, maxPause: o.MaxPause, clock: clockOr(o.Clock), max: o.Max,
+		limit: min(o.Start, o.Max), repaused: make(chan struct{})}
+}
+
+// Acquire waits for a slot, first come first served. release must be called once
+// with the outcome; further calls do nothing. Nobody may hold a slot while waiting
+// for somebody who needs one: two regions copying to each other would stand still.
+func (l *Link) Acquire(ctx context.Context) (release func(Result), err error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	now := l.clock.Now()
+	if l.waiting.Len() == 0 && l.inFlight < l.limit && !now.Before(l.paused) {
+		l.inFlight++
+		l.mu.Unlock()
+		return l.slot(now), nil
+	}
+	l.pace.crowded = true
+	turn := make(chan struct{})
+	at := l.waiting.PushBack(turn)
+	l.mu.Unlock()
+	if l.wait(ctx, turn) {
+		return l.slot(l.clock.Now()), nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-turn: // granted at the same moment: hand it on
+		l.inFlight--
+		l.admit(l.clock.Now())
+	default:
+		l.waiting.Remove(at)
+	}
+	return nil, context.Cause(ctx)
+}
+
+// wait waits for the turn, or false for the context's end. Those who wait also end
+// the pause: there is no goroutine to do it.
+func (l *Link) wait(ctx context.Context, turn <-chan struct{}) bool {
+	for {
+		l.mu.Lock()
+		d, repaused := l.paused.Sub(l.clock.Now()), l.repaused
+		l.mu.Unlock()
+		var over <-chan time.Time
+		if d > 0 {
+			t := l.clock.NewTimer(d)
+			defer t.Stop()
+			over = t.C()
+		}
+		select {
+		case <-turn:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-repaused:
+		case <-over:
+			l.mu.Lock()
+			l.admit(l.clock.Now())
+			l.mu.Unlock()
+		}
+	}
+}
+
+func (l *Link) slot(began time.Time) func(Result) {
+	var once sync.Once
+	return func(r Result) {
+		once.Do(func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.inFlight--
+			l.stats.Requests++
+			now := l.clock.Now()
+			l.learn(began, now, r)
+			l.admit(now)
+		})
+	}
+}
+
+// Report tells the outcome of a request that took no slot.
+func (l *Link) Report(began time.Time, r Result) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if ClassOf(r.Err) == Throttled && r.Err != nil {
+		l.throttled(began, l.clock.Now(), r.Err)
+	}
+}
+
+// WaitPause waits until the region is not asking for quiet, for requests that take
+// no slot.
+func (l *Link) WaitPause(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		d := l.paused.Sub(l.clock.Now())
+		l.mu.Unlock()
+		if err := Sleep(ctx, l.clock, d, nil); err != nil || d <= 0 {
+			return err
+		}
+	}
+}
+
+// Retried counts a call that is made again.
+func (l *Link) Retried() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stats.Retries++
+}
+
+// SetMax changes the most requests at once; at least 1.
+func (l *Link) SetMax(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.max = max(n, 1)
+	l.limit = min(l.limit, l.max)
+	l.pace.forget()
+	l.admit(l.clock.Now())
+}
+
+// Stats says how the link stands.
+func (l *Link) Stats() LinkStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.stats
+	s.Region, s.Limit, s.Max, s.InFlight, s.Waiting = l.region, l.limit, l.max, l.inFlight, l.waiting.Len()
+	if l.clock.Now().Before(l.paused) {
+		s.PausedUntil = l.paused
+	}
+	return s
+}
+
+// admit gives free slots to those who wait. mu is held.
+func (l *Link) admit(now time.Time) {
+	if now.Before(l.paused) {
+		return // whoever waits asks again when the pause ends
+	}
+	for l.inFlight < l.limit && l.waiting.Len() > 0 {
+		turn, _ := l.waiting.Remove(l.waiting.Front()).(chan struct{})
+		l.inFlight++
+		close(turn)
+	}
+}
+
+// learn takes a result into account. mu is held.
+func (l *Link) learn(began, now time.Time, r Result) {
+	if r.Err != nil {
+		if ClassOf(r.Err) == Throttled {
+			l.throttled(began, now, r.Err)
+			return
+		}
+		if c := ClassOf(r.Err); c == Transient || c == Canceled {
+			return // says nothing of how fast the region is
+		}
+	}
+	if !began.Before(l.cut) {
+		l.strikes = 0
+	}
+	l.limit = l.pace.step(l.limit, l.max, began, now, r.Bytes)
+}
+
+// throttled halves the limit and starts a pause. Of the requests that were under
+// way together, only the first counts: they are all of one moment. mu is held.
+func (l *Link) throttled(began, now time.Time, err error) {
+	l.stats.Throttles++
+	if began.Before(l.cut) {
+		l.pauseUntil(now.Add(l.retryAfter(err)))
+		return
+	}
+	l.limit = max(l.limit/2, 1)
+	l.cut = now
+	l.pace.hold(now)
+	wait := l.retryAfter(err)
+	if wait == 0 {
+		wait = min(500*time.Millisecond<<min(l.strikes, 10), l.maxPause)
+		wait = wait/2 + rand.N(wait/2+1)
+	}
+	l.strikes++
+	l.pauseUntil(now.Add(wait))
+}
+
+func (l *Link) pauseUntil(t time.Time) {
+	if t.After(l.paused) {
+		l.paused = t
+		close(l.repaused)
+		l.repaused = make(chan struct{})
+	}
+}
+
+func (l *Link) retryAfter(err error) time.Duration { return min(AfterOf(err), l.maxPause) }
+
+// The pace keeper's constants. A window is long enough to be measured and short
+// enough that a link of many streams is found within seconds.
+const (
+	minWindow     = 200 * time.Millisecond
+	gain          = 1.05        // what counts as more throughput
+	holdFor       = 10          // windows at a limit that was found before the next try
+	requestWeight = 128 << 10   // bytes that a request costs beside its body
+	calmAfterCut  = time.Second // before growing again after a throttled reply
+)
+
+// pace finds the number of requests at once by climbing: one window of requests
+// is measured at a limit, then the next limit is tried. Throughput is bytes plus a
+// weight a request, so that small and large objects count on one scale. It needs no
+// latency of its own: at a given number at once, latency rises exactly as throughput falls.
+type pace struct {
+	began   time.Time // of the window; zero: begins with the next result
+	done    int
+	work    float64
+	crowded bool // somebody had to wait for a slot in this window
+
+	last     float64 // throughput of the window before
+	previous int     // the limit before the present one; 0: not just changed
+	best     float64 // throughput when the present limit was settled on
+	holding  int     // windows left at it
+	until    time.Time
+}
+
+func (p *pace) forget() { *p = pace{} }
+
+// hold keeps the limit for a while after it was cut, and starts over from there.
+func (p *pace) hold(now time.Time) { *p = pace{until: now.Add(calmAfterCut)} }
+
+// step counts a finished request and gives the limit from now on.
+func (p *pace) step(limit, most int, began, now time.Time, bytes int64) int {
+	if p.began.IsZero() {
+		p.began, p.done, p.work = now, 0, 0
+		return limit
+	}
+	p.done++
+	p.work += requestWeight + float64(bytes)
+	took := now.Sub(p.began)
+	if took < minWindow || p.done < 2*limit {
+		return limit
+	}
+	rate, crowded := p.work/took.Seconds(), p.crowded
+	p.began, p.done, p.work, p.crowded = now, 0, 0, false
+	if !crowded || now.Before(p.until) {
+		// Fewer requests were wanted than allowed: the window says nothing of the link.
+		p.last, p.previous = 0, 0
+		return limit
+	}
+	return p.climb(limit, most, rate)
+}
+
+func (p *pace) climb(limit, most int, rate float64) int {
+	grow := func() int {
+		p.last, p.previous = rate, limit
+		return min(limit+max(limit/4, 1), most)
+	}
+	switch {
+	case p.previous != 0 && p.previous < limit && rate < p.last*gain:
+		// The last step up brought nothing: back, and stay.
+		back := p.previous
+		p.best, p.holding, p.previous = p.last, holdFor, 0
+		return back
+	case p.previous > limit && rate*gain < p.last:
+		// The last step down cost something: back up.
+		back := p.previous
+		p.best, p.holding, p.previous = p.last, holdFor, 0
+		return back
+	case p.holding > 0:
+		p.holding--
+		if rate < 0.7*p.best && limit > 1 {
+			// Every request takes longer than when this limit was found: see whether
+			// fewer at once do as well.
+			p.holding, p.last, p.previous = 0, rate, limit
+			return max(limit-max(limit/4, 1), 1)
+		}
+		p.best = max(p.best, rate)
+		return limit
+	}
+	return grow()
+}
