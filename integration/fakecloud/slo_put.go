@@ -1,0 +1,334 @@
+package fakecloud
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	maxManifestSegments = 1000
+	maxManifestSize     = 8 << 20
+)
+
+// wanted is one entry of a manifest as the client sent it.
+type wanted struct {
+	path     string
+	etag     string
+	size     int64 // -1: not said
+	hasRange bool
+	rng      string
+	data     []byte
+}
+
+// parseManifest reads a manifest's JSON; problems are the lines of the 400.
+func parseManifest(raw []byte, self string) (out []wanted, problems string) {
+	var list []json.RawMessage
+	var probe any
+	if json.Unmarshal(raw, &probe) != nil {
+		return nil, "Manifest must be valid JSON.\n"
+	}
+	if json.Unmarshal(raw, &list) != nil || probe == nil {
+		return nil, "Manifest must be a list.\n"
+	}
+	var errs strings.Builder
+	objects := 0
+	for i, item := range list {
+		w, msg := parseSegment(item, i == len(list)-1, self)
+		if msg != "" {
+			fmt.Fprintf(&errs, "Index %d: %s\n", i, msg)
+			continue
+		}
+		if w.data == nil {
+			objects++
+		}
+		out = append(out, w)
+	}
+	if len(list) > 0 && objects == 0 && errs.Len() == 0 {
+		errs.WriteString("Inline data segments require at least one object-backed segment.\n")
+	}
+	return out, errs.String()
+}
+
+func parseSegment(raw json.RawMessage, last bool, self string) (wanted, string) {
+	w := wanted{size: -1}
+	var m map[string]any
+	dec := json.NewDecoder(strings.NewReader(string(raw)))
+	dec.UseNumber()
+	if dec.Decode(&m) != nil || m == nil {
+		return w, "not a JSON object"
+	}
+	_, isPath := m["path"]
+	_, isData := m["data"]
+	allowed := []string{"data"}
+	switch {
+	case isData:
+	case isPath:
+		allowed = []string{"path", "etag", "size_bytes", "range"}
+	default:
+		return w, "expected keys to include one of 'data' or 'path'"
+	}
+	var extra []string
+	for k := range m {
+		if !slices.Contains(allowed, k) {
+			extra = append(extra, strconv.Quote(k))
+		}
+	}
+	if extra != nil {
+		slices.Sort(extra)
+		return w, "extraneous keys " + strings.Join(extra, ", ")
+	}
+	if isData {
+		s, ok := m["data"].(string)
+		data, err := base64.StdEncoding.DecodeString(s)
+		switch {
+		case !ok || err != nil:
+			return w, "data must be valid base64"
+		case len(data) == 0:
+			return w, "too small; each segment must be at least 1 byte."
+		}
+		w.data = data
+		return w, ""
+	}
+	path, ok := m["path"].(string)
+	if !ok {
+		return w, `"path" must be a string`
+	}
+	w.path = path
+	if e := m["etag"]; e != nil {
+		if w.etag, ok = e.(string); !ok {
+			return w, `"etag" must be a string or null (if provided)`
+		}
+	}
+	if !strings.Contains(strings.Trim(path, "/"), "/") {
+		return w, "path does not refer to an object. Path must be of the form /container/object."
+	}
+	if v := m["size_bytes"]; v != nil {
+		n, err := strconv.ParseInt(fmt.Sprint(v), 10, 64)
+		if err != nil {
+			return w, "invalid size_bytes"
+		}
+		if n < 1 && !last {
+			return w, "too small; each segment must be at least 1 byte."
+		}
+		w.size = n
+	}
+	if strings.TrimLeft(path, "/") == self {
+		return w, "manifest must not include itself as a segment"
+	}
+	return w, w.parseRange(m["range"])
+}
+
+func (w *wanted) parseRange(v any) string {
+	if v == nil || v == "" {
+		return ""
+	}
+	w.rng = fmt.Sprint(v)
+	if strings.Contains(w.rng, ",") {
+		return "multiple ranges (only one allowed)"
+	}
+	got, ok := parseRange("bytes="+w.rng, max(w.size, 0))
+	switch {
+	case !ok:
+		return "invalid range"
+	case w.size >= 0 && len(got) == 0:
+		return "unsatisfiable range"
+	}
+	w.hasRange = true
+	return ""
+}
+
+// putManifest stores a static large object (S3, S4): every segment is looked at
+// first, and the client's Etag is the large object's.
+func (q *request) putManifest() {
+	if q.copying {
+		q.failText(http.StatusMethodNotAllowed, "Multipart Manifest PUTs cannot be COPY requests")
+		return
+	}
+	if q.r.ContentLength > maxManifestSize {
+		q.failText(http.StatusRequestEntityTooLarge, fmt.Sprintf("Manifest File > %d bytes", maxManifestSize))
+		return
+	}
+	raw, err := io.ReadAll(io.LimitReader(&q.body, maxManifestSize+1))
+	if err != nil {
+		q.fail(499)
+		return
+	}
+	q.storeManifest(raw, nil)
+}
+
+// storeManifest is putManifest after the body; extra headers go with a 201.
+func (q *request) storeManifest(raw []byte, extra [][2]string) {
+	parsed, problems := parseManifest(raw, q.cont+"/"+q.obj)
+	if problems != "" {
+		if strings.HasPrefix(problems, "Manifest must") {
+			q.failText(http.StatusBadRequest, problems)
+		} else {
+			q.failPlain(http.StatusBadRequest, problems)
+		}
+		return
+	}
+	a, c := q.target()
+	if c == nil {
+		return
+	}
+	onlyNew, ok := q.onlyIfNew()
+	if !ok || !q.checkObjectHeaders() || q.overQuota(a, c, int64(len(raw))) {
+		return
+	}
+	r := newReport(q)
+	if isTrue(q.q["heartbeat"]) {
+		r.beat()
+	}
+	m := &sloManifest{}
+	objects := 0
+	for i := range parsed {
+		if parsed[i].data == nil {
+			objects++
+		}
+	}
+	if objects > maxManifestSegments {
+		q.failText(http.StatusRequestEntityTooLarge,
+			fmt.Sprintf("Number of object-backed segments must be <= %d", maxManifestSegments))
+		return
+	}
+	var marks strings.Builder
+	for i := range parsed {
+		s := q.checkSegment(&parsed[i], i == len(parsed)-1, r)
+		m.segments = append(m.segments, s)
+		m.size += s.length()
+		marks.WriteString(s.mark())
+	}
+	if len(r.errors) > 0 {
+		r.finish(http.StatusBadRequest)
+		return
+	}
+	m.etag = md5Hex([]byte(marks.String()))
+	if want := strings.Trim(q.r.Header.Get("Etag"), `" `); want != "" && want != m.etag {
+		if r.beating {
+			r.finish(http.StatusUnprocessableEntity)
+		} else {
+			q.fail(http.StatusUnprocessableEntity)
+		}
+		return
+	}
+	json := m.stored()
+	o := &object{body: newMemBody(json), etag: md5Hex(json), stamp: q.now, slo: m}
+	o.describe(q.r.Header, q.obj, nil)
+	etag := m.etag
+	if q.rg.opts.Profile == Swift {
+		etag = `"` + etag + `"`
+	}
+	if !r.beating {
+		q.commit(c, o, onlyNew, etag, extra)
+		return
+	}
+	code := http.StatusCreated
+	switch c.write(q.obj, o, q.now, onlyNew) {
+	case exists:
+		code = http.StatusPreconditionFailed
+	case stale:
+		code = http.StatusAccepted
+	case stored:
+		r.etag, r.modified = etag, o.stamp.lastModified()
+	}
+	r.finish(code)
+}
+
+// checkSegment looks a segment up and notes what is wrong with it.
+func (q *request) checkSegment(w *wanted, last bool, r *report) segment {
+	if w.data != nil {
+		return segment{inline: w.data, data: base64.StdEncoding.EncodeToString(w.data)}
+	}
+	cont, obj, _ := strings.Cut(strings.TrimLeft(w.path, "/"), "/")
+	code := q.authorize(q.acct, cont, obj, http.MethodHead)
+	var a answer
+	if code == 0 {
+		sub := *q
+		sub.q = nil // the query is the manifest's own
+		a = sub.open(q.acct, cont, obj)
+		if a.code != http.StatusOK {
+			code = a.code
+		}
+	}
+	if code != 0 {
+		r.problem(quotePath(w.path), status(code))
+		return segment{}
+	}
+	size := a.content.Len()
+	s := segment{name: "/" + strings.TrimLeft(w.path, "/"), etag: a.etag, bytes: size, ctype: a.obj.ctype,
+		// The proxy learns it from a HEAD, in whole seconds.
+		changed: (a.obj.stamp + stampsPerSecond - 1) / stampsPerSecond * stampsPerSecond, nested: a.obj.slo != nil}
+	if w.hasRange {
+		got, _ := parseRange("bytes="+w.rng, size)
+		switch {
+		case len(got) == 0:
+			r.problem(quotePath(w.path), "Unsatisfiable Range")
+		case got[0] != byteRange{0, size}:
+			s.ranged, s.lo, s.hi = true, got[0].off, got[0].off+got[0].n-1
+		}
+	}
+	if s.length() < 1 && !last {
+		r.problem(quotePath(w.path), "Too small; each segment must be at least 1 byte.")
+	}
+	if w.size >= 0 && w.size != size {
+		r.problem(quotePath(w.path), "Size Mismatch")
+	}
+	if w.etag != "" && w.etag != a.etag {
+		r.problem(quotePath(w.path), "Etag Mismatch")
+	}
+	return s
+}
+
+// deleteManifest removes a large object with its segments and says how it went.
+func (q *request) deleteManifest() {
+	r := newReport(q)
+	r.counts = true
+	q.unlink(q.acct, q.cont, q.obj, r, 0, true)
+	code := http.StatusOK
+	if len(r.errors) > 0 {
+		code = http.StatusBadRequest
+	}
+	r.finish(code)
+}
+
+func (q *request) unlink(acct, cont, obj string, r *report, depth int, manifest bool) {
+	path := "/" + cont + "/" + obj
+	c := q.rg.account(acct).container(cont)
+	var o *object
+	if c != nil {
+		o = c.live(obj, q.now)
+	}
+	if o == nil {
+		r.notFound++
+		return
+	}
+	if code := q.authorize(acct, cont, obj, http.MethodDelete); code != 0 {
+		r.problem(quotePath(path), status(code))
+		return
+	}
+	if manifest && o.slo == nil {
+		r.problem(quotePath(path), "Not an SLO manifest")
+		return
+	}
+	if manifest && depth <= maxNesting {
+		for i := range o.slo.segments {
+			s := &o.slo.segments[i]
+			if s.inline != nil {
+				continue
+			}
+			sc, so, _ := strings.Cut(strings.TrimPrefix(s.name, "/"), "/")
+			q.unlink(acct, sc, so, r, depth+1, s.nested)
+		}
+	}
+	if c.remove(obj, q.now) {
+		r.deleted++
+	} else {
+		r.notFound++
+	}
+}

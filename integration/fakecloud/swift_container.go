@@ -1,0 +1,163 @@
+package fakecloud
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+)
+
+// containerHeaders are the settable ones besides X-Container-Meta-*.
+func containerHeaders() []string {
+	return []string{"X-Container-Read", "X-Container-Write", "X-Container-Sync-To", "X-Container-Sync-Key",
+		"X-Versions-Enabled", "X-Versions-Location", "X-History-Location"}
+}
+
+// ownerOnly are hidden from those who merely have access by an ACL.
+func ownerOnly(name string) bool {
+	switch name {
+	case "X-Container-Read", "X-Container-Write", "X-Container-Sync-To", "X-Container-Sync-Key",
+		"X-Container-Meta-Temp-Url-Key", "X-Container-Meta-Temp-Url-Key-2":
+		return true
+	}
+	return false
+}
+
+func (q *request) serveContainer() {
+	a := q.rg.account(q.acct)
+	c := a.container(q.cont)
+	if q.r.Method == http.MethodPut {
+		q.putContainer(a)
+		return
+	}
+	if len(q.cont) > maxContainerName || c == nil {
+		q.fail(http.StatusNotFound)
+		return
+	}
+	switch q.r.Method {
+	case http.MethodHead, http.MethodGet:
+		q.readContainer(c)
+	case http.MethodPost:
+		q.postContainer(c)
+	case http.MethodDelete:
+		c.expire(q.now)
+		if !a.drop(c, false) {
+			q.fail(http.StatusConflict)
+			return
+		}
+		q.done(http.StatusNoContent)
+	default:
+		q.fail(http.StatusMethodNotAllowed)
+	}
+}
+
+// checkContainerHeaders answers 400 for what Swift refuses in PUT and POST.
+func (q *request) checkContainerHeaders() bool {
+	h := q.r.Header
+	if msg := checkMeta(h, "X-Container-Meta-", true); msg != "" {
+		q.failPlain(http.StatusBadRequest, msg)
+		return false
+	}
+	if v := h.Get("X-Container-Meta-Quota-Bytes"); v != "" && !digits(v) {
+		q.failText(http.StatusBadRequest, "Invalid bytes quota.")
+		return false
+	}
+	if v := h.Get("X-Container-Meta-Quota-Count"); v != "" && !digits(v) {
+		q.failText(http.StatusBadRequest, "Invalid count quota.")
+		return false
+	}
+	if v := h.Get("X-Versions-Enabled"); v != "" {
+		h["X-Versions-Enabled"] = []string{map[bool]string{true: "True", false: "False"}[isTrue(v)]}
+	}
+	return true
+}
+
+func (q *request) putContainer(a *account) {
+	if len(q.cont) > maxContainerName {
+		q.failText(http.StatusBadRequest, "Container name length of "+strconv.Itoa(len(q.cont))+
+			" longer than "+strconv.Itoa(maxContainerName))
+		return
+	}
+	if !q.owner {
+		q.fail(http.StatusForbidden)
+		return
+	}
+	if !q.checkContainerHeaders() {
+		return
+	}
+	policy := q.r.Header.Get("X-Storage-Policy")
+	if policy != "" && !slices.Contains(q.rg.opts.Policies, policy) {
+		q.failPlain(http.StatusBadRequest, "Invalid X-Storage-Policy '"+policy+"'")
+		return
+	}
+	want := policy
+	if want == "" {
+		want = q.rg.opts.Policies[0]
+	}
+	c, made := q.rg.makeContainer(a, q.cont, want, q.now)
+	if !made && policy != "" && policy != c.policy {
+		q.fail(http.StatusConflict)
+		return
+	}
+	c.mu.Lock()
+	mergeMeta(c.meta, q.r.Header, "Container", containerHeaders())
+	c.modified = q.now
+	c.mu.Unlock()
+	if made {
+		q.done(http.StatusCreated)
+		return
+	}
+	q.fail(http.StatusAccepted)
+}
+
+func (q *request) postContainer(c *container) {
+	if !q.owner {
+		q.fail(http.StatusForbidden)
+		return
+	}
+	if !q.checkContainerHeaders() {
+		return
+	}
+	c.mu.Lock()
+	mergeMeta(c.meta, q.r.Header, "Container", containerHeaders())
+	c.modified = q.now
+	c.mu.Unlock()
+	q.done(http.StatusNoContent)
+}
+
+func (q *request) readContainer(c *container) {
+	opts, ok := q.listOptions()
+	if !ok {
+		return
+	}
+	c.expire(q.now)
+	h := q.w.Header()
+	c.mu.RLock()
+	for k, v := range c.meta {
+		if q.owner || !ownerOnly(k) {
+			h[k] = []string{v}
+		}
+	}
+	h["X-Container-Object-Count"] = []string{strconv.FormatInt(c.count, 10)}
+	h["X-Container-Bytes-Used"] = []string{strconv.FormatInt(c.bytes, 10)}
+	h["Last-Modified"] = []string{c.modified.lastModified()}
+	c.mu.RUnlock()
+	h["X-Timestamp"] = []string{c.created.header()}
+	h["Accept-Ranges"] = []string{"bytes"}
+	h["X-Storage-Policy"] = []string{c.policy}
+	if q.r.Method == http.MethodHead {
+		q.send(http.StatusNoContent, opts.format.mime(), "")
+		return
+	}
+	c.settleLag()
+	out := newListing(opts.format, "container", c.name)
+	c.mu.RLock()
+	c.page(opts, func(name string, o *object) {
+		if o == nil {
+			out.subdir(name)
+			return
+		}
+		out.object(name, o, q.acct, q.rg.opts.Profile)
+	})
+	c.mu.RUnlock()
+	q.sendListing(out)
+}
