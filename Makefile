@@ -1,0 +1,62 @@
+# `make` lists the targets. Only Go is needed for build, demo, test and fuzz; race wants a C compiler,
+# and the lab's targets Debian 12 and root.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LINT_VERSION := v2.15.0
+GOLANGCI_LINT := $(CURDIR)/.cache/golangci-lint-$(LINT_VERSION)/golangci-lint
+FUZZTIME ?= 10s
+# The suites share one lab and take regions of it away: one package after the other.
+LAB_TEST := go test -tags integration -count=1 -p 1
+
+.PHONY: help build demo test race lint fuzz integration lab-full soak bench lab-up lab-down clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## compile bin/farshore
+	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/farshore ./cmd/farshore
+
+demo: build ## emulated regions in one process: replicate, break, audit, repair, in front of your eyes
+	bin/farshore demo
+
+test: ## the quick tests
+	go test ./...
+
+race: ## the same under the race detector
+	go test -race ./...
+
+lint: $(GOLANGCI_LINT) ## golangci-lint, and the proof that its rules can fail
+	$(GOLANGCI_LINT) run ./...
+	GOLANGCI_LINT=$(GOLANGCI_LINT) go test -tags lint -count=1 ./integration/lint
+
+$(GOLANGCI_LINT):
+	GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+fuzz: ## every fuzz test for FUZZTIME (10s) each
+	@find . -name '*_test.go' -not -path './.*' -exec grep -HoE '^func Fuzz[A-Za-z0-9_]+' {} + | sort | \
+	awk -F ':func ' '{sub("/[^/]*$$", "", $$1); print $$1, $$2; n++} END {if (!n) print "none none"}' | \
+	while read -r pkg name; do \
+		echo "fuzz $$pkg $$name"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$pkg" || exit 1; \
+	done
+
+integration: lab-up ## the suites on real OpenStack regions (starts the lab and leaves it up)
+	$(LAB_TEST) -timeout 25m ./integration/... ./transport/...
+
+lab-full: lab-up ## the same with the full numbers of objects and bytes: an hour or more
+	FARSHORE_SCALE=full $(LAB_TEST) -timeout 3h ./integration/... ./transport/...
+
+soak: lab-up ## the same for as long as SOAK (2h) says, with regions going away and coming back
+	FARSHORE_SCALE=soak FARSHORE_SOAK=$(or $(SOAK),2h) $(LAB_TEST) -timeout 12h ./integration/...
+
+bench: ## the numbers, as ratios to rclone and to the floor
+	go run ./integration/bench
+
+lab-up: ## bring the lab up (see integration/lab/README.md)
+	integration/lab/up
+
+lab-down: ## stop the lab; its state stays
+	integration/lab/down
+
+clean: ## remove what build and lint made
+	rm -rf bin .cache
