@@ -156,3 +156,36 @@ type Pass struct {
 	Ranges  []PassRange
 	Resumed int // how many times it was gone on with
 }
+
+// PlaceInfo is a place with what the ledger holds of it.
+type PlaceInfo struct {
+	ID PlaceID
+	Place
+	Objects int64 // records
+	Present int64 // records of objects that the last listing had (Missing == 0)
+}
+
+// Confirmation ends an intent: in one transaction the intent goes, with its
+// chunks and digest states, and the object's record is changed.
+type Confirmation struct {
+	Place PlaceID // the route's source
+	Route RouteID
+	Name  string // at the source
+	// Apply changes the object's record, as the function of Update does.
+	Apply func(o *Object, exists bool) (keep bool)
+}
+
+// Stats is how the ledger is doing.
+type Stats struct {
+	FileBytes int64 // size of the file
+	Pages     int64 // in use or free, of PageBytes each
+	FreePages int64 // kept for later writes; Compact gives them back
+	PageBytes int
+	Places    int
+	Routes    int
+	Objects   int64 // records
+	Commits   int64 // since Open
+	Changes   int64 // since Open: updates, intents, chunks and so on, committed
+	MaxBatch  int   // most changes in one commit since Open
+	Queued    int   // requests that wait now
+}

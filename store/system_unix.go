@@ -1,0 +1,53 @@
+//go:build unix
+
+package store
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// freeBytes is what an ordinary user may still write where path lies.
+func freeBytes(path string) (int64, bool) {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(filepath.Dir(path), &s); err != nil {
+		return 0, false
+	}
+	return int64(s.Bavail) * int64(s.Bsize), true //nolint:gosec,unconvert // widths differ between systems
+}
+
+// holder names the process that locks path, as far as Linux tells, else "".
+func holder(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return ""
+	}
+	f, err := os.Open("/proc/locks")
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	// 1: FLOCK  ADVISORY  WRITE 4242 fd:01:1234 0 EOF; the device is the file
+	// system's own idea of it, so the inode has to do.
+	inode := fmt.Sprintf(":%d", st.Ino)
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		w := strings.Fields(lines.Text())
+		if len(w) < 6 || w[1] != "FLOCK" || !strings.HasSuffix(w[5], inode) {
+			continue
+		}
+		comm, err := os.ReadFile(filepath.Join("/proc", w[4], "comm"))
+		if err != nil {
+			return "process " + w[4]
+		}
+		return fmt.Sprintf("process %s (%s)", w[4], strings.TrimSpace(string(comm)))
+	}
+	return ""
+}
