@@ -23,6 +23,8 @@ type batch struct {
 	l     *Ledger
 	tx    *bbolt.Tx
 	dirty bool
+	// foreign is set while a caller's function runs: its panic is not damage.
+	foreign bool
 
 	places  map[PlaceID]*PlaceInfo // copies, perhaps changed
 	routes  map[RouteID]*RouteInfo
@@ -47,8 +49,8 @@ type objects struct {
 	inserts, neighbour int
 }
 
-func newBatch(l *Ledger, tx *bbolt.Tx) *batch {
-	return &batch{l: l, tx: tx, places: map[PlaceID]*PlaceInfo{}, routes: map[RouteID]*RouteInfo{},
+func newBatch(l *Ledger) *batch {
+	return &batch{l: l, places: map[PlaceID]*PlaceInfo{}, routes: map[RouteID]*RouteInfo{},
 		made: map[Place]PlaceID{}, madeR: map[Route]RouteID{}, objects: map[PlaceID]*objects{}, subs: map[subKey]*bbolt.Bucket{}}
 }
 
@@ -275,7 +277,9 @@ func (b *batch) update(p PlaceID, name string, fn func(*Object, bool) bool) erro
 		return err
 	}
 	wasMissing, wasTroubled := exists && o.Missing != 0, exists && troubled(&o)
-	keep := call(fn, &o, exists)
+	b.foreign = true
+	keep := fn(&o, exists)
+	b.foreign = false
 	o.Name = name
 	switch {
 	case keep:

@@ -176,13 +176,6 @@ func (l *Ledger) SetListed(r RouteID, at time.Time) error {
 	}})
 }
 
-func (l *Ledger) hasPlace(p PlaceID) bool {
-	l.catMu.RLock()
-	defer l.catMu.RUnlock()
-	_, ok := l.cat.places[p]
-	return ok
-}
-
 func (l *Ledger) findRouteID(r RouteID) (RouteInfo, bool) {
 	l.catMu.RLock()
 	defer l.catMu.RUnlock()

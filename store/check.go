@@ -76,13 +76,17 @@ func (e *yieldError) Unwrap() error { return e.err }
 
 func checkFile(ctx context.Context, path string, db *bbolt.DB, file *os.File, yield func(Problem) error) error {
 	found := 0
-	c := &checker{ctx: ctx, yield: func(p Problem) error {
+	c := &checker{ctx: ctx}
+	c.yield = func(p Problem) error {
 		found++
-		if err := yieldCall(yield, p); err != nil {
+		c.foreign = true
+		err := yield(p)
+		c.foreign = false
+		if err != nil {
 			return &yieldError{err}
 		}
 		return nil
-	}}
+	}
 	err := walkPages(file, c.tick, func(id uint64, detail string) error {
 		return c.report(ProblemPage, fmt.Sprintf("page %d", id), "%s", detail)
 	})
@@ -91,7 +95,7 @@ func checkFile(ctx context.Context, path string, db *bbolt.DB, file *os.File, yi
 		err = c.bolt(db)
 	}
 	if err == nil && found == 0 {
-		err = guard(func() error {
+		err = guardExcept(&c.foreign, func() error {
 			have, err := readSchema(db)
 			switch {
 			case err != nil:
@@ -114,20 +118,13 @@ func checkFile(ctx context.Context, path string, db *bbolt.DB, file *os.File, yi
 	return wrap(path, "check", err)
 }
 
-func yieldCall(yield func(Problem) error, p Problem) error {
-	defer func() {
-		if r := recover(); r != nil {
-			panic(callerPanic{r})
-		}
-	}()
-	return yield(p)
-}
-
 // checker looks at the records and remembers what has to add up.
 type checker struct {
 	ctx   context.Context //nolint:containedctx // lives as long as one check
 	yield func(Problem) error
 	seen  int
+	// foreign is set while yield runs: its panic is not damage.
+	foreign bool
 
 	places map[PlaceID]*PlaceInfo // with what the records say
 	routes map[RouteID]*RouteInfo
@@ -148,7 +145,7 @@ func (c *checker) tick() error {
 // bolt runs bbolt's own check. Its channel is always drained: the goroutine behind
 // it would stay otherwise.
 func (c *checker) bolt(db *bbolt.DB) error {
-	return guard(func() error {
+	return guardExcept(&c.foreign, func() error {
 		return db.View(func(tx *bbolt.Tx) error {
 			var err error
 			n := 0

@@ -80,7 +80,7 @@ func Open(path string, o Options) (*Ledger, error) {
 
 func openSchema(path string, o Options, schema uint32, steps []migration) (*Ledger, error) {
 	if o.Clock == nil {
-		o.Clock = time.Now
+		o.Clock = wallClock
 	}
 	if !o.ReadOnly {
 		if err := create(path, o, schema); err != nil {
@@ -93,8 +93,7 @@ func openSchema(path string, o Options, schema uint32, steps []migration) (*Ledg
 	}
 	l := &Ledger{path: path, opts: o, db: db, file: file}
 	if err := l.load(schema, steps); err != nil {
-		l.release()
-		return nil, err
+		return nil, errors.Join(err, l.release())
 	}
 	if !o.ReadOnly {
 		// A compaction that was killed leaves its half; the lock says that it is nobody's.
@@ -213,7 +212,7 @@ func create(path string, o Options, schema uint32) error {
 		return err
 	}
 	tmp := f.Name()
-	defer os.Remove(tmp)
+	defer func() { _ = os.Remove(tmp) }()
 	if err := f.Close(); err != nil {
 		return err
 	}
@@ -338,22 +337,25 @@ func (l *Ledger) writeError() error {
 }
 
 // guard turns panics of bbolt and faults on its mapping into errors: damaged
-// pages must not take the process down. It must not surround foreign code.
-func guard(fn func() error) (err error) {
+// pages must not take the process down. It must not surround foreign code, see
+// guardExcept.
+func guard(fn func() error) error {
+	var never bool
+	return guardExcept(&never, fn)
+}
+
+// guardExcept is guard for a fn that calls a caller's function now and then: while
+// *foreign is set, a panic is the caller's and goes its way.
+func guardExcept(foreign *bool, fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		r := recover()
-		if r == nil {
+		if *foreign {
 			return
 		}
-		if c, ok := r.(callerPanic); ok {
-			panic(c.value)
+		if r := recover(); r != nil {
+			_, memory := r.(interface{ Addr() uintptr })
+			err = &faultError{what: fmt.Sprint(r), memory: memory}
 		}
-		_, memory := r.(interface{ Addr() uintptr })
-		err = &faultError{what: fmt.Sprint(r), memory: memory}
 	}()
 	return fn()
 }
-
-// callerPanic carries a panic of a caller's function past guard.
-type callerPanic struct{ value any }

@@ -108,7 +108,7 @@ func copyAside(db *bbolt.DB, to string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp)
+	defer func() { _ = os.Remove(tmp) }() // gone when it was renamed
 	w := bufio.NewWriterSize(f, 1<<20)
 	err = db.View(func(tx *bbolt.Tx) error {
 		_, err := tx.WriteTo(w)

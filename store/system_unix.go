@@ -34,7 +34,7 @@ func holder(path string) string {
 	if err != nil {
 		return ""
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	// 1: FLOCK  ADVISORY  WRITE 4242 fd:01:1234 0 EOF; the device is the file
 	// system's own idea of it, so the inode has to do.
 	inode := fmt.Sprintf(":%d", st.Ino)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -242,7 +241,8 @@ func (l *Ledger) apply(works []work) error {
 	order := sorted(works, l.sourceOf)
 	l.tuneGrowth()
 	committed := false
-	err := guard(func() error {
+	b := newBatch(l)
+	err := guardExcept(&b.foreign, func() error {
 		tx, err := l.db.Begin(true)
 		if err != nil {
 			return err
@@ -250,11 +250,11 @@ func (l *Ledger) apply(works []work) error {
 		rolledBack := false
 		defer func() {
 			// Only a panic comes here with the transaction open.
-			if !rolledBack && guard(tx.Rollback) != nil {
+			if !rolledBack && !b.foreign && guard(tx.Rollback) != nil {
 				l.markWedged()
 			}
 		}()
-		b := newBatch(l, tx)
+		b.tx = tx
 		err = b.apply(order)
 		if err == nil {
 			err = b.finish()
@@ -411,18 +411,4 @@ func pages(db *bbolt.DB) (all, free int64) {
 	})
 	st := db.Stats()
 	return all, int64(st.FreePageN + st.PendingPageN)
-}
-
-// call runs a caller's function inside a guarded transaction without having its
-// panics taken for damage.
-func call(fn func(*Object, bool) bool, o *Object, exists bool) bool {
-	defer func() {
-		if r := recover(); r != nil {
-			if e, ok := r.(runtime.Error); ok {
-				panic(callerPanic{fmt.Errorf("function given to the ledger: %w", e)})
-			}
-			panic(callerPanic{r})
-		}
-	}()
-	return fn(o, exists)
 }
