@@ -66,7 +66,7 @@ func (q *request) copyObject(from, fromAccount string) {
 		q.failAnswer(src)
 		return
 	}
-	if code := conditional(h, src.etag, src.obj.stamp); code != 0 && q.rg.opts.Profile == Swift {
+	if code := conditional(h, src.match, src.obj.stamp); code != 0 && q.rg.opts.Profile == Swift {
 		q.done(code)
 		return
 	}
@@ -168,7 +168,7 @@ func (q *request) storeCopy(src answer, content body, partial bool, extra [][2]s
 			return
 		}
 	}
-	o := &object{body: content, etag: sum, stamp: q.now}
+	o := &object{body: content, etag: sum, stamp: q.now, sloMark: src.obj.sloMark}
 	o.describe(h, q.obj, nil)
 	q.commit(c, o, false, o.etag, extra)
 }

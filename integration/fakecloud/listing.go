@@ -39,9 +39,9 @@ type listOptions struct {
 func (q *request) listOptions() (listOptions, bool) {
 	o := listOptions{limit: maxListing, marker: q.q["marker"], end: q.q["end_marker"], prefix: q.q["prefix"],
 		delimiter: q.q["delimiter"], reverse: isTrue(q.q["reverse"])}
-	for _, v := range q.q {
-		if !utf8.ValidString(v) {
-			q.failText(http.StatusBadRequest, "Parameters must be valid UTF-8")
+	for _, k := range []string{"prefix", "delimiter", "marker", "end_marker", "path", "format", "limit"} {
+		if !utf8.ValidString(q.q[k]) {
+			q.failPlain(http.StatusBadRequest, strconv.Quote(k)+" parameter not valid UTF-8")
 			return o, false
 		}
 	}

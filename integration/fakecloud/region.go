@@ -2,6 +2,7 @@ package fakecloud
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,7 @@ func newRegion(c *Cloud, ro RegionOptions, ks *keystone) *Region {
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
+	r.requests.Store(rand.Uint64())
 	r.link.latency.Store(int64(ro.Latency))
 	r.link.rate.Store(ro.Bandwidth)
 	r.srv = &service{handler: r, addr: addr, small: func() bool { return r.link.rate.Load() > 0 }}

@@ -218,7 +218,7 @@ func (q *request) storeManifest(raw []byte, extra [][2]string) {
 		return
 	}
 	json := m.stored()
-	o := &object{body: newMemBody(json), etag: md5Hex(json), stamp: q.now, slo: m}
+	o := &object{body: newMemBody(json), etag: md5Hex(json), stamp: q.now, slo: m, sloMark: m.etag}
 	o.describe(q.r.Header, q.obj, nil)
 	etag := m.etag
 	if q.rg.opts.Profile == Swift {

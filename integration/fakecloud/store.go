@@ -24,6 +24,11 @@ type object struct {
 	slo      *sloManifest
 	dlo      string // X-Object-Manifest as sent
 	link     *symlink
+	// sloMark is the ETag of the SLO that this object is or was copied from.
+	// Swift copies that system metadata along, X-Fresh-Metadata or not, and
+	// compares If-Match and If-None-Match with it instead of the shown ETag:
+	// a collapsed copy answers 412 to its own MD5 (seen on Swift 2.30).
+	sloMark string
 }
 
 // listedSize is what a listing shows; an SLO's is that of its content (S4).
@@ -177,6 +182,7 @@ type account struct {
 	mu         sync.RWMutex
 	meta       map[string]string
 	containers map[string]*container
+	made       bool     // by its first container or POST
 	sorted     []string // names in byte order; nil when stale
 }
 
@@ -199,6 +205,7 @@ func (a *account) create(name, policy string, now stamp) (*container, bool) {
 	}
 	c := newContainer(name, policy, now)
 	a.containers[name] = c
+	a.made = true
 	a.sorted = nil
 	return c, true
 }

@@ -140,6 +140,10 @@ func (q *request) route() {
 	}
 	q.tok = q.rg.ks.check(q.r.Header.Get("X-Auth-Token"))
 	q.owner = q.owns(q.acct)
+	if q.r.Method == http.MethodOptions {
+		q.notAllowed()
+		return
+	}
 	if code := q.authorize(q.acct, q.cont, q.obj, q.r.Method); code != 0 {
 		q.deny(code)
 		return
@@ -371,6 +375,16 @@ func (q *request) send(code int, ctype, body string) {
 		// Nobody is left to tell when the client has gone.
 		_, _ = io.WriteString(q.w, body)
 	}
+}
+
+// notAllowed answers OPTIONS, and 405 for all else.
+func (q *request) notAllowed() {
+	q.w.Header()["Allow"] = []string{"PUT, DELETE, HEAD, GET, POST, OPTIONS"}
+	if q.r.Method == http.MethodOptions {
+		q.done(http.StatusOK)
+		return
+	}
+	q.fail(http.StatusMethodNotAllowed)
 }
 
 // done answers with an empty body.

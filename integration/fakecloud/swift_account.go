@@ -19,7 +19,7 @@ func (q *request) serveAccount() {
 		// Only a reseller may, and an emulated account needs neither.
 		q.fail(http.StatusForbidden)
 	default:
-		q.fail(http.StatusMethodNotAllowed)
+		q.notAllowed()
 	}
 }
 
@@ -34,8 +34,14 @@ func (q *request) readAccount(a *account) {
 	h["X-Account-Object-Count"] = []string{strconv.FormatInt(objects, 10)}
 	h["X-Account-Bytes-Used"] = []string{strconv.FormatInt(bytes, 10)}
 	h["X-Timestamp"] = []string{a.created.header()}
-	h["X-Put-Timestamp"] = []string{a.created.header()}
 	a.mu.RLock()
+	made := a.made
+	if made {
+		h["Accept-Ranges"] = []string{"bytes"}
+		h["X-Account-Project-Domain-Id"] = []string{defaultDomainI}
+	} else {
+		h["X-Put-Timestamp"] = []string{a.created.header()}
+	}
 	for k, v := range a.meta {
 		if q.owner || strings.HasPrefix(k, "X-Account-Meta-") && !strings.HasPrefix(k, "X-Account-Meta-Temp-Url-Key") {
 			h[k] = []string{v}
@@ -43,7 +49,11 @@ func (q *request) readAccount(a *account) {
 	}
 	a.mu.RUnlock()
 	if q.r.Method == http.MethodHead {
-		q.send(http.StatusNoContent, opts.format.mime(), "")
+		code := http.StatusNoContent
+		if !made {
+			code = http.StatusOK // Swift makes the listing of an account not made yet up
+		}
+		q.send(code, opts.format.mime(), "")
 		return
 	}
 	out := newListing(opts.format, "account", a.name)
@@ -110,6 +120,7 @@ func (q *request) postAccount(a *account) {
 	}
 	a.mu.Lock()
 	mergeMeta(a.meta, h, "Account", nil)
+	a.made = true
 	a.mu.Unlock()
 	q.done(http.StatusNoContent)
 }

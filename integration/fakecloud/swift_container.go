@@ -46,7 +46,7 @@ func (q *request) serveContainer() {
 		}
 		q.done(http.StatusNoContent)
 	default:
-		q.fail(http.StatusMethodNotAllowed)
+		q.notAllowed()
 	}
 }
 

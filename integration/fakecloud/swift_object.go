@@ -34,7 +34,7 @@ func (q *request) serveObject() {
 	case "COPY":
 		q.copyTo()
 	default:
-		q.fail(http.StatusMethodNotAllowed)
+		q.notAllowed()
 	}
 }
 
@@ -44,6 +44,7 @@ type answer struct {
 	text    string // of an error, in text/plain; "" means the stock page
 	obj     *object
 	etag    string // as GET shows it, without quotes
+	match   string // what conditions compare with
 	quoted  bool   // whether GET shows it in quotes, as for large objects
 	ctype   string
 	content body
@@ -58,7 +59,10 @@ func (q *request) open(acct, cont, obj string) answer {
 		return a
 	}
 	o := a.obj
-	a.code, a.etag, a.ctype, a.content = http.StatusOK, o.etag, o.ctype, o.body
+	a.code, a.etag, a.match, a.ctype, a.content = http.StatusOK, o.etag, o.etag, o.ctype, o.body
+	if o.sloMark != "" && q.rg.opts.Profile == Swift && q.q["multipart-manifest"] != "get" {
+		a.match = o.sloMark
+	}
 	switch {
 	case o.slo != nil && q.q["multipart-manifest"] == "get":
 		if q.q["format"] == "raw" {
@@ -68,6 +72,7 @@ func (q *request) open(acct, cont, obj string) answer {
 			a.ctype = "application/json; charset=utf-8"
 		}
 	case o.slo != nil:
+		a.match = o.slo.etag
 		a.etag, a.quoted = o.slo.etag, q.rg.opts.Profile == Swift
 		a.content = q.sloContent(acct, o.slo)
 		a.extra = append(a.extra, [2]string{"X-Manifest-Etag", o.etag})
@@ -112,7 +117,10 @@ func (q *request) readObject() {
 	if a.quoted {
 		h["Etag"] = []string{`"` + a.etag + `"`}
 	}
-	if code := conditional(q.r.Header, a.etag, a.obj.stamp); code != 0 {
+	if code := conditional(q.r.Header, a.match, a.obj.stamp); code != 0 {
+		if code == http.StatusPreconditionFailed {
+			delete(h, "Accept-Ranges")
+		}
 		h["Content-Type"] = []string{"text/html; charset=UTF-8"}
 		h["Content-Length"] = []string{"0"}
 		q.w.WriteHeader(code)
@@ -208,6 +216,9 @@ func parseRange(s string, size int64) ([]byteRange, bool) {
 		case first == "" && errHi == nil && hi >= 0:
 			if hi == 0 {
 				continue
+			}
+			if size == 0 {
+				return nil, false // all of nothing: swob answers 200
 			}
 			hi = min(hi, size)
 			out = append(out, byteRange{size - hi, hi})

@@ -162,7 +162,7 @@ func (q *request) putObject() {
 		return
 	}
 	size := q.r.ContentLength
-	if size < 0 && len(q.r.TransferEncoding) == 0 {
+	if size <= 0 && len(q.r.TransferEncoding) == 0 && q.r.Header["Content-Length"] == nil {
 		q.failPlain(http.StatusLengthRequired, "Missing Content-Length header.")
 		return
 	}

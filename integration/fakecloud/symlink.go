@@ -152,9 +152,7 @@ func (q *request) putLink(c *container, onlyNew bool) {
 		}
 		t := target.obj
 		l.bytes = t.listedSize()
-		if t.slo != nil {
-			l.sloETag = t.slo.etag
-		}
+		l.sloETag = t.sloMark
 		if l.etag != t.etag && l.etag != l.sloETag {
 			q.failPlain(http.StatusConflict, fmt.Sprintf(
 				"Object Etag '%s' does not match X-Symlink-Target-Etag header '%s'", t.etag, l.etag))
