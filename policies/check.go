@@ -63,7 +63,7 @@ func policyPath(i int, key string) string {
 // that judging it makes sense.
 func (c *checker) whole(i int, keys ...string) bool {
 	for _, key := range keys {
-		if badUnder(c.bad, policyPath(i, key)) {
+		if c.bad.under(policyPath(i, key)) {
 			return false
 		}
 	}
@@ -117,7 +117,7 @@ func (c *checker) checkLimits() {
 }
 
 func (c *checker) checkKnown(path string, at position, name string) bool {
-	if badUnder(c.bad, "regions") && len(c.Regions) == 0 {
+	if c.bad.under("regions") && len(c.Regions) == 0 {
 		return false
 	}
 	if _, ok := c.Regions[name]; ok {
@@ -206,7 +206,7 @@ func (c *checker) checkNumbers(i int, p Policy) {
 			c.add(i, "large.chunk", fmt.Sprintf("%s is too small", FormatSize(large.Chunk)), "at least "+FormatSize(minChunk))
 		case large.Chunk > maxPut:
 			c.add(i, "large.chunk", fmt.Sprintf("%s is more than Swift takes in one request", FormatSize(large.Chunk)), "at most "+FormatSize(maxPut))
-		case large.Chunk > c.Limits.Memory && !badUnder(c.bad, "limits"):
+		case large.Chunk > c.Limits.Memory && !c.bad.under("limits"):
 			c.add(i, "large.chunk", fmt.Sprintf("%s does not fit into limits.memory (%s)", FormatSize(large.Chunk), FormatSize(c.Limits.Memory)), "make chunks smaller or allow more memory")
 		}
 		switch {

@@ -83,7 +83,8 @@ func shortest(g glob) int {
 func (c *checker) checkEffects(i int, p Policy, rules []rule) {
 	set := []names{sourceNames(rules)}
 	for n, r := range rules {
-		_, useful, sure := find(set, func(v []verdict) bool {
+		this := [][]int{{n}}
+		_, useful, sure := find(set, this, func(v []verdict) bool {
 			if !v[0].matches(n) {
 				return false
 			}
@@ -100,7 +101,7 @@ func (c *checker) checkEffects(i int, p Policy, rules []rule) {
 			continue
 		}
 		key := fmt.Sprintf("containers[%d]", n)
-		_, matches, _ := find(set, func(v []verdict) bool { return v[0].matches(n) && (r.not || !reservedIn(v[0], rules)) })
+		_, matches, _ := find(set, this, func(v []verdict) bool { return v[0].matches(n) && (r.not || !reservedIn(v[0], rules)) })
 		switch {
 		case r.not && n < len(rules)-1 && slices.ContainsFunc(rules[n+1:], func(later rule) bool { return !later.not }) && c.excludesEarly(set, rules, n):
 			c.add(i, key, fmt.Sprintf("%q has no effect: a later pattern selects the same again", p.Containers[n]), "the last match wins: put what is excluded after it")
@@ -116,7 +117,7 @@ func (c *checker) checkEffects(i int, p Policy, rules []rule) {
 
 // excludesEarly tells whether an excluding rule matches something a rule selects.
 func (c *checker) excludesEarly(set []names, rules []rule, n int) bool {
-	_, found, _ := find(set, func(v []verdict) bool { return v[0].matches(n) && v[0].selected })
+	_, found, _ := find(set, [][]int{{n}}, func(v []verdict) bool { return v[0].matches(n) && v[0].selected })
 	return found
 }
 
@@ -185,19 +186,17 @@ func (c *checker) braceHint(rest string) string {
 // checkMeetings refuses two policies that could write one container: each would
 // take the other's objects for conflicts, or delete them (R16).
 func (c *checker) checkMeetings() {
-	for j, b := range c.Policies {
-		for i, a := range c.Policies[:j] {
-			if c.rules[i] == nil || c.rules[j] == nil {
-				continue
-			}
+	judged := c.judged()
+	for n, j := range judged {
+		for _, i := range judged[:n] {
+			a, b := &c.Policies[i], &c.Policies[j]
 			region, ok := c.sharedRegion(a.To, b.To)
 			if !ok {
 				continue
 			}
-			sets := []names{destinationNames(a, c.rules[i]), destinationNames(b, c.rules[j])}
-			name, meet, sure := find(sets, bothSelected)
+			name, found, sure := meet(destinationNames(*a, c.rules[i]), destinationNames(*b, c.rules[j]))
 			switch {
-			case meet:
+			case found:
 				c.add(j, "containers", fmt.Sprintf("this policy and %q (%s) would both write container %q at %s", a.Name, c.lineHint(i, ""), name, region),
 					"give one another container template, or exclude the containers here")
 			case !sure:
@@ -207,7 +206,16 @@ func (c *checker) checkMeetings() {
 	}
 }
 
-func bothSelected(v []verdict) bool { return v[0].selected && v[1].selected }
+// judged returns the policies whose containers are known well enough to compare.
+func (c *checker) judged() []int {
+	var out []int
+	for i, rules := range c.rules {
+		if rules != nil {
+			out = append(out, i)
+		}
+	}
+	return out
+}
 
 // sharedRegion returns a region of the first list that is, by any name, also in
 // the second.
@@ -232,21 +240,23 @@ func (c *checker) samePlace(a, b string) bool {
 // unless each of them says bidirectional: true.
 func (c *checker) checkCircles() {
 	next := make([][]int, len(c.Policies))
-	for i, a := range c.Policies {
-		for j, b := range c.Policies {
-			if i == j || c.rules[i] == nil || c.rules[j] == nil {
+	judged := c.judged()
+	for _, i := range judged {
+		for _, j := range judged {
+			a, b := &c.Policies[i], &c.Policies[j]
+			if i == j {
 				continue
 			}
 			if _, ok := c.sharedRegion(a.To, []string{b.From}); !ok {
 				continue
 			}
-			if _, meet, sure := find([]names{destinationNames(a, c.rules[i]), sourceNames(c.rules[j])}, bothSelected); meet || !sure {
+			if _, found, sure := meet(destinationNames(*a, c.rules[i]), sourceNames(c.rules[j])); found || !sure {
 				next[i] = append(next[i], j)
 			}
 		}
 	}
 	told := map[int]bool{}
-	for i := range c.Policies {
+	for _, i := range judged {
 		if circle := shortestCircle(next, i); circle != nil && !told[i] {
 			c.checkCircle(circle, told)
 		}

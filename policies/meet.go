@@ -16,7 +16,7 @@ import (
 // template makes of them.
 type names struct {
 	rules []rule
-	globs []glob // of the rules, then of the reserved names; with the template around each
+	globs []glob // of the rules, then of the reserved names, then of the empty name; with the template around each
 }
 
 // sourceNames is the set of containers the policy selects at its source.
@@ -27,7 +27,7 @@ func destinationNames(p Policy, rules []rule) names {
 	before, after, ok := strings.Cut(fillFrom(p), "{container}")
 	if !ok {
 		g := literalGlob(before)
-		return names{rules: []rule{{glob: g}}, globs: []glob{g}}
+		return names{rules: []rule{{glob: g}}, globs: []glob{g, {}}}
 	}
 	return framedNames(rules, before, after)
 }
@@ -41,7 +41,8 @@ func framedNames(rules []rule, before, after string) names {
 	n.globs = append(n.globs,
 		slices.Concat(literalGlob(ownPrefix), star),
 		slices.Concat(star, literalGlob(segmentsSuffix)),
-		literalGlob(cinderContainer))
+		literalGlob(cinderContainer),
+		glob{})
 	for i, g := range n.globs {
 		n.globs[i] = slices.Concat(literalGlob(before), g, literalGlob(after))
 	}
@@ -63,25 +64,56 @@ type verdict struct {
 }
 
 func (n names) judge(matches func(int) bool) verdict {
-	reserved := false
-	for i := len(n.rules); i < len(n.globs); i++ {
+	reserved, empty := false, len(n.globs)-1
+	for i := len(n.rules); i < empty; i++ {
 		reserved = reserved || matches(i)
 	}
-	return verdict{selected(n.rules, decide(n.rules, matches, reserved)), matches}
+	return verdict{!matches(empty) && selected(n.rules, decide(n.rules, matches, reserved)), matches}
+}
+
+// selecting returns the rules that select, any one of which a name in the set must match.
+func (n names) selecting() []int {
+	var out []int
+	for i, r := range n.rules {
+		if !r.not {
+			out = append(out, i)
+		}
+	}
+	return out
 }
 
 // maxMeetStates bounds the walk. Real files need some hundreds; what needs more
 // is answered "cannot tell".
 const maxMeetStates = 20_000
 
+// meet looks for a shortest name that is in both sets.
+func meet(a, b names) (name string, found, sure bool) {
+	return find([]names{a, b}, [][]int{a.selecting(), b.selecting()}, func(v []verdict) bool { return v[0].selected && v[1].selected })
+}
+
 // find looks for a shortest name of which all sets together say what is wanted.
-// sure is false when the sets were too intricate to look at every possibility.
-func find(sets []names, want func([]verdict) bool) (name string, found, sure bool) {
+// needed lists for each set the rules of which at least one must match the name:
+// beginnings that none of them can go on from are not followed. sure is false
+// when the sets were too intricate to look at every possibility.
+func find(sets []names, needed [][]int, want func([]verdict) bool) (name string, found, sure bool) {
 	var globs []glob
-	for _, s := range sets {
+	var needs []uint // per glob, the sets that need it, as bits
+	for i, s := range sets {
+		first := len(globs)
 		globs = append(globs, s.globs...)
+		needs = append(needs, make([]uint, len(s.globs))...)
+		for _, r := range needed[i] {
+			needs[first+r] = 1 << i
+		}
 	}
 	letters := alphabet(globs)
+	hopeful := func(spots []spot) bool {
+		alive := uint(0)
+		for _, s := range spots {
+			alive |= needs[s.glob]
+		}
+		return alive == 1<<len(sets)-1
+	}
 	type node struct {
 		spots []spot
 		from  int
@@ -104,7 +136,10 @@ func find(sets []names, want func([]verdict) bool) (name string, found, sure boo
 		}
 		for _, c := range letters {
 			next := step(globs, queue[head].spots, c)
-			if k := key(next); len(next) > 0 && !seen[k] {
+			if !hopeful(next) {
+				continue
+			}
+			if k := key(next); !seen[k] {
 				if len(queue) == maxMeetStates {
 					return "", false, false
 				}

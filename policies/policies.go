@@ -38,7 +38,7 @@ type File struct {
 	Policies []Policy
 
 	at  map[string]position // where each YAML path stands, for the messages of Check
-	bad map[string]bool     // YAML paths whose value could not be read: Check says nothing more of them
+	bad marks               // values that could not be read: Check says nothing more of them
 }
 
 // Region is one (cloud, region, project): what a login is made from.

@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -48,4 +49,42 @@ func (e Errors) Error() string {
 		lines[i] = p.Error()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// nearest returns the candidate most like a word, "" when none is like it.
+func nearest(word string, candidates []string) string {
+	best, distance := "", max(len(word)/3, 1)+1
+	for _, c := range candidates {
+		if d := editDistance(strings.ToLower(word), strings.ToLower(c)); d < distance {
+			best, distance = c, d
+		}
+	}
+	return best
+}
+
+// editDistance counts inserts, deletes, replacements and swaps of neighbours
+// that turn a into b.
+func editDistance(a, b string) int {
+	if len(a) > maxContainerName || len(b) > maxContainerName {
+		return maxContainerName
+	}
+	before, last, row := []int{}, make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := range len(a) {
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			row[j+1] = min(last[j+1]+1, row[j]+1, last[j]+cost)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+		before, last, row = slices.Clone(last), row, slices.Clone(last)
+	}
+	return last[len(b)]
 }

@@ -25,7 +25,7 @@ func Load(path string) (*File, error) {
 // Parse reads and checks a policy file given as bytes; name stands for it in
 // messages. On problems it returns Errors and no file.
 func Parse(name string, data []byte) (*File, error) {
-	f := &File{Name: name, Timezone: time.UTC, Regions: map[string]Region{}, at: map[string]position{}, bad: map[string]bool{}}
+	f := &File{Name: name, Timezone: time.UTC, Regions: map[string]Region{}, at: map[string]position{}, bad: marks{}}
 	f.Limits = Limits{Streams: DefaultStreams, Memory: DefaultMemory, Pairs: map[string]Rate{}}
 	r := &reader{file: name, at: f.at, bad: f.bad}
 	if body := r.parse(data); body != nil {
@@ -277,7 +277,7 @@ func (r *reader) volumes(out **Volumes) func(value) {
 			field{"names", r.texts(&got.Names, "volume names")},
 			field{"metadata", r.stringMap(&got.Metadata)},
 		)
-		if given != nil && !r.bad[v.path] && (len(given) != 1 || !got.All && len(got.IDs)+len(got.Names)+len(got.Metadata) == 0) && !r.badUnder(v.path) {
+		if given != nil && !r.bad[v.path] && (len(given) != 1 || !got.All && len(got.IDs)+len(got.Names)+len(got.Metadata) == 0) && !r.bad.under(v.path) {
 			r.problem(v, "must select by exactly one of all, ids, names, metadata", "")
 		}
 	}
@@ -288,7 +288,7 @@ func (r *reader) snapshot(out **Snapshot) func(value) {
 		got := &Snapshot{}
 		*out = got
 		given := r.fields(v, "a mapping such as {every: 1h}", field{"every", unit(r, &got.Every, parsePositive)})
-		if _, ok := given["every"]; given != nil && !ok && !r.badUnder(v.path) {
+		if _, ok := given["every"]; given != nil && !ok && !r.bad.under(v.path) {
 			r.problem(v, "every is missing", "leave snapshot out to only watch for snapshots others make")
 		}
 	}
@@ -306,7 +306,7 @@ func (r *reader) keep(out **Keep) func(value) {
 			field{"monthly", r.count(&k.Monthly, 0, 1_000_000)},
 			field{"yearly", r.count(&k.Yearly, 0, 1_000_000)},
 		)
-		if given != nil && *k == (Keep{}) && !r.badUnder(v.path) {
+		if given != nil && *k == (Keep{}) && !r.bad.under(v.path) {
 			r.problem(v, "keeps nothing", "give at least one number above 0; leave the key out to keep everything")
 		}
 	}
@@ -317,7 +317,7 @@ func (r *reader) drill(out **Drill) func(value) {
 		got := &Drill{}
 		*out = got
 		given := r.fields(v, `a mapping such as {schedule: "0 3 * * sun"}`, field{"schedule", unit(r, &got.Schedule, ParseSchedule)})
-		if _, ok := given["schedule"]; given != nil && !ok && !r.badUnder(v.path) {
+		if _, ok := given["schedule"]; given != nil && !ok && !r.bad.under(v.path) {
 			r.problem(v, "schedule is missing", `as in {schedule: "0 3 * * sun"}`)
 		}
 	}
@@ -360,18 +360,6 @@ func (r *reader) oneOf(out *string, words ...string) func(value) {
 		}
 		r.problem(v, "must be one of "+strings.Join(words, ", "), hint)
 	}
-}
-
-func (r *reader) badUnder(path string) bool { return badUnder(r.bad, path) }
-
-// badUnder tells whether a problem was found at a path or below it.
-func badUnder(bad map[string]bool, path string) bool {
-	for p := range bad {
-		if rest, ok := strings.CutPrefix(p, path); ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
-			return true
-		}
-	}
-	return false
 }
 
 func parsePositive(text string) (time.Duration, error) {

@@ -161,7 +161,7 @@ func ParseDuration(text string) (time.Duration, error) {
 	if text == "" {
 		return 0, errors.New("an empty duration: write 5m, 1h30m or 2d")
 	}
-	var total float64
+	var total time.Duration
 	for rest := text; rest != ""; {
 		number, tail := cutNumber(rest)
 		end := strings.IndexAny(tail, "0123456789.")
@@ -183,13 +183,14 @@ func ParseDuration(text string) (time.Duration, error) {
 		if err != nil {
 			return 0, fmt.Errorf("%q is not a number", number)
 		}
-		total += v * float64(one)
+		part := math.Round(v * float64(one))
+		if part >= math.MaxInt64/2 || total >= math.MaxInt64/2 {
+			return 0, errors.New("is too long")
+		}
+		total += time.Duration(part)
 		rest = tail[end:]
 	}
-	if total >= math.MaxInt64/2 {
-		return 0, errors.New("is too long")
-	}
-	return time.Duration(math.Round(total)), nil
+	return total, nil
 }
 
 func durationUnit(unit string) (time.Duration, bool) {

@@ -18,7 +18,7 @@ import (
 // grow with the input and its nesting. A thousand policies fit in a tenth of it.
 const maxFileSize = 1 << 20
 
-// maxDepth bounds the nesting of flow collections for the same reason; the file
+// maxDepth bounds nesting within a line for the same reason; the file
 // format itself needs five levels.
 const maxDepth = 64
 
@@ -32,6 +32,28 @@ type value struct {
 	at   position
 }
 
+// marks holds the YAML paths whose value could not be read (true) and the paths
+// above them (false).
+type marks map[string]bool
+
+func (m marks) set(path string) {
+	m[path] = true
+	for i := len(path) - 1; i > 0; i-- {
+		if path[i] == '.' || path[i] == '[' {
+			if _, known := m[path[:i]]; known {
+				return
+			}
+			m[path[:i]] = false
+		}
+	}
+}
+
+// under tells whether a problem was found at a path or below it.
+func (m marks) under(path string) bool {
+	_, known := m[path]
+	return known
+}
+
 // reader walks a parsed file and collects every problem on the way, so that one
 // run shows them all. The walk over nodes is done here, and not by decoding into
 // structs, because that stops at the first problem.
@@ -39,13 +61,13 @@ type reader struct {
 	file     string
 	problems Errors
 	at       map[string]position
-	bad      map[string]bool
+	bad      marks
 	anchors  map[string]ast.Node
 }
 
 // problem notes what is wrong with a value; the value counts as unread.
 func (r *reader) problem(v value, message, hint string) {
-	r.bad[v.path] = true
+	r.bad.set(v.path)
 	r.problems = append(r.problems, Problem{r.file, v.at.line, v.at.column, v.path, message, hint})
 }
 
@@ -120,7 +142,7 @@ func (c anchorCollector) Visit(n ast.Node) ast.Visitor {
 // firstUnreadable finds what would make the parser guess or toil: bytes that are
 // no text, and nesting no policy file has.
 func firstUnreadable(data []byte) (value, string) {
-	line, column, depth := 1, 1, 0
+	line, column, depth, dashes := 1, 1, 0, 0
 	for i := 0; i < len(data); {
 		c, size := utf8.DecodeRune(data[i:])
 		here := value{at: position{line, column}}
@@ -134,8 +156,13 @@ func firstUnreadable(data []byte) (value, string) {
 		case c == ']' || c == '}':
 			depth = max(depth-1, 0)
 		}
-		indent := c == '-' && column > maxDepth && strings.Trim(string(lineUpTo(data, i)), " -") == ""
-		if depth > maxDepth || indent {
+		switch {
+		case c == '-' && i+1 < len(data) && data[i+1] == ' ':
+			dashes++
+		case c != ' ':
+			dashes = 0
+		}
+		if depth > maxDepth || dashes > maxDepth {
 			return here, "nested too deeply"
 		}
 		i, column = i+size, column+1
@@ -144,14 +171,6 @@ func firstUnreadable(data []byte) (value, string) {
 		}
 	}
 	return value{}, ""
-}
-
-func lineUpTo(data []byte, end int) []byte {
-	begin := end
-	for begin > 0 && data[begin-1] != '\n' {
-		begin--
-	}
-	return data[begin:end]
 }
 
 // syntaxHint explains the traps people who write patterns fall into: * and ! mean
@@ -348,7 +367,7 @@ func (r *reader) unknownKey(v value, e entry, names []string) {
 	hint := "keys here are " + strings.Join(names, ", ")
 	if meant := nearest(e.key, names); meant != "" {
 		hint = fmt.Sprintf("did you mean %s?", meant)
-		r.bad[joinKey(v.path, meant)] = true
+		r.bad.set(joinKey(v.path, meant))
 	}
 	r.problem(e.value, "unknown key", hint)
 }
@@ -386,170 +405,4 @@ func quoteIfNeeded(s string) string {
 		return s
 	}
 	return strconv.Quote(s)
-}
-
-// rawText returns a scalar as it was written.
-func rawText(n ast.Node) (string, bool) {
-	switch t := n.(type) {
-	case *ast.StringNode:
-		return t.Value, true
-	case *ast.LiteralNode:
-		return t.Value.Value, true
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
-		return t.GetToken().Value, true
-	}
-	return "", false
-}
-
-func kindOf(n ast.Node) string {
-	switch n.(type) {
-	case *ast.MappingNode:
-		return "a mapping"
-	case *ast.SequenceNode:
-		return "a list"
-	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
-		return "a number"
-	case *ast.BoolNode:
-		return "true or false"
-	case *ast.StringNode, *ast.LiteralNode:
-		return "text"
-	}
-	return "nothing"
-}
-
-// text reads a text into out. Numbers and booleans are refused rather than
-// turned into text, as their writing may not survive (010, 1e3, yes).
-func (r *reader) text(out *string) func(value) {
-	return func(v value) {
-		switch v.node.(type) {
-		case *ast.StringNode, *ast.LiteralNode:
-			*out, _ = rawText(v.node)
-			if *out == "" {
-				r.problem(v, "is empty", "remove the key to have the default")
-			}
-			return
-		}
-		if r.bad[v.path] {
-			return
-		}
-		hint := ""
-		if raw, ok := rawText(v.node); ok {
-			hint = fmt.Sprintf("put it in quotes: %q", raw)
-		}
-		r.problem(v, "must be text, not "+kindOf(v.node), hint)
-	}
-}
-
-// texts reads a list of texts.
-func (r *reader) texts(out *[]string, what string) func(value) {
-	return func(v value) {
-		list, _ := r.items(v, what)
-		for _, item := range list {
-			var s string
-			r.text(&s)(item)
-			*out = append(*out, s)
-		}
-	}
-}
-
-// flag reads true or false.
-func (r *reader) flag(out *bool) func(value) {
-	return func(v value) {
-		if b, ok := v.node.(*ast.BoolNode); ok {
-			*out = b.Value
-			return
-		}
-		if r.bad[v.path] {
-			return
-		}
-		hint := ""
-		switch raw, _ := rawText(v.node); strings.ToLower(raw) {
-		case "yes", "on", "y", "1":
-			hint = "write true"
-		case "no", "off", "n", "0":
-			hint = "write false"
-		}
-		r.problem(v, "must be true or false, not "+kindOf(v.node), hint)
-	}
-}
-
-// count reads a whole number within bounds.
-func (r *reader) count(out *int, low, high int) func(value) {
-	return func(v value) {
-		n, isInt := v.node.(*ast.IntegerNode)
-		if !isInt {
-			if !r.bad[v.path] {
-				r.problem(v, "must be a whole number, not "+kindOf(v.node), "")
-			}
-			return
-		}
-		i, err := strconv.Atoi(n.GetToken().Value)
-		switch {
-		case err != nil:
-			r.problem(v, fmt.Sprintf("%s is not a plain whole number", n.GetToken().Value), "")
-		case i < low || i > high:
-			r.problem(v, fmt.Sprintf("%d is out of bounds", i), fmt.Sprintf("%d to %d", low, high))
-		default:
-			*out = i
-		}
-	}
-}
-
-// unit reads a scalar by a parser of units, whose message may end in a hint in
-// parentheses.
-func unit[T any](r *reader, out *T, parse func(string) (T, error)) func(value) {
-	return func(v value) {
-		raw, ok := rawText(v.node)
-		if !ok {
-			if !r.bad[v.path] {
-				r.problem(v, "must be a single value, not "+kindOf(v.node), "")
-			}
-			return
-		}
-		got, err := parse(raw)
-		if err != nil {
-			message, hint, _ := strings.Cut(err.Error(), " (")
-			r.problem(v, message, strings.TrimSuffix(hint, ")"))
-			return
-		}
-		*out = got
-	}
-}
-
-// nearest returns the candidate most like a word, "" when none is like it.
-func nearest(word string, candidates []string) string {
-	best, distance := "", max(len(word)/3, 1)+1
-	for _, c := range candidates {
-		if d := editDistance(strings.ToLower(word), strings.ToLower(c)); d < distance {
-			best, distance = c, d
-		}
-	}
-	return best
-}
-
-// editDistance counts inserts, deletes, replacements and swaps of neighbours
-// that turn a into b.
-func editDistance(a, b string) int {
-	if len(a) > maxContainerName || len(b) > maxContainerName {
-		return maxContainerName
-	}
-	before, last, row := []int{}, make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := range len(a) {
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			row[j+1] = min(last[j+1]+1, row[j]+1, last[j]+cost)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-		before, last, row = slices.Clone(last), row, slices.Clone(last)
-	}
-	return last[len(b)]
 }
