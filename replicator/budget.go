@@ -1,0 +1,192 @@
+package replicator
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"farshore/policies"
+	"farshore/transport"
+)
+
+// budget holds what all passes of an engine share: stream slots, memory for
+// bytes on the way, and the byte limits (total, per pair, per policy).
+//
+// Order matters: memory is taken before a stream slot, never the other way, and
+// the chunks of one object take memory in order; so whoever holds a slot can
+// finish, and the lowest chunk that others wait for always has its memory.
+type budget struct {
+	clock   transport.Clock
+	limits  policies.Limits
+	streams *semaphore.Weighted
+	memory  *semaphore.Weighted
+	total   *transport.Limiter
+	order   atomic.Pointer[int64] // a total limit set while running; nil: what the policies say
+
+	mu       sync.Mutex
+	pairs    map[string]*transport.Limiter
+	policies map[string]*transport.Limiter
+	checked  time.Time
+}
+
+func newBudget(l policies.Limits, clock transport.Clock) *budget {
+	return &budget{clock: clock, limits: l, streams: semaphore.NewWeighted(int64(l.Streams)), memory: semaphore.NewWeighted(l.Memory),
+		total: transport.NewLimiter(int64(l.RateAt(clock.Now())), clock), checked: clock.Now(),
+		pairs: map[string]*transport.Limiter{}, policies: map[string]*transport.Limiter{}}
+}
+
+// limit puts the byte limits of a transfer into its context (R14).
+func (b *budget) limit(ctx context.Context, p policies.Policy, from, to string) context.Context {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	pair := b.pairs[policies.PairKey(from, to)]
+	if pair == nil {
+		pair = transport.NewLimiter(int64(b.limits.Pair(from, to)), b.clock)
+		b.pairs[policies.PairKey(from, to)] = pair
+	}
+	pol := b.policies[p.Name]
+	if pol == nil {
+		pol = transport.NewLimiter(int64(p.Limit), b.clock)
+		b.policies[p.Name] = pol
+	}
+	return transport.WithLimits(ctx, b.total, pair, pol)
+}
+
+// follow keeps the total limit at what the timetable says until ctx ends.
+func (b *budget) follow(ctx context.Context) {
+	for {
+		t := b.clock.NewTimer(time.Second)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C():
+			if r := b.rate(); r != b.total.Rate() {
+				b.total.Set(r)
+			}
+		}
+	}
+}
+
+// rate is the total limit now: the order of a person, else the timetable's.
+func (b *budget) rate() int64 {
+	if r := b.order.Load(); r != nil {
+		return *r
+	}
+	return int64(b.limits.RateAt(b.clock.Now()))
+}
+
+// SetTotalLimit changes the limit of all bytes sent while passes run: bytes a
+// second, 0 for none at all. It stands in place of the total and the timetable until
+// it is called again; a negative rate gives way to them again. Streams follow at once.
+func (e *Engine) SetTotalLimit(perSecond int64) {
+	if perSecond < 0 {
+		e.budget.order.Store(nil)
+	} else {
+		e.budget.order.Store(&perSecond)
+	}
+	e.budget.total.Set(e.budget.rate())
+}
+
+// TotalLimit is the limit of all bytes in force now, in bytes a second; 0: none.
+func (e *Engine) TotalLimit() int64 { return e.budget.total.Rate() }
+
+// hold takes n bytes of memory, at most all there is, and returns what gives them back.
+func (b *budget) hold(ctx context.Context, n int64) (func(), error) {
+	n = min(max(n, 1), b.limits.Memory)
+	if err := b.memory.Acquire(ctx, n); err != nil {
+		return nil, err
+	}
+	var once sync.Once
+	return func() { once.Do(func() { b.memory.Release(n) }) }, nil
+}
+
+// stream takes a stream slot and returns what gives it back.
+func (b *budget) stream(ctx context.Context) (func(), error) {
+	if err := b.streams.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	var once sync.Once
+	return func() { once.Do(func() { b.streams.Release(1) }) }, nil
+}
+
+// breaker notices that a region does not answer, so that its copies fail at once
+// instead of one by one after a full cycle of retries each.
+type breaker struct {
+	clock transport.Clock
+
+	mu      sync.Mutex
+	inRow   int
+	err     error // why it opened; stays for the report until a success
+	until   time.Time
+	skipped int64
+}
+
+// A breaker opens after failuresToOpen failures in a row and lets one try
+// through every tryAgain.
+const (
+	failuresToOpen = 3
+	tryAgain       = 10 * time.Second
+)
+
+// allow reports whether the region should be tried now.
+func (b *breaker) allow() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.inRow < failuresToOpen {
+		return true
+	}
+	if now := b.clock.Now(); !now.Before(b.until) {
+		b.until = now.Add(tryAgain)
+		return true
+	}
+	b.skipped++
+	return false
+}
+
+// note learns from the outcome of a call. Only failures that speak of the region
+// as a whole count.
+func (b *breaker) note(err error) {
+	c := transport.ClassOf(err)
+	if err != nil && c == transport.Canceled {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err == nil || c != transport.Transient {
+		b.inRow = 0
+		if err == nil && b.skipped == 0 {
+			b.err = nil
+		}
+		return
+	}
+	b.inRow++
+	if b.inRow >= failuresToOpen {
+		b.err = err
+		b.until = b.clock.Now().Add(tryAgain)
+	}
+}
+
+// fail opens it at once: the region cannot be used at all.
+func (b *breaker) fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.inRow, b.err, b.until = failuresToOpen, err, b.clock.Now().Add(tryAgain)
+}
+
+// open reports whether calls are being refused.
+func (b *breaker) open() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.inRow >= failuresToOpen && b.clock.Now().Before(b.until)
+}
+
+// failure is why the region counts as down, and how many objects were put off.
+func (b *breaker) failure() (error, int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err, b.skipped
+}

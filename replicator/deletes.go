@@ -1,0 +1,242 @@
+package replicator
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"farshore/replicator/report"
+	"farshore/store"
+	"farshore/transport"
+)
+
+// The reasons of a brake, part of its token.
+const (
+	brakeEmpty      = "empty"
+	brakeDeletes    = "deletes"
+	brakeOverwrites = "overwrites"
+)
+
+// token names one brake: the same place, reason and extent give the same token,
+// so that it releases that pass and no worse one.
+func (p *pass) token(reason string, n int64, more []byte) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\x00%s\x00%d\x00%s", p.job.From, reason, n, more)
+	return hex.EncodeToString(h.Sum(nil)[:6])
+}
+
+// trips reports whether a brake holds: it does unless a person released it.
+func (p *pass) trips(reason string, n int64) bool {
+	return p.o.ReleaseBrake != p.token(reason, n, nil)
+}
+
+func (p *pass) stopped(token, cause, hint string) error {
+	p.brakeToken = token
+	p.findings.Add(report.Finding{Kind: report.KindBrake, Level: report.Error, Policy: p.job.Policy.Name, Region: p.job.From.Region, Container: p.job.From.Container,
+		Op: "sync", Cause: cause, Hint: hint + "; if it is right, run the same command with --release-brake " + token})
+	return fmt.Errorf("%s: %s: %w", p.job.From, cause, ErrBrake)
+}
+
+// brakeEmpty stops a pass whose source has nothing although the ledger knows objects of it.
+func (p *pass) brakeEmpty(why string) error {
+	return p.stopped(p.token(brakeEmpty, p.present, nil), fmt.Sprintf("%s, but the ledger knows %d objects of it", why, p.present),
+		"check that the source region and container are whole")
+}
+
+// checkOverwrites walks once without changing anything, to count what would be
+// overwritten before the first of it is.
+func (p *pass) checkOverwrites(ctx context.Context) error {
+	saved := p.tally
+	p.tally = &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}
+	p.counting = true
+	err := p.walkAll(ctx)
+	p.counting, p.tally = false, saved
+	p.listedHere.Store(0)
+	if err != nil {
+		return err
+	}
+	n := p.overwrites.Load()
+	if !p.job.Policy.Brake.TripsOverwrites(n, p.present) || !p.trips(brakeOverwrites, n) {
+		return nil
+	}
+	return p.stopped(p.token(brakeOverwrites, n, nil), fmt.Sprintf("%d of %d objects would be overwritten, more than the policy's %s", n, p.present, p.job.Policy.Brake.Overwrites),
+		"look for mass changes at the source, such as encryption by others")
+}
+
+func (p *pass) addOverwrite() { p.overwrites.Add(1) }
+
+// deletes carries out the deletes whose grace period is over, behind the brake.
+func (p *pass) deletes(ctx context.Context) error {
+	if !p.known {
+		return nil
+	}
+	pol := p.job.Policy
+	now := micros(p.e.o.Clock.Now())
+	h := sha256.New()
+	due, err := p.eachDue(ctx, now, func(o store.Object) error { return name(h, o.Name) })
+	if err != nil || due == 0 {
+		return err
+	}
+	if p.o.DryRun {
+		p.tally.pending.Add(due)
+	}
+	total := p.present
+	places, err := p.e.o.Ledger.Places()
+	if err != nil {
+		return err
+	}
+	for _, x := range places {
+		if x.ID == p.place {
+			total = x.Objects
+		}
+	}
+	if token := p.token(brakeDeletes, due, h.Sum(nil)); pol.Brake.TripsDeletes(due, total) && p.o.ReleaseBrake != token &&
+		p.o.ReleaseBrake != p.token(brakeEmpty, p.present, nil) {
+		return p.stopped(token, fmt.Sprintf("%d of %d objects would be deleted, more than the policy's %s", due, total, pol.Brake.Deletes),
+			"check that the source is whole")
+	}
+	if p.o.DryRun {
+		return nil
+	}
+	p.e.o.Progress.Phase("deleting what " + p.job.From.String() + " no longer has")
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(p.e.o.Limits.Streams)
+	if _, err := p.eachDue(gctx, now, func(o store.Object) error {
+		g.Go(func() error { return p.deleteOne(gctx, o) })
+		return nil
+	}); err != nil {
+		_ = g.Wait() // the walk's error is the cause
+		return err
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return p.e.o.Ledger.Flush(ctx)
+}
+
+func name(h hash.Hash, s string) error {
+	_, err := fmt.Fprintf(h, "%d:%s", len(s), s)
+	return err
+}
+
+// eachDue calls fn for the objects of this job that may be deleted now.
+func (p *pass) eachDue(ctx context.Context, now int64, fn func(store.Object) error) (int64, error) {
+	pol := p.job.Policy
+	if !pol.Deletes.Propagate {
+		return 0, nil
+	}
+	due, after := int64(0), ""
+	for {
+		page, err := p.e.o.Ledger.MissingPage(p.place, after, pageSize)
+		if err != nil || len(page) == 0 {
+			return due, err
+		}
+		for _, o := range page {
+			if !strings.HasPrefix(o.Name, p.job.From.Prefix) || !p.onRoutes(&o) {
+				continue
+			}
+			if o.Missing+pol.Deletes.After.Microseconds() > now {
+				if !p.dry() {
+					p.tally.pending.Add(1)
+				}
+				continue
+			}
+			due++
+			if err := fn(o); err != nil {
+				return due, err
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return due, err
+		}
+		after = page[len(page)-1].Name
+	}
+}
+
+// onRoutes reports whether a destination of this job has anything of the object.
+func (p *pass) onRoutes(o *store.Object) bool {
+	for _, d := range p.dests {
+		if _, ok := o.Replica(d.info.ID); ok && !d.dead.Load() {
+			return true
+		}
+	}
+	return false
+}
+
+// deleteOne removes an object's replicas, after the source confirmed by name
+// that it is gone (R4), and only where what stands there is still ours.
+func (p *pass) deleteOne(ctx context.Context, o store.Object) error {
+	it := &item{name: o.Name, record: &o, regions: map[string]bool{}, open: 1}
+	_, err := p.src.Head(ctx, p.job.From.Container, o.Name)
+	if err == nil {
+		p.unmark(o.Name) // the listing lagged; the next pass carries whatever it is now
+		return nil
+	}
+	if !transport.Is(err, transport.NotFound) {
+		for _, d := range p.dests {
+			p.failed(ctx, it, d, err)
+		}
+		return context.Cause(ctx)
+	}
+	var drop []store.RouteID
+	var conflicts atomic.Int64
+	for _, d := range p.dests {
+		rep, ok := o.Replica(d.info.ID)
+		if !ok || d.dead.Load() {
+			continue
+		}
+		if rep.State == store.Confirmed || rep.State == store.Lost {
+			gone, err := p.deleteAt(ctx, it, d, rep)
+			if err != nil {
+				p.e.breaker(d.side.Region).note(err)
+				p.failed(ctx, it, d, err)
+				continue
+			}
+			if !gone {
+				conflicts.Add(1)
+			}
+		}
+		drop = append(drop, d.info.ID)
+	}
+	p.e.o.Ledger.Update(p.place, o.Name, func(o *store.Object, exists bool) bool {
+		for _, r := range drop {
+			o.DropReplica(r)
+		}
+		return exists && (len(o.Replicas) > 0 || o.Missing == 0)
+	})
+	return context.Cause(ctx)
+}
+
+// deleteAt deletes one replica; false if something else stands there, which stays.
+func (p *pass) deleteAt(ctx context.Context, it *item, d *dest, rep store.Replica) (bool, error) {
+	nm := p.destName(d, it.name)
+	there, err := d.ep.Head(ctx, d.side.Container, nm)
+	switch {
+	case transport.Is(err, transport.NotFound):
+		return true, nil
+	case err != nil:
+		return false, err
+	case there.ETag != rep.Version.ETag && there.ETag != rep.ETag:
+		p.tally.conflicts.Add(1)
+		p.findings.Add(report.Finding{Kind: report.KindConflict, Level: report.Warn, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container, Name: nm,
+			Op: "delete", Cause: "the source's object was deleted, but what stands here is not what we wrote (ETag " + there.ETag + "); it stays and is no longer ours",
+			Hint: "remove it by hand if it is not wanted"})
+		return false, nil
+	}
+	if err := d.ep.Delete(ctx, d.side.Container, nm); err != nil {
+		return false, err
+	}
+	p.tally.deleted.Add(1)
+	if rep.ETag != "" {
+		if err := p.sweepOld(ctx, d, it.name, ""); err != nil {
+			p.e.o.Log.Warn("segments left behind", "region", d.side.Region, "name", nm, "err", err)
+		}
+	}
+	return true, nil
+}

@@ -1,0 +1,359 @@
+// Package replicator makes policies true: it walks source containers against the
+// ledger (pass.go), copies what changed (small.go, large.go), carries deletes
+// under a brake (deletes.go) and keeps streams, memory and bytes within their
+// limits (budget.go). It knows regions only as transport.Sink.
+package replicator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"farshore/policies"
+	"farshore/replicator/report"
+	"farshore/store"
+	"farshore/transport"
+)
+
+// Options are what an Engine needs.
+type Options struct {
+	Ledger  *store.Ledger
+	Regions map[string]transport.Sink // by the policy's name of the region; with the retry layer around them
+	// Down holds the regions whose login failed, with the error. They count as
+	// not answering: the others go on (promise 8).
+	Down     map[string]error
+	Limits   policies.Limits
+	Clock    transport.Clock  // nil: the system's
+	Progress *report.Progress // nil: none shown
+	Log      *slog.Logger     // nil: silent
+	// OnFinding sees each finding as it is made; nil: nobody. Called from many goroutines.
+	OnFinding func(report.Finding)
+}
+
+// Engine carries policies out. Its methods may be called concurrently; all of
+// them share its streams, memory and byte limits.
+type Engine struct {
+	o        Options
+	budget   *budget
+	breakers map[string]*breaker
+
+	mu        sync.Mutex
+	ready     map[string]bool // "region/container" known to exist
+	noCopy    map[string]int  // region: collapses that failed in a row
+	abilities map[string]transport.Abilities
+}
+
+// New makes an engine.
+func New(o Options) *Engine {
+	if o.Clock == nil {
+		o.Clock = transport.SystemClock{}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Progress == nil {
+		o.Progress = report.NewProgress(o.Clock.Now())
+	}
+	if o.Limits.Streams <= 0 {
+		o.Limits.Streams = policies.DefaultStreams
+	}
+	if o.Limits.Memory <= 0 {
+		o.Limits.Memory = policies.DefaultMemory
+	}
+	e := &Engine{o: o, budget: newBudget(o.Limits, o.Clock), breakers: map[string]*breaker{},
+		ready: map[string]bool{}, noCopy: map[string]int{}, abilities: map[string]transport.Abilities{}}
+	return e
+}
+
+func (e *Engine) breaker(region string) *breaker {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b := e.breakers[region]
+	if b == nil {
+		b = &breaker{clock: e.o.Clock}
+		e.breakers[region] = b
+	}
+	return b
+}
+
+// blame notes that a region could not be used at all.
+func (e *Engine) blame(region string, err error) {
+	e.o.Log.Warn("region left out of this pass", "region", region, "err", err)
+	e.breaker(region).fail(err)
+}
+
+// Side is one end of a job.
+type Side struct {
+	Region    string
+	Container string
+	Prefix    string // "": the whole container
+}
+
+func (s Side) String() string {
+	if s.Prefix != "" {
+		return s.Region + ":" + s.Container + "/" + s.Prefix
+	}
+	return s.Region + ":" + s.Container
+}
+
+// Job is one source container (or a prefix of it) and where it goes.
+type Job struct {
+	Policy policies.Policy
+	From   Side
+	To     []Side
+}
+
+// SyncOptions qualify a pass.
+type SyncOptions struct {
+	DryRun       bool   // decide and count, change nothing anywhere
+	ReleaseBrake string // the token of a brake that stopped this very pass before
+}
+
+// ErrBrake says that a pass stopped at a brake. Result.Brake holds the token.
+var ErrBrake = errors.New("stopped by the brake")
+
+// UsageError is a job that makes no sense; nothing was done.
+type UsageError struct{ Msg, Hint string }
+
+func (e *UsageError) Error() string { return e.Msg }
+
+// Jobs expands a policy into a job for each source container it selects.
+func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
+	if p.Volumes != nil {
+		return nil, &UsageError{Msg: fmt.Sprintf("policy %s is about volumes, which this version does not replicate", p.Name), Hint: "name containers instead"}
+	}
+	src, err := e.region(p.From)
+	if err != nil {
+		return nil, err
+	}
+	var jobs []Job
+	taken := map[string]string{}
+	err = src.Containers(ctx, "", func(c transport.ContainerInfo) error {
+		if !p.Selects(c.Name) {
+			return nil
+		}
+		dest, err := p.Destination(c.Name)
+		if err != nil {
+			return &UsageError{Msg: fmt.Sprintf("policy %s: container %s: %v", p.Name, transport.PrintName(c.Name), err), Hint: "change the policy's container: template"}
+		}
+		if other, ok := taken[dest]; ok {
+			return &UsageError{Msg: fmt.Sprintf("policy %s: containers %s and %s would both go to %s", p.Name, transport.PrintName(other), transport.PrintName(c.Name), transport.PrintName(dest)),
+				Hint: "change the policy's container: template"}
+		}
+		taken[dest] = c.Name
+		j := Job{Policy: p, From: Side{Region: p.From, Container: c.Name, Prefix: p.Prefix}}
+		for _, to := range p.To {
+			j.To = append(j.To, Side{Region: to, Container: dest, Prefix: p.Prefix})
+		}
+		jobs = append(jobs, j)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	// A container that the ledger knows and the account no longer lists is a job
+	// too: its brake decides.
+	places, err := e.o.Ledger.Places()
+	if err != nil {
+		return nil, err
+	}
+	id, err := e.identity(ctx, p.From)
+	if err != nil {
+		return nil, err
+	}
+	listed := map[string]bool{}
+	for _, j := range jobs {
+		listed[j.From.Container] = true
+	}
+	for _, pl := range places {
+		c := pl.Place.Container
+		if pl.Place.Region != p.From || pl.Place.Project != id.Project || listed[c] || pl.Present == 0 || !p.Selects(c) {
+			continue
+		}
+		if dest, err := p.Destination(c); err == nil && e.hasRoute(pl.Place, p, dest) {
+			j := Job{Policy: p, From: Side{Region: p.From, Container: c, Prefix: p.Prefix}}
+			for _, to := range p.To {
+				j.To = append(j.To, Side{Region: to, Container: dest, Prefix: p.Prefix})
+			}
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs, nil
+}
+
+// hasRoute reports whether the ledger ever carried the place to a destination of the policy.
+func (e *Engine) hasRoute(from store.Place, p policies.Policy, dest string) bool {
+	routes, err := e.o.Ledger.Routes()
+	if err != nil {
+		return false
+	}
+	for _, r := range routes {
+		if r.Route.From == from && r.Route.To.Container == dest {
+			for _, to := range p.To {
+				if r.Route.To.Region == to {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// Sync makes one pass for a policy over the jobs given and returns what was done.
+// The error is nil when the pass ran, whatever it found; ErrBrake when a brake stopped it.
+func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o SyncOptions) (report.Result, error) {
+	began := e.o.Clock.Now()
+	res := report.Result{Policy: p.Name, Command: "sync", Began: began.UTC()}
+	if o.DryRun {
+		res.Command = "plan"
+	}
+	f := report.NewFindings(p.Accept, e.o.OnFinding)
+	t := &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}
+	var firstErr error
+	for _, j := range jobs {
+		if err := ctx.Err(); err != nil {
+			firstErr = err
+			break
+		}
+		e.o.Progress.Phase("listing " + j.From.String())
+		pass := &pass{e: e, job: j, o: o, findings: f, tally: t}
+		err := pass.run(ctx)
+		res.Resumed = res.Resumed || pass.resumed
+		if pass.brakeToken != "" {
+			res.Brake = pass.brakeToken
+		}
+		if err != nil && (firstErr == nil || errors.Is(firstErr, ErrBrake)) {
+			firstErr = err
+		}
+		if err != nil && !errors.Is(err, ErrBrake) && ctx.Err() != nil {
+			break
+		}
+	}
+	e.o.Progress.ListingDone()
+	if !o.DryRun {
+		if err := e.o.Ledger.Flush(context.WithoutCancel(ctx)); err != nil && (firstErr == nil || ctx.Err() == nil) {
+			firstErr = err
+		}
+	}
+	e.regionFindings(p, f)
+	res.Totals, res.Replicas = t.result(p)
+	if v := res.Replicas; !v.Satisfied && !o.DryRun && firstErr == nil {
+		f.Add(report.Finding{Kind: report.KindTooFew, Level: report.Error, Policy: p.Name, Op: "count replicas",
+			Cause: fmt.Sprintf("%d of %d objects have fewer than %d confirmed replicas", v.Short, v.Objects, v.Wanted),
+			Hint:  "see the other findings for why; farshore audit shows which objects"})
+	}
+	res.Findings, res.Counts, res.Errors = f.List(), f.Counts(), f.Errors()
+	res.Seconds = e.o.Clock.Now().Sub(began).Seconds()
+	return res, firstErr
+}
+
+// regionFindings reports regions that did not answer, once each.
+func (e *Engine) regionFindings(p policies.Policy, f *report.Findings) {
+	for _, to := range p.To {
+		err, skipped := e.breaker(to).failure()
+		if err == nil {
+			continue
+		}
+		cause := err.Error()
+		if skipped > 0 {
+			cause = fmt.Sprintf("%s; %d objects wait for it", cause, skipped)
+		}
+		f.Add(report.Finding{Kind: report.KindRegionDown, Level: report.Warn, Policy: p.Name, Region: to, Op: "reach region", Cause: cause,
+			Hint: "what is due there waits in the ledger; the next pass catches up when it answers: farshore region check " + to})
+	}
+}
+
+func (e *Engine) region(name string) (transport.Sink, error) {
+	if ep, ok := e.o.Regions[name]; ok {
+		return ep, nil
+	}
+	if err, ok := e.o.Down[name]; ok {
+		return nil, err
+	}
+	return nil, &UsageError{Msg: fmt.Sprintf("region %s is not defined", name), Hint: "name it under regions: in the policy file, or in clouds.yaml"}
+}
+
+// identity tells which account a region is. A region that does not answer is
+// known from the ledger, where it answered once before.
+func (e *Engine) identity(ctx context.Context, name string) (transport.Identity, error) {
+	key := "identity/" + name
+	ep, err := e.region(name)
+	if err == nil {
+		var id transport.Identity
+		if id, err = ep.Identity(ctx); err == nil {
+			text, err := json.Marshal(id)
+			if err != nil {
+				return id, fmt.Errorf("encode identity of region %s: %w", name, err)
+			}
+			if old, ok, err := e.o.Ledger.Note(key); err != nil || ok && string(old) == string(text) {
+				return id, err
+			}
+			if err := e.o.Ledger.PutNote(key, text); err != nil && !errors.Is(err, store.ErrReadOnly) {
+				return id, err
+			}
+			return id, nil
+		}
+	}
+	if text, ok, noteErr := e.o.Ledger.Note(key); noteErr == nil && ok {
+		var id transport.Identity
+		if json.Unmarshal(text, &id) == nil {
+			return id, nil
+		}
+	}
+	return transport.Identity{}, err
+}
+
+// abilitiesOf is what a region can do, asked once.
+func (e *Engine) abilitiesOf(ctx context.Context, name string) (transport.Abilities, error) {
+	e.mu.Lock()
+	a, ok := e.abilities[name]
+	e.mu.Unlock()
+	if ok {
+		return a, nil
+	}
+	ep, err := e.region(name)
+	if err != nil {
+		return a, err
+	}
+	if a, err = ep.Abilities(ctx); err != nil {
+		return a, err
+	}
+	if text, ok, err := e.o.Ledger.Note("probe/" + name); err == nil && ok {
+		var tried map[string]transport.Answer
+		if json.Unmarshal(text, &tried) == nil {
+			a.Learn(tried)
+		}
+	}
+	e.mu.Lock()
+	e.abilities[name] = a
+	e.mu.Unlock()
+	return a, nil
+}
+
+// ensureContainer creates a container once a process.
+func (e *Engine) ensureContainer(ctx context.Context, region, container string) error {
+	key := region + "/" + container
+	e.mu.Lock()
+	ok := e.ready[key]
+	e.mu.Unlock()
+	if ok {
+		return nil
+	}
+	ep, err := e.region(region)
+	if err != nil {
+		return err
+	}
+	if err := ep.CreateContainer(ctx, container); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	e.ready[key] = true
+	e.mu.Unlock()
+	return nil
+}
+
+func micros(t time.Time) int64 { return t.UnixMicro() }

@@ -1,0 +1,461 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"farshore/replicator/plan"
+	"farshore/replicator/report"
+	"farshore/store"
+	"farshore/transport"
+)
+
+// walkers is how many key ranges of one container are listed at once.
+const walkers = 4
+
+// dest is one destination of a pass.
+type dest struct {
+	side   Side
+	ep     transport.Sink
+	info   store.RouteInfo
+	back   store.RouteID // the opposite route, 0 if the ledger has none
+	list   bool          // its listing is merged: first pass, or an opposite route exists
+	begun  bool          // intents of an earlier run wait on this route
+	absent bool          // dry run: its container does not exist yet
+	dead   atomic.Bool   // it stopped answering: left out of the rest of the pass
+	late   chan laggard  // copies that failed beside others and try again alone; nil with one destination
+}
+
+// pass is one walk over a job's source.
+type pass struct {
+	e        *Engine
+	job      Job
+	o        SyncOptions
+	findings *report.Findings
+	tally    *tally
+
+	src        transport.Sink
+	place      store.PlaceID
+	known      bool // the source place is in the ledger
+	present    int64
+	dests      []*dest
+	rec        store.Pass
+	resumed    bool
+	gone       bool // the source container does not exist, and a person said to go on
+	brakeToken string
+	overwrites atomic.Int64 // counted by a dry walk, for the brake
+	counting   bool
+	saving     sync.Mutex                        // around rec
+	start      func(func(context.Context) error) // gives work to the walk's workers
+	listedHere atomic.Int64
+}
+
+// run makes the pass: what an interrupted one left first, then everything.
+func (p *pass) run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go p.e.budget.follow(ctx)
+	if err := p.open(ctx); err != nil || len(p.dests) == 0 {
+		return err
+	}
+	if !p.o.DryRun {
+		left, err := p.unfinished(ctx)
+		if err != nil {
+			return err
+		}
+		if left {
+			p.resumed = true
+			fresh := p.tally
+			p.tally = &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}
+			err := p.resume(ctx)
+			fresh.addWork(p.tally)
+			p.tally = fresh
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if p.job.Policy.Brake.Overwrites >= 0 && !p.o.DryRun && p.present > 0 {
+		if err := p.checkOverwrites(ctx); err != nil {
+			return err
+		}
+	}
+	if err := p.walkAll(ctx); err != nil {
+		return err
+	}
+	return p.deletes(ctx)
+}
+
+// open finds the place, the routes and the state of both ends.
+func (p *pass) open(ctx context.Context) error {
+	var err error
+	if p.src, err = p.e.region(p.job.From.Region); err != nil {
+		return err
+	}
+	srcID, err := p.e.identity(ctx, p.job.From.Region)
+	if err != nil {
+		return err
+	}
+	l := p.e.o.Ledger
+	from := store.Place{Region: p.job.From.Region, Project: srcID.Project, Container: p.job.From.Container}
+	if p.o.DryRun {
+		p.place, p.known, err = l.FindPlace(from)
+	} else {
+		p.place, err = l.PlaceID(from)
+		p.known = true
+	}
+	if err != nil {
+		return err
+	}
+	if p.known {
+		places, err := l.Places()
+		if err != nil {
+			return err
+		}
+		for _, x := range places {
+			if x.ID == p.place {
+				p.present = x.Present
+			}
+		}
+	}
+	info, err := p.src.Container(ctx, p.job.From.Container)
+	switch {
+	case transport.Is(err, transport.NotFound) && p.present > 0:
+		if p.gone = true; p.trips(brakeEmpty, p.present) {
+			return p.brakeEmpty("the container is gone")
+		}
+	case err != nil:
+		return err
+	case info.Versioning != "":
+		p.tally.cannot.Add(1)
+		p.findings.Add(report.Finding{Kind: report.KindCannot, Level: report.Error, Policy: p.job.Policy.Name, Region: p.job.From.Region, Container: p.job.From.Container,
+			Op: "replicate container", Cause: "the container keeps versions (" + info.Versioning + "), which this version does not carry; nothing of it was copied",
+			Hint: "leave it out with \"!" + p.job.From.Container + "\" under containers:"})
+		return nil
+	}
+	alive := 0
+	for i, to := range p.job.To {
+		d, err := p.openDest(ctx, srcID, from, to, i, info)
+		if err != nil && regionTrouble(err) && ctx.Err() == nil {
+			p.e.blame(to.Region, err) // never reached before: not even its account is known
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		p.dests = append(p.dests, d)
+		if !d.dead.Load() {
+			alive++
+		}
+	}
+	if alive == 0 {
+		err := p.countOnly(ctx)
+		p.dests = nil
+		return err
+	}
+	if len(p.dests) > 1 {
+		for _, d := range p.dests {
+			d.late = make(chan laggard, maxLaggards)
+		}
+	}
+	return nil
+}
+
+// lose leaves a destination out of the rest of the pass.
+func (p *pass) lose(d *dest, err error) {
+	d.dead.Store(true)
+	p.e.blame(d.side.Region, err)
+}
+
+// regionTrouble reports whether an error speaks of a region that cannot be used
+// now rather than of a mistake or of the ledger.
+func regionTrouble(err error) bool {
+	var te *transport.Error
+	return errors.As(err, &te)
+}
+
+func (p *pass) openDest(ctx context.Context, srcID transport.Identity, from store.Place, to Side, i int, src transport.ContainerInfo) (*dest, error) {
+	id, err := p.e.identity(ctx, to.Region)
+	if err != nil {
+		return nil, err
+	}
+	if id.URL == srcID.URL && to.Container == from.Container && (strings.HasPrefix(to.Prefix, p.job.From.Prefix) || strings.HasPrefix(p.job.From.Prefix, to.Prefix)) {
+		return nil, &UsageError{Msg: fmt.Sprintf("source and destination are the same place: %s and %s are both container %s of account %s", p.job.From, to, to.Container, id.URL),
+			Hint: "choose another destination container or region"}
+	}
+	l := p.e.o.Ledger
+	r := store.Route{From: from, FromPrefix: p.job.From.Prefix, To: store.Place{Region: to.Region, Project: id.Project, Container: to.Container}, ToPrefix: to.Prefix}
+	d := &dest{side: to}
+	if p.o.DryRun {
+		var ok bool
+		if d.info, ok, err = l.FindRoute(r); err == nil && !ok {
+			d.info = store.RouteInfo{ID: store.RouteID(1<<31 + i), Route: r}
+		}
+	} else {
+		d.info, err = l.Route(r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	back, ok, err := l.FindRoute(store.Route{From: r.To, FromPrefix: r.ToPrefix, To: r.From, ToPrefix: r.FromPrefix})
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		d.back = back.ID
+		d.info.To = back.From
+	}
+	d.list = d.info.Listed.IsZero() || ok
+	waiting, err := l.Intents(d.info.ID, "", 1)
+	if err != nil {
+		return nil, err
+	}
+	d.begun = len(waiting) > 0
+	if d.ep, err = p.e.region(to.Region); err == nil && d.info.Listed.IsZero() {
+		err = p.firstContact(ctx, d, src)
+	}
+	if err != nil && regionTrouble(err) && ctx.Err() == nil {
+		p.lose(d, err) // what the ledger says of it still counts
+		err = nil
+	}
+	return d, err
+}
+
+// firstContact makes the destination container and looks at its quota, before
+// the first pass of a route only: an unchanged pass asks the destination nothing.
+func (p *pass) firstContact(ctx context.Context, d *dest, src transport.ContainerInfo) error {
+	info, err := d.ep.Container(ctx, d.side.Container)
+	if transport.Is(err, transport.NotFound) {
+		if p.o.DryRun {
+			d.absent = true
+			return nil
+		}
+		return p.e.ensureContainer(ctx, d.side.Region, d.side.Container)
+	}
+	if err != nil {
+		return err
+	}
+	if info.QuotaBytes >= 0 && info.Bytes+src.Bytes > info.QuotaBytes {
+		p.findings.Add(report.Finding{Kind: report.KindDegraded, Level: report.Warn, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container,
+			Op: "check quota", Cause: fmt.Sprintf("the container's quota is %d bytes, %d are used and the source holds %d", info.QuotaBytes, info.Bytes, src.Bytes),
+			Hint: "raise the container's quota (X-Container-Meta-Quota-Bytes) before the copy fails with 413"})
+	}
+	return nil
+}
+
+// countOnly walks the ledger for the replica counts when no destination answers.
+func (p *pass) countOnly(ctx context.Context) error {
+	after := ""
+	for ctx.Err() == nil && p.known {
+		page, err := p.e.o.Ledger.Page(p.place, after, "", p.job.From.Prefix, pageSize)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for i := range page {
+			if page[i].Missing == 0 {
+				p.tally.held(p.heldBy(&page[i], page[i].Version))
+			}
+		}
+		after = page[len(page)-1].Name
+	}
+	return ctx.Err()
+}
+
+// heldBy counts the regions that hold a confirmed copy of a version.
+func (p *pass) heldBy(o *store.Object, v store.Version) int {
+	n := 0
+	var seen []string
+	for _, d := range p.dests {
+		r, ok := o.Replica(d.info.ID)
+		if ok && r.State == store.Confirmed && r.Version == v && !slices.Contains(seen, d.side.Region) {
+			seen = append(seen, d.side.Region)
+			n++
+		}
+	}
+	return n
+}
+
+// key names the pass in the ledger.
+func (p *pass) key() string {
+	return fmt.Sprintf("%s\x00%d\x00%s", p.job.Policy.Name, p.place, p.job.From.Prefix)
+}
+
+// unfinished loads the pass that was interrupted, if there is one.
+func (p *pass) unfinished(context.Context) (bool, error) {
+	rec, ok, err := p.e.o.Ledger.Pass(p.key())
+	if err != nil || !ok || rec.Ended != 0 {
+		return false, err
+	}
+	p.rec = rec
+	return true, nil
+}
+
+// walkAll lists the whole source, several key ranges at once, and carries out
+// what the pages need.
+func (p *pass) walkAll(ctx context.Context) error {
+	r := transport.Range{Prefix: p.job.From.Prefix}
+	var cuts []string
+	var err error
+	if !p.gone {
+		if cuts, err = p.src.Split(ctx, p.job.From.Container, r, walkers); err != nil {
+			return err
+		}
+	}
+	p.rec = store.Pass{Key: p.key(), Began: micros(p.e.o.Clock.Now()), Resumed: p.rec.Resumed}
+	lo := ""
+	for _, c := range append(cuts, "") {
+		p.rec.Ranges = append(p.rec.Ranges, store.PassRange{Lo: lo, Hi: c, Pos: lo})
+		lo = c
+	}
+	if err := p.savePass(ctx); err != nil {
+		return err
+	}
+	if err := p.walk(ctx, false); err != nil {
+		return err
+	}
+	if p.dry() {
+		return nil
+	}
+	if err := p.e.o.Ledger.Flush(ctx); err != nil {
+		return err
+	}
+	now := p.e.o.Clock.Now()
+	for _, d := range p.dests {
+		if d.info.Listed.IsZero() && !d.dead.Load() {
+			if err := p.e.o.Ledger.SetListed(d.info.ID, now); err != nil {
+				return err
+			}
+		}
+	}
+	p.rec.Ended = micros(now)
+	if err := p.savePass(ctx); err != nil {
+		return err
+	}
+	if p.job.Policy.Brake.TripsEmpty(p.listedHere.Load(), p.present) && p.trips(brakeEmpty, p.present) {
+		return p.brakeEmpty("the listing is empty")
+	}
+	return nil
+}
+
+// dry reports whether the walk only looks.
+func (p *pass) dry() bool { return p.o.DryRun || p.counting }
+
+// savePass makes the state of the walk durable.
+func (p *pass) savePass(ctx context.Context) error {
+	if p.dry() {
+		return nil
+	}
+	p.saving.Lock()
+	defer p.saving.Unlock()
+	rec := p.rec
+	rec.Ranges = slices.Clone(p.rec.Ranges)
+	return p.e.o.Ledger.SavePass(ctx, rec)
+}
+
+// advance notes how far a range is planned.
+func (p *pass) advance(ctx context.Context, r *store.PassRange, pos string, done bool) error {
+	p.saving.Lock()
+	r.Pos, r.Done = pos, done
+	p.saving.Unlock()
+	return p.savePass(ctx)
+}
+
+// resume goes on with an interrupted pass: first the copies it had planned, then
+// the key ranges it had not listed yet. What it had listed is not listed again here.
+func (p *pass) resume(ctx context.Context) error {
+	p.rec.Resumed++
+	if err := p.walk(ctx, true); err != nil {
+		return err
+	}
+	return p.e.o.Ledger.Flush(ctx)
+}
+
+// walk runs the ranges of p.rec, and before them, if asked, the intents that an
+// interrupted pass left in the part it had listed.
+func (p *pass) walk(ctx context.Context, intentsFirst bool) error {
+	var laggards *errgroup.Group
+	if !p.dry() && len(p.dests) > 1 {
+		laggards = p.startLaggards(ctx)
+	}
+	steps, working := errgroup.WithContext(ctx)
+	steps.SetLimit(p.e.o.Limits.Streams + walkers)
+	p.start = func(work func(context.Context) error) { steps.Go(func() error { return work(working) }) }
+	err := p.walkRanges(working, intentsFirst)
+	if werr := steps.Wait(); werr != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		err = werr // the walkers were only cancelled because of it
+	}
+	if laggards != nil {
+		for _, d := range p.dests {
+			close(d.late)
+			d.late = make(chan laggard, maxLaggards)
+		}
+		if lerr := laggards.Wait(); err == nil {
+			err = lerr
+		}
+	}
+	return err
+}
+
+func (p *pass) walkRanges(ctx context.Context, intentsFirst bool) error {
+	if intentsFirst {
+		if err := p.driveIntents(ctx); err != nil {
+			return err
+		}
+	}
+	ranges, listing := errgroup.WithContext(ctx)
+	for i := range p.rec.Ranges {
+		if !p.rec.Ranges[i].Done {
+			ranges.Go(func() error { return p.walkRange(listing, &p.rec.Ranges[i]) })
+		}
+	}
+	return ranges.Wait()
+}
+
+// walkRange lists one key range page by page.
+func (p *pass) walkRange(ctx context.Context, r *store.PassRange) error {
+	pos := r.Pos
+	if p.gone {
+		return p.page(ctx, pos, r.Hi, nil)
+	}
+	err := p.src.List(ctx, p.job.From.Container, transport.Range{Prefix: p.job.From.Prefix, After: pos, Through: r.Hi}, func(page []transport.Entry) error {
+		if len(page) == 0 {
+			return nil
+		}
+		last := page[len(page)-1].Name
+		if err := p.page(ctx, pos, last, page); err != nil {
+			return err
+		}
+		pos = last
+		return p.advance(ctx, r, pos, false)
+	})
+	if err != nil {
+		return err
+	}
+	// what the ledger knows beyond the last listed name
+	if err := p.page(ctx, pos, r.Hi, nil); err != nil {
+		return err
+	}
+	return p.advance(ctx, r, r.Hi, true)
+}
+
+// planOptions are the policy's rules as the plan needs them.
+func (p *pass) planOptions() plan.Options {
+	return plan.Options{Now: micros(p.e.o.Clock.Now()), Takeover: p.job.Policy.Takeover, Deletes: p.job.Policy.Deletes.Propagate}
+}
+
+// destName maps a source name to its name at a destination.
+func (p *pass) destName(d *dest, name string) string {
+	return d.side.Prefix + strings.TrimPrefix(name, p.job.From.Prefix)
+}
+
+// srcName maps a destination's name back.
+func (p *pass) srcName(d *dest, name string) string {
+	return p.job.From.Prefix + strings.TrimPrefix(name, d.side.Prefix)
+}

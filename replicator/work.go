@@ -1,0 +1,434 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"farshore/replicator/plan"
+	"farshore/replicator/report"
+	"farshore/store"
+	"farshore/transport"
+)
+
+// item is one name being worked on. Its destinations finish at different times;
+// when the last has, the object is counted by the regions that hold it.
+type item struct {
+	name    string
+	entry   *transport.Entry
+	record  *store.Object
+	version store.Version
+
+	mu      sync.Mutex
+	open    int
+	regions map[string]bool
+}
+
+func (p *pass) newItem(s plan.Step) *item {
+	it := &item{name: s.Subject.Name, entry: s.Subject.Entry, record: s.Subject.Record, open: 1, regions: map[string]bool{}}
+	if it.entry == nil {
+		return it
+	}
+	it.version = plan.VersionOf(it.entry)
+	if it.record != nil {
+		busy := map[store.RouteID]bool{}
+		for _, rs := range s.Routes {
+			busy[rs.Route] = true
+		}
+		for _, d := range p.dests {
+			if r, ok := it.record.Replica(d.info.ID); ok && !busy[d.info.ID] && r.State == store.Confirmed && r.Version == it.version {
+				it.regions[d.side.Region] = true
+			}
+		}
+	}
+	return it
+}
+
+// more says that another part of the item will finish by itself.
+func (it *item) more() {
+	it.mu.Lock()
+	it.open++
+	it.mu.Unlock()
+}
+
+// confirmed says that a region holds the current version.
+func (it *item) confirmed(region string) {
+	it.mu.Lock()
+	it.regions[region] = true
+	it.mu.Unlock()
+}
+
+// finish ends one part; the last one counts the object.
+func (p *pass) finish(it *item) {
+	it.mu.Lock()
+	it.open--
+	last, n := it.open == 0, len(it.regions)
+	it.mu.Unlock()
+	if last && it.entry != nil {
+		p.tally.held(n)
+	}
+}
+
+// target is a copy to one destination.
+type target struct {
+	d        *dest
+	ifAbsent bool
+	final    bool     // it has been put off once already
+	known    []string // ETags of ours that may stand there although ifAbsent was planned
+}
+
+// dispatch gives a step to the workers; it waits while all are busy.
+func (p *pass) dispatch(s plan.Step) {
+	for _, rs := range s.Routes {
+		if rs.Action == plan.Copy {
+			p.e.o.Progress.Region(p.byRoute(rs.Route).side.Region).Want(1, s.Subject.Entry.Size)
+		}
+	}
+	p.start(func(ctx context.Context) error { return p.exec(ctx, s) })
+}
+
+// exec carries out one step. Its error is one that ends the pass: the ledger's
+// or the context's. Everything else becomes a finding.
+func (p *pass) exec(ctx context.Context, s plan.Step) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	it := p.newItem(s)
+	defer p.finish(it)
+	if s.Gone || len(s.Inherit) > 0 {
+		p.markMissing(s)
+		return nil
+	}
+	var copies []target
+	var metas []*dest
+	for _, rs := range s.Routes {
+		d := p.byRoute(rs.Route)
+		switch rs.Action {
+		case plan.Copy:
+			copies = append(copies, p.target(d, it, rs.IfAbsent, s))
+		case plan.Meta:
+			metas = append(metas, d)
+		case plan.Adopt:
+			p.adopt(it, d, it.version, rs.ETag, rs.Written)
+		case plan.Conflict:
+			p.conflict(it, d, rs.ETag)
+		case plan.Cannot:
+			p.cannot(it, d, rs.Why)
+		case plan.Recheck:
+			t, again, err := p.recheck(ctx, it, d)
+			if err != nil {
+				p.failed(ctx, it, d, err)
+			} else if again {
+				copies = append(copies, t)
+			}
+		}
+	}
+	if len(metas) > 0 {
+		more, err := p.meta(ctx, it, metas, s)
+		if err != nil {
+			return err
+		}
+		copies = append(copies, more...)
+	}
+	if len(copies) > 0 {
+		return p.copy(ctx, it, copies)
+	}
+	return context.Cause(ctx)
+}
+
+func (p *pass) target(d *dest, it *item, ifAbsent bool, s plan.Step) target {
+	t := target{d: d, ifAbsent: ifAbsent}
+	if it.record != nil {
+		if r, ok := it.record.Replica(d.info.ID); ok && r.State != store.Conflict {
+			t.known = append(t.known, r.Version.ETag)
+			if r.ETag != "" {
+				t.known = append(t.known, r.ETag)
+			}
+		}
+	}
+	for _, sd := range s.Subject.Dests {
+		if sd.Route == d.info.ID && sd.Intent != nil && sd.Intent.ETag != "" {
+			t.known = append(t.known, sd.Intent.ETag)
+		}
+	}
+	return t
+}
+
+// adopt records identical content that stands at the destination already.
+func (p *pass) adopt(it *item, d *dest, v store.Version, etag string, written int64) {
+	rep := store.Replica{Route: d.info.ID, State: store.Confirmed, Version: v, Written: written, Confirmed: micros(p.e.o.Clock.Now()), Adopted: true}
+	if etag != v.ETag {
+		rep.ETag = etag
+	}
+	size := it.entry.Size
+	p.confirm(it, d, rep, func(o *store.Object) { p.newer(o, v, size) })
+	p.tally.adopted.Add(1)
+	it.confirmed(d.side.Region)
+}
+
+// newer brings an object's record to a source version, unless it knows a newer one.
+func (p *pass) newer(o *store.Object, v store.Version, size int64) {
+	o.Missing = 0
+	if o.Version == v || v.Modified < o.Version.Modified {
+		return
+	}
+	if o.Version.ETag != v.ETag {
+		o.SHA256, o.Meta = [32]byte{}, [8]byte{}
+	}
+	o.Version, o.Size = v, size
+}
+
+// confirm records a replica and forgets its intent, in one transaction.
+func (p *pass) confirm(it *item, d *dest, rep store.Replica, change func(*store.Object)) {
+	p.e.o.Ledger.Confirm(store.Confirmation{Place: p.place, Route: d.info.ID, Name: it.name, Apply: func(o *store.Object, _ bool) bool {
+		o.Name = it.name
+		change(o)
+		o.SetReplica(rep)
+		return true
+	}})
+}
+
+// conflict records that something not ours stands at the destination.
+func (p *pass) conflict(it *item, d *dest, etag string) {
+	p.tally.conflicts.Add(1)
+	rep := store.Replica{Route: d.info.ID, State: store.Conflict, Version: it.version, ETag: etag, Note: "not written by farshore"}
+	if it.record != nil {
+		if old, ok := it.record.Replica(d.info.ID); ok && old.State == store.Confirmed {
+			rep.Note = "changed on both sides"
+		}
+	}
+	size := it.entry.Size
+	p.confirm(it, d, rep, func(o *store.Object) { p.newer(o, it.version, size) })
+	p.findings.Add(report.Finding{Kind: report.KindConflict, Level: report.Error, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container,
+		Name: p.destName(d, it.name), Op: "copy", Cause: "an object that is not ours stands there (" + rep.Note + ", ETag " + etag + "); it was left alone",
+		Hint: "remove or rename the one you do not want, or set takeover: true in the policy to overwrite it"})
+}
+
+// cannot records an object of a kind that is not carried.
+func (p *pass) cannot(it *item, d *dest, why string) {
+	p.tally.cannot.Add(1)
+	size := it.entry.Size
+	p.confirm(it, d, store.Replica{Route: d.info.ID, State: store.Cannot, Version: it.version, Note: why}, func(o *store.Object) { p.newer(o, it.version, size) })
+	p.cannotFinding(d, it.name, why)
+}
+
+func (p *pass) cannotFinding(d *dest, name, why string) {
+	text := map[string]string{
+		string(transport.SLO):     "it is a static large object, which would have to be flattened",
+		string(transport.DLO):     "it is a dynamic large object, which would have to be flattened",
+		string(transport.Symlink): "it is a symlink, which would have to be followed",
+	}[why]
+	if text == "" {
+		text = why
+	}
+	p.findings.Add(report.Finding{Kind: report.KindCannot, Level: report.Error, Policy: p.job.Policy.Name, Region: d.side.Region, Container: p.job.From.Container,
+		Name: name, Op: "copy", Cause: text + "; nothing was copied", Hint: "this version carries plain objects only; accept it with accept: [cannot] in the policy, or copy it by other means"})
+}
+
+// failed reports a copy that did not succeed this time; its intent stays, and
+// the next pass tries again.
+func (p *pass) failed(ctx context.Context, it *item, d *dest, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	p.tally.failed.Add(1)
+	p.e.o.Progress.Region(d.side.Region).Failed()
+	region := d.side.Region
+	var te *transport.Error
+	if errors.As(err, &te) && te.Region != "" {
+		region = te.Region
+	}
+	p.findings.Add(report.Finding{Kind: report.KindFailed, Level: report.Error, Policy: p.job.Policy.Name, Region: region, Container: p.job.From.Container,
+		Name: it.name, Op: fmt.Sprintf("copy to %s", d.side), Cause: err.Error(), Hint: transport.HintOf(err)})
+}
+
+// recheck looks at a conflict of an earlier pass again.
+func (p *pass) recheck(ctx context.Context, it *item, d *dest) (target, bool, error) {
+	obj, err := d.ep.Head(ctx, d.side.Container, p.destName(d, it.name))
+	switch {
+	case transport.Is(err, transport.NotFound):
+		if err := p.begin(ctx, it, d); err != nil {
+			return target{}, false, err
+		}
+		return target{d: d, ifAbsent: true}, true, nil
+	case err != nil:
+		return target{}, false, err
+	case obj.ETag == it.version.ETag && obj.Size == it.entry.Size:
+		p.adopt(it, d, it.version, obj.ETag, micros(obj.Modified))
+	default:
+		p.conflict(it, d, obj.ETag)
+	}
+	return target{}, false, nil
+}
+
+// begin makes an intent durable for a copy that was not planned as one.
+func (p *pass) begin(ctx context.Context, it *item, d *dest) error {
+	layout, err := p.layout(ctx, d, it.entry.Size)
+	if err != nil {
+		return err
+	}
+	return p.e.o.Ledger.AddIntents(ctx, []store.Intent{{Route: d.info.ID, Name: it.name, Version: it.version, Size: it.entry.Size, ETag: it.version.ETag,
+		Layout: layout, Began: micros(p.e.o.Clock.Now())}})
+}
+
+// settle finds out what became of a copy that an earlier run began with another
+// version: if it arrived, the ledger learns that it is ours.
+func (p *pass) settle(ctx context.Context, d *dest, in store.Intent, rs *plan.RouteStep) error {
+	obj, err := d.ep.Head(ctx, d.side.Container, p.destName(d, in.Name))
+	if err != nil && !transport.Is(err, transport.NotFound) {
+		return err
+	}
+	if err == nil && obj.ETag == in.ETag {
+		rs.IfAbsent = false
+		p.e.o.Ledger.Confirm(store.Confirmation{Place: p.place, Route: in.Route, Name: in.Name, Apply: func(o *store.Object, exists bool) bool {
+			o.Name = in.Name
+			if !exists {
+				p.newer(o, in.Version, in.Size)
+			}
+			o.SetReplica(store.Replica{Route: in.Route, State: store.Confirmed, Version: in.Version, Written: micros(obj.Modified), Confirmed: micros(p.e.o.Clock.Now())})
+			return true
+		}})
+		return p.e.o.Ledger.Flush(ctx)
+	}
+	if in.Layout.Count() > 0 {
+		return p.sweep(ctx, d, in.Name)
+	}
+	return nil
+}
+
+// meta carries a change of headers: one HEAD at the source, and a POST to the
+// destinations only if the headers differ from those the ledger knows (R2).
+func (p *pass) meta(ctx context.Context, it *item, dests []*dest, s plan.Step) ([]target, error) {
+	obj, err := p.src.Head(ctx, p.job.From.Container, it.name)
+	if err != nil {
+		if transport.Is(err, transport.NotFound) {
+			return nil, nil // gone since it was listed: the next pass sees it missing
+		}
+		for _, d := range dests {
+			p.failed(ctx, it, d, err)
+		}
+		return nil, context.Cause(ctx)
+	}
+	if obj.Kind != transport.Plain {
+		for _, d := range dests {
+			p.cannot(it, d, string(obj.Kind))
+		}
+		return nil, nil
+	}
+	v := store.Version{ETag: obj.ETag, Modified: micros(obj.Modified)}
+	if v.ETag != it.version.ETag { // overwritten since it was listed
+		var out []target
+		it.version = v
+		for _, d := range dests {
+			if err := p.begin(ctx, it, d); err != nil {
+				return nil, err
+			}
+			out = append(out, p.target(d, it, false, s))
+		}
+		return out, nil
+	}
+	digest := obj.Header.Digest()
+	for _, d := range dests {
+		if !p.sameHeaders(it, d, s, digest) {
+			h := p.stamped(obj, d)
+			if err := d.ep.Post(p.e.budget.limit(ctx, p.job.Policy, p.job.From.Region, d.side.Region), d.side.Container, p.destName(d, it.name), h); err != nil {
+				p.e.breaker(d.side.Region).note(err)
+				p.failed(ctx, it, d, err)
+				continue
+			}
+			p.tally.meta.Add(1)
+		} else {
+			p.tally.unchanged.Add(1)
+		}
+		rep := store.Replica{Route: d.info.ID, State: store.Confirmed, Version: v, Confirmed: micros(p.e.o.Clock.Now())}
+		if it.record != nil {
+			if old, ok := it.record.Replica(d.info.ID); ok {
+				rep.ETag, rep.Written, rep.Adopted = old.ETag, old.Written, old.Adopted
+			}
+		}
+		p.confirm(it, d, rep, func(o *store.Object) {
+			p.newer(o, v, obj.Size)
+			o.Meta = digest
+		})
+		it.confirmed(d.side.Region)
+	}
+	return nil, context.Cause(ctx)
+}
+
+// sameHeaders reports whether a destination is known to have the headers already.
+func (p *pass) sameHeaders(it *item, d *dest, s plan.Step, digest [8]byte) bool {
+	if it.record != nil && it.record.Meta == digest {
+		if r, ok := it.record.Replica(d.info.ID); ok && r.State == store.Confirmed {
+			return true
+		}
+	}
+	for _, sd := range s.Subject.Dests {
+		if sd.Route == d.info.ID && sd.Back != nil && sd.Back.Meta == digest {
+			return true // written here by us, with those very headers
+		}
+	}
+	return false
+}
+
+// markMissing notes that the source no longer lists an object, or, on the way
+// back, that an object once sent here was deleted here.
+func (p *pass) markMissing(s plan.Step) {
+	now := micros(p.e.o.Clock.Now())
+	p.e.o.Ledger.Update(p.place, s.Subject.Name, func(o *store.Object, exists bool) bool {
+		o.Name = s.Subject.Name
+		if !exists {
+			if len(s.Inherit) == 0 {
+				return false
+			}
+			o.Version = s.Inherit[0].Version
+		}
+		for _, r := range s.Inherit {
+			o.SetReplica(r)
+		}
+		if o.Missing == 0 {
+			o.Missing = now
+		}
+		return true
+	})
+}
+
+// unmark notes that an object is listed again.
+func (p *pass) unmark(name string) {
+	p.e.o.Ledger.Update(p.place, name, func(o *store.Object, exists bool) bool {
+		o.Missing = 0
+		return exists
+	})
+}
+
+// count adds a step to the totals of a plan.
+func (p *pass) count(s plan.Step) {
+	e := s.Subject.Entry
+	held := 0
+	if e != nil {
+		held = p.heldAt(s.Subject)
+		p.tally.held(held)
+	}
+	for _, rs := range s.Routes {
+		d := p.byRoute(rs.Route)
+		switch rs.Action {
+		case plan.Copy:
+			p.tally.copied.Add(1)
+			p.tally.sent(d.side.Region, e.Size)
+			if !rs.IfAbsent {
+				p.addOverwrite()
+			}
+		case plan.Meta:
+			p.tally.meta.Add(1)
+		case plan.Adopt:
+			p.tally.adopted.Add(1)
+		case plan.Conflict, plan.Recheck:
+			p.tally.conflicts.Add(1)
+		case plan.Cannot:
+			p.tally.cannot.Add(1)
+		}
+	}
+	if s.Gone || len(s.Inherit) > 0 {
+		p.tally.pending.Add(1)
+	}
+}
