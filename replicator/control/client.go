@@ -1,0 +1,86 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+)
+
+// Client asks the process that holds a ledger.
+type Client struct {
+	path string
+	http *http.Client
+}
+
+// NewClient makes a client for a ledger's socket; it connects with each call.
+func NewClient(ledger string) *Client {
+	path := Path(ledger)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}
+	return &Client{path: path, http: &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+}
+
+// Status asks what the holder is doing; ErrNobody when nobody answers.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return c.call(ctx, http.MethodGet, "/v1/status", nil)
+}
+
+// SetTotalLimit changes the limit of all bytes sent (Limits.Total).
+func (c *Client) SetTotalLimit(ctx context.Context, bytesPerSecond int64) (Status, error) {
+	return c.call(ctx, http.MethodPost, "/v1/limits", Limits{Total: &bytesPerSecond})
+}
+
+// Stop asks the holder to end as SIGTERM does. It returns at once.
+func (c *Client) Stop(ctx context.Context) (Status, error) {
+	return c.call(ctx, http.MethodPost, "/v1/stop", struct{}{})
+}
+
+func (c *Client) call(ctx context.Context, method, path string, body any) (Status, error) {
+	var payload io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return Status{}, fmt.Errorf("encode a request: %w", err)
+		}
+		payload = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://farshore"+path, payload)
+	if err != nil {
+		return Status{}, fmt.Errorf("make a request: %w", err)
+	}
+	resp, err := c.http.Do(req)
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return Status{}, fmt.Errorf("control socket %s: %w", c.path, ErrNobody)
+	case err != nil:
+		return Status{}, fmt.Errorf("control socket %s: %w", c.path, err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err != nil {
+		return Status{}, fmt.Errorf("control socket %s: %w", c.path, err)
+	}
+	if resp.StatusCode >= 300 {
+		var said struct {
+			Error string `json:"error"`
+		}
+		if json.Unmarshal(b, &said) != nil || said.Error == "" {
+			said.Error = resp.Status
+		}
+		return Status{}, fmt.Errorf("control socket %s: %s", c.path, said.Error)
+	}
+	var s Status
+	if err := json.Unmarshal(b, &s); err != nil {
+		return Status{}, fmt.Errorf("control socket %s: not a status: %w", c.path, err)
+	}
+	return s, nil
+}

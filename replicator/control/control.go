@@ -1,0 +1,116 @@
+// Package control lets people talk to the process that holds a ledger: what it is
+// doing, its byte limit, and a graceful stop, as HTTP over a unix socket.
+//
+// Whoever opens a ledger for writing serves <ledger>.sock, mode 0600, so that only
+// the same user (and root) can connect; there is no other authentication. Nothing secret
+// is ever answered: no environment, no login, no token.
+//
+//	GET  /v1/status            Status
+//	POST /v1/limits            Limits in, Status out
+//	POST /v1/stop              ends the work as SIGTERM does; Status out
+//
+// Errors are {"error": "..."} with a status of 4xx or 5xx. Fields may be added within
+// v1, none will be renamed or removed.
+package control
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"farshore/replicator/report"
+)
+
+// Status is what the holder of a ledger is doing.
+type Status struct {
+	PID     int       `json:"pid"`
+	Command string    `json:"command"` // as it was typed
+	Version string    `json:"version"`
+	Began   time.Time `json:"began"`
+	Ledger  string    `json:"ledger"`
+	// TotalLimit is the limit of all bytes sent, in force now, in bytes a second; 0: none.
+	TotalLimit int64           `json:"total_limit"`
+	Stopping   bool            `json:"stopping"` // it was asked to stop and is finishing
+	Snapshot   report.Snapshot `json:"snapshot"`
+}
+
+// Limits are what may be changed while a pass runs.
+type Limits struct {
+	// Total is the limit of all bytes sent, in bytes a second: 0 for none, negative
+	// for what the policy file says again. It lasts until the process ends.
+	Total *int64 `json:"total"`
+}
+
+// Handler is the process that is talked to. Its methods may be called concurrently.
+type Handler interface {
+	Status() Status
+	SetTotalLimit(bytesPerSecond int64)
+	Stop()
+}
+
+// ErrNobody says that nobody serves the socket: no process holds the ledger, or one
+// that does not serve it (it is starting, ending, or was killed).
+var ErrNobody = errors.New("nobody answers")
+
+// longest is the longest path of a socket that is used as it is: the kernel allows
+// 107 bytes on Linux and 103 elsewhere.
+const longest = 100
+
+// Path is where the socket of a ledger lies: beside it, or, where that is too long for
+// a socket, under a name made of its hash in $XDG_RUNTIME_DIR, or else in a folder of
+// the user's own under the system's temporary one.
+func Path(ledger string) string {
+	full := ledger
+	if abs, err := filepath.Abs(ledger); err == nil {
+		full = abs
+	}
+	// One ledger has one socket, by whatever link it is reached.
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(full)); err == nil {
+		full = filepath.Join(dir, filepath.Base(full))
+	}
+	if file, err := filepath.EvalSymlinks(full); err == nil {
+		full = file
+	}
+	if p := full + ".sock"; len(p) <= longest {
+		return p
+	}
+	sum := sha256.Sum256([]byte(full))
+	name := "farshore-" + hex.EncodeToString(sum[:12]) + ".sock"
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && len(dir)+1+len(name) <= longest {
+		return filepath.Join(dir, name)
+	}
+	return filepath.Join(os.TempDir(), "farshore-"+strconv.Itoa(os.Getuid()), name)
+}
+
+// makeRoom sees that a socket can be made at path: its folder is there and nobody
+// else's, and what a killed process left is removed. Only a socket is ever removed.
+func makeRoom(path string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the folder of the control socket: %w", err)
+	}
+	if dir == filepath.Join(os.TempDir(), "farshore-"+strconv.Itoa(os.Getuid())) {
+		if err := ownFolder(dir); err != nil {
+			return err
+		}
+	}
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look at the control socket: %w", err)
+	case info.Mode().Type() != os.ModeSocket:
+		return fmt.Errorf("%s is in the way of the control socket and is no socket: move it away", path)
+	}
+	// The caller holds the ledger's lock, so whoever made this socket is gone.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove an old control socket: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,201 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"farshore/replicator/report"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type holder struct {
+	limit atomic.Int64
+	stops atomic.Int64
+}
+
+var began = time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func (h *holder) Status() Status {
+	return Status{PID: 4711, Command: "farshore sync photos", Version: "v1", Began: began, Ledger: "l.db", TotalLimit: h.limit.Load(), Stopping: h.stops.Load() > 0,
+		Snapshot: report.Snapshot{Phase: "copying", Began: began, Listed: 7, Regions: []report.RegionSnapshot{{Region: "lyon", WantObjects: 3, DoneBytes: 12}}}}
+}
+func (h *holder) SetTotalLimit(n int64) { h.limit.Store(n) }
+func (h *holder) Stop()                 { h.stops.Add(1) }
+
+func TestExchange(t *testing.T) {
+	ledger := filepath.Join(t.TempDir(), "l.db")
+	h := &holder{}
+	s, err := Serve(ledger, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Lstat(s.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Type() != os.ModeSocket || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket has mode %v, want a socket of 0600", info.Mode())
+	}
+	ctx, c := context.Background(), NewClient(ledger)
+	got, err := c.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(h.Status(), got); d != "" {
+		t.Errorf("status (-want +got):\n%s", d)
+	}
+	for _, rate := range []int64{1 << 20, 0, -1} {
+		if got, err = c.SetTotalLimit(ctx, rate); err != nil || got.TotalLimit != rate || h.limit.Load() != rate {
+			t.Errorf("SetTotalLimit(%d): %v, %v; the holder has %d", rate, got.TotalLimit, err, h.limit.Load())
+		}
+	}
+	if got, err = c.Stop(ctx); err != nil || !got.Stopping || h.stops.Load() != 1 {
+		t.Errorf("Stop: %+v, %v; stopped %d times", got, err, h.stops.Load())
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(s.Path()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is still there after Close: %v", err)
+	}
+	if _, err := c.Status(ctx); !errors.Is(err, ErrNobody) {
+		t.Errorf("Status after Close: %v, want ErrNobody", err)
+	}
+}
+
+func TestBadRequests(t *testing.T) {
+	ledger := filepath.Join(t.TempDir(), "l.db")
+	h := &holder{}
+	h.limit.Store(42)
+	s, err := Serve(ledger, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c := NewClient(ledger)
+	for _, x := range []struct {
+		method, path, body string
+		status             int
+		says               string
+	}{
+		{"POST", "/v1/limits", `{"totl": 3}`, 400, "totl"},
+		{"POST", "/v1/limits", `{"total": "3MB"}`, 400, "not limits"},
+		{"POST", "/v1/limits", `{}`, 400, "no limit is named"},
+		{"POST", "/v1/limits", `{"total": 1` + strings.Repeat(" ", 5000) + `}`, 400, "too large"},
+		{"GET", "/v1/limits", "", 405, ""},
+		{"GET", "/v1/stop", "", 405, ""},
+		{"GET", "/v2/status", "", 404, ""},
+	} {
+		req, err := http.NewRequest(x.method, "http://farshore"+x.path, strings.NewReader(x.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := c.http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != x.status || !strings.Contains(string(b), x.says) {
+			t.Errorf("%s %s %.20s: %d %s (%v), want %d with %q", x.method, x.path, x.body, resp.StatusCode, b, err, x.status, x.says)
+		}
+	}
+	if h.limit.Load() != 42 || h.stops.Load() != 0 {
+		t.Errorf("a bad request changed the limit to %d or stopped it %d times", h.limit.Load(), h.stops.Load())
+	}
+}
+
+// A killed process leaves its socket; the next one takes its place. Anything but a
+// socket stays.
+func TestInTheWay(t *testing.T) {
+	ledger := filepath.Join(t.TempDir(), "l.db")
+	old, err := listen(Path(ledger))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.(interface{ SetUnlinkOnClose(bool) }).SetUnlinkOnClose(false)
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewClient(ledger).Status(context.Background()); !errors.Is(err, ErrNobody) {
+		t.Errorf("an abandoned socket: %v, want ErrNobody", err)
+	}
+	s, err := Serve(ledger, &holder{})
+	if err != nil {
+		t.Fatalf("an abandoned socket keeps the next process out: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(Path(ledger), []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Serve(ledger, &holder{}); err == nil {
+		s.Close()
+		t.Error("Serve took the place of a file")
+	} else if !strings.Contains(err.Error(), Path(ledger)) {
+		t.Errorf("the error does not name the file: %v", err)
+	}
+	if b, err := os.ReadFile(Path(ledger)); err != nil || string(b) != "mine" {
+		t.Errorf("the file at the socket's path was changed: %q, %v", b, err)
+	}
+}
+
+func TestLongPath(t *testing.T) {
+	tmp := t.TempDir()
+	dir := filepath.Join(tmp, strings.Repeat("long", 30))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ledger := filepath.Join(dir, "l.db")
+	short, err := os.MkdirTemp("", "fs") // t.TempDir is itself too long on some systems
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(short)
+	for _, runtime := range []string{short, ""} {
+		t.Setenv("XDG_RUNTIME_DIR", runtime)
+		t.Setenv("TMPDIR", short)
+		p := Path(ledger)
+		if len(p) > longest || !strings.HasPrefix(p, short) {
+			t.Fatalf("Path is %q", p)
+		}
+		link := filepath.Join(tmp, "link")
+		if err := os.Symlink(dir, link); err != nil && !errors.Is(err, os.ErrExist) {
+			t.Fatal(err)
+		}
+		if q := Path(filepath.Join(link, "l.db")); q != p {
+			t.Errorf("one ledger has two sockets: %s and, by a link, %s", p, q)
+		}
+		s, err := Serve(ledger, &holder{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := NewClient(ledger).Status(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	// a folder under the temporary one that others can write to is not used
+	if err := os.Chmod(filepath.Dir(Path(ledger)), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Serve(ledger, &holder{}); err == nil {
+		s.Close()
+		t.Error("Serve trusted a folder that everybody can write to")
+	}
+}

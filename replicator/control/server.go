@@ -1,0 +1,94 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Server serves one ledger's socket.
+type Server struct {
+	path string
+	http *http.Server
+	done chan struct{}
+}
+
+// Serve opens the socket of a ledger. The caller must hold the ledger for writing,
+// and must Close the server before it lets go of the ledger.
+func Serve(ledger string, h Handler) (*Server, error) {
+	path := Path(ledger)
+	if err := makeRoom(path); err != nil {
+		return nil, err
+	}
+	l, err := listen(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the control socket %s: %w", path, err)
+	}
+	s := &Server{path: path, done: make(chan struct{}), http: &http.Server{
+		Handler: routes(h), ReadHeaderTimeout: patience, ReadTimeout: patience, WriteTimeout: patience}}
+	go s.serve(l)
+	return s, nil
+}
+
+// patience bounds one exchange on the socket, on both sides: both ends are on this
+// machine and nothing that is answered takes work.
+const patience = 5 * time.Second
+
+func (s *Server) serve(l net.Listener) {
+	defer close(s.done)
+	_ = s.http.Serve(l) // http.ErrServerClosed, by Close
+}
+
+// Path is where the socket lies.
+func (s *Server) Path() string { return s.path }
+
+// Close lets exchanges under way end, and removes the socket.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	err := s.http.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = s.http.Close()
+	}
+	<-s.done
+	return err
+}
+
+func routes(h Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, h.Status()) })
+	mux.HandleFunc("POST /v1/limits", func(w http.ResponseWriter, r *http.Request) {
+		var want Limits
+		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&want); err != nil {
+			refuse(w, http.StatusBadRequest, "the body is not limits: "+err.Error())
+			return
+		}
+		if want.Total == nil {
+			refuse(w, http.StatusBadRequest, "no limit is named: say total, in bytes a second")
+			return
+		}
+		h.SetTotalLimit(*want.Total)
+		reply(w, http.StatusOK, h.Status())
+	})
+	mux.HandleFunc("POST /v1/stop", func(w http.ResponseWriter, _ *http.Request) {
+		h.Stop()
+		reply(w, http.StatusAccepted, h.Status())
+	})
+	return mux
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // whoever asked may have gone
+}
+
+func refuse(w http.ResponseWriter, status int, text string) {
+	reply(w, status, map[string]string{"error": text})
+}

@@ -1,0 +1,32 @@
+//go:build unix
+
+package control
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+)
+
+// listen makes the socket with its final mode from the start: between a listen and a
+// chmod others could connect.
+func listen(path string) (net.Listener, error) {
+	old := syscall.Umask(0o177)
+	defer syscall.Umask(old)
+	return net.Listen("unix", path)
+}
+
+// ownFolder refuses a folder under the shared temporary one that somebody else made
+// or may write to.
+func ownFolder(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("look at the folder of the control socket: %w", err)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !info.IsDir() || !ok || int(st.Uid) != os.Getuid() || info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s is not a private folder of this user: remove it, or set XDG_RUNTIME_DIR", dir)
+	}
+	return nil
+}
