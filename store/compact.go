@@ -96,7 +96,11 @@ func (l *Ledger) compact(ctx context.Context) error {
 	}
 	old := l.db
 	l.db, l.file = db, file
-	return wrap(l.path, "compact", errors.Join(syncDir(filepath.Dir(l.path)), guard(old.Close)))
+	err = guard(old.Close)
+	if !l.opts.NoSync {
+		err = errors.Join(syncDir(filepath.Dir(l.path)), err)
+	}
+	return wrap(l.path, "compact", err)
 }
 
 func (l *Ledger) compactInto(ctx context.Context, tmp string) (db *bbolt.DB, file *os.File, err error) {
@@ -121,12 +125,15 @@ func (l *Ledger) compactInto(ctx context.Context, tmp string) (db *bbolt.DB, fil
 		if err := copyAll(ctx, db, l.db); err != nil {
 			return err
 		}
+		if l.opts.NoSync {
+			return nil
+		}
 		return db.Sync()
 	})
 	if err != nil {
 		return nil, nil, errors.Join(err, guard(db.Close))
 	}
-	db.NoSync, db.NoGrowSync = l.opts.NoSync, false
+	db.NoSync, db.NoGrowSync = l.opts.NoSync, l.opts.NoSync
 	return db, file, nil
 }
 

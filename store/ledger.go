@@ -161,6 +161,7 @@ func openOnce(path string, o Options) (db *bbolt.DB, file *os.File, err error) {
 			Timeout:         max(o.Timeout, 1),
 			ReadOnly:        o.ReadOnly,
 			NoSync:          o.NoSync,
+			NoGrowSync:      o.NoSync,
 			FreelistType:    bbolt.FreelistMapType,
 			PreLoadFreelist: true,
 			PageSize:        pageBytes,
@@ -216,7 +217,7 @@ func create(path string, o Options, schema uint32) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	db, err := bbolt.Open(tmp, 0o600, &bbolt.Options{FreelistType: bbolt.FreelistMapType, PageSize: pageBytes})
+	db, err := bbolt.Open(tmp, 0o600, &bbolt.Options{NoSync: o.NoSync, NoGrowSync: o.NoSync, FreelistType: bbolt.FreelistMapType, PageSize: pageBytes})
 	if err != nil {
 		return err
 	}
@@ -232,6 +233,9 @@ func create(path string, o Options, schema uint32) error {
 		if err := os.Rename(tmp, path); err != nil {
 			return err
 		}
+	}
+	if o.NoSync {
+		return nil
 	}
 	return syncDir(dir)
 }

@@ -44,14 +44,22 @@ func closeAndCheck(t testing.TB, l *Ledger) {
 	mustCheck(t, l.Path())
 }
 
-func mustCheck(t testing.TB, path string) {
+// failer is the part of testing.TB that rapid's T has too, which must be the one
+// that fails for rapid to find the smallest case.
+type failer interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+func mustCheck(t failer, path string) {
 	t.Helper()
 	for _, p := range problems(t, path) {
 		t.Errorf("check: %s", p)
 	}
 }
 
-func problems(t testing.TB, path string) (found []Problem) {
+func problems(t failer, path string) (found []Problem) {
 	t.Helper()
 	if err := Check(context.Background(), path, func(p Problem) error { found = append(found, p); return nil }); err != nil {
 		t.Fatalf("check: %v", err)
@@ -59,8 +67,10 @@ func problems(t testing.TB, path string) (found []Problem) {
 	return found
 }
 
-func paris(container string) Place { return Place{Region: "paris", Project: "p1", Container: container} }
-func lyon(container string) Place  { return Place{Region: "lyon", Project: "p1", Container: container} }
+func paris(container string) Place {
+	return Place{Region: "paris", Project: "p1", Container: container}
+}
+func lyon(container string) Place { return Place{Region: "lyon", Project: "p1", Container: container} }
 
 func route(t testing.TB, l *Ledger, from, to Place) RouteInfo {
 	t.Helper()
@@ -83,7 +93,11 @@ func testObject(name string, routes ...RouteID) Object {
 }
 
 func set(o Object) func(*Object, bool) bool {
-	return func(to *Object, _ bool) bool { *to = o; to.Replicas = append([]Replica(nil), o.Replicas...); return true }
+	return func(to *Object, _ bool) bool {
+		*to = o
+		to.Replicas = append([]Replica(nil), o.Replicas...)
+		return true
+	}
 }
 
 func flush(t testing.TB, l *Ledger) {
