@@ -59,7 +59,7 @@ P
     uwsgi_python3 --http-socket "127.0.0.1:$P_KEYSTONE" --wsgi-file /usr/bin/keystone-wsgi-public \
     --master --die-on-term --lazy-apps --enable-threads --processes 2 --threads 8 --thunder-lock \
     --buffer-size 65535 --add-header "Connection: close" --no-orphans --disable-logging
-  wait_http "$KS/v3" keystone 90
+  wait_http "$KS/v3" keystone 180
   if ! cmp -s "$LAB/seed.py" "$S/seeded"; then
     FARSHORE_LAB_PW="$PW" /usr/bin/python3 "$LAB/seed.py" "$KS/v3" "$S" "$LAB" \
       $(for i in "${!NAMES[@]}"; do echo "${ALIASES[i]}=${NAMES[i]}=$(port "${ALIASES[i]}" proxy)"; done)

@@ -3,8 +3,8 @@
 set -euo pipefail
 LAB="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # Debian's python3 must come first: another one lacks the OpenStack modules.
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 no_proxy='*' NO_PROXY='*'
-unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY PYTHONPATH PYTHONHOME VIRTUAL_ENV "${!OS_@}"
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 no_proxy=127.0.0.1 NO_PROXY=127.0.0.1   # apt may want its proxy
+unset PYTHONPATH PYTHONHOME VIRTUAL_ENV "${!OS_@}"
 
 say() { printf '%s lab: %s\n' "$(date +%H:%M:%S)" "$*"; }
 die() { printf 'lab: %s\n' "$*" >&2; exit 1; }

@@ -172,7 +172,7 @@ swift_wait() {
   local a e r m
   for a in "${ALIASES[@]}"; do
     for r in account container object proxy; do
-      wait_http "http://127.0.0.1:$(port "$a" $r)/healthcheck" "swift-$r-$a" 90
+      wait_http "http://127.0.0.1:$(port "$a" $r)/healthcheck" "swift-$r-$a" 180
     done
   done
   for a in "${ALIASES[@]}"; do
