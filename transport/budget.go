@@ -101,6 +101,9 @@ func (b *budget) failed(ctx context.Context, err error) error {
 	if class == Canceled {
 		class = Transient // nobody canceled this call: some time limit below ran out
 	}
+	if class == Throttled && vague(err) {
+		class = Transient // perhaps this object only: not worth a quarter of an hour
+	}
 	since := b.p.Clock.Now().Sub(b.start)
 	switch class {
 	case Transient:

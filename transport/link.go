@@ -3,6 +3,7 @@ package transport
 import (
 	"container/list"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -36,7 +37,9 @@ type Link struct {
 	paused   time.Time     // until
 	repaused chan struct{} // closed and replaced when paused changes
 	strikes  int           // throttled in a row, for the length of the next pause
+	lone     int           // vague refusals since the last success
 	cut      time.Time     // when the limit was last cut
+	ceiling  int           // the limit at which the region last throttled
 	pace     pace
 	stats    LinkStats
 }
@@ -224,22 +227,30 @@ func (l *Link) learn(began, now time.Time, r Result) {
 			return // says nothing of how fast the region is
 		}
 	}
+	l.lone = 0
 	if !began.Before(l.cut) {
 		l.strikes = 0
 	}
-	l.limit = l.pace.step(l.limit, l.max, began, now, r.Bytes)
+	most := l.max
+	if now.Sub(l.cut) < ceilingFor && l.ceiling > 0 {
+		most = min(most, max(l.ceiling-1, 1))
+	}
+	l.limit = l.pace.step(l.limit, most, now, r.Bytes)
 }
 
 // throttled halves the limit and starts a pause. Of the requests that were under
 // way together, only the first counts: they are all of one moment. mu is held.
 func (l *Link) throttled(began, now time.Time, err error) {
 	l.stats.Throttles++
+	if l.lone++; vague(err) && l.lone < 2 {
+		return // one object's broken disk (L11) must not slow down all others
+	}
 	if began.Before(l.cut) {
 		l.pauseUntil(now.Add(l.retryAfter(err)))
 		return
 	}
+	l.ceiling, l.cut = l.limit, now
 	l.limit = max(l.limit/2, 1)
-	l.cut = now
 	l.pace.hold(now)
 	wait := l.retryAfter(err)
 	if wait == 0 {
@@ -248,6 +259,13 @@ func (l *Link) throttled(began, now time.Time, err error) {
 	}
 	l.strikes++
 	l.pauseUntil(now.Add(wait))
+}
+
+// vague reports whether a refusal may be about one object only: Swift answers 503
+// both when it is overloaded and when an object's own devices fail.
+func vague(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == 503 && e.After == 0
 }
 
 func (l *Link) pauseUntil(t time.Time) {
@@ -259,87 +277,3 @@ func (l *Link) pauseUntil(t time.Time) {
 }
 
 func (l *Link) retryAfter(err error) time.Duration { return min(AfterOf(err), l.maxPause) }
-
-// The pace keeper's constants. A window is long enough to be measured and short
-// enough that a link of many streams is found within seconds.
-const (
-	minWindow     = 200 * time.Millisecond
-	gain          = 1.05        // what counts as more throughput
-	holdFor       = 10          // windows at a limit that was found before the next try
-	requestWeight = 128 << 10   // bytes that a request costs beside its body
-	calmAfterCut  = time.Second // before growing again after a throttled reply
-)
-
-// pace finds the number of requests at once by climbing: one window of requests
-// is measured at a limit, then the next limit is tried. Throughput is bytes plus a
-// weight a request, so that small and large objects count on one scale. It needs no
-// latency of its own: at a given number at once, latency rises exactly as throughput falls.
-type pace struct {
-	began   time.Time // of the window; zero: begins with the next result
-	done    int
-	work    float64
-	crowded bool // somebody had to wait for a slot in this window
-
-	last     float64 // throughput of the window before
-	previous int     // the limit before the present one; 0: not just changed
-	best     float64 // throughput when the present limit was settled on
-	holding  int     // windows left at it
-	until    time.Time
-}
-
-func (p *pace) forget() { *p = pace{} }
-
-// hold keeps the limit for a while after it was cut, and starts over from there.
-func (p *pace) hold(now time.Time) { *p = pace{until: now.Add(calmAfterCut)} }
-
-// step counts a finished request and gives the limit from now on.
-func (p *pace) step(limit, most int, began, now time.Time, bytes int64) int {
-	if p.began.IsZero() {
-		p.began, p.done, p.work = now, 0, 0
-		return limit
-	}
-	p.done++
-	p.work += requestWeight + float64(bytes)
-	took := now.Sub(p.began)
-	if took < minWindow || p.done < 2*limit {
-		return limit
-	}
-	rate, crowded := p.work/took.Seconds(), p.crowded
-	p.began, p.done, p.work, p.crowded = now, 0, 0, false
-	if !crowded || now.Before(p.until) {
-		// Fewer requests were wanted than allowed: the window says nothing of the link.
-		p.last, p.previous = 0, 0
-		return limit
-	}
-	return p.climb(limit, most, rate)
-}
-
-func (p *pace) climb(limit, most int, rate float64) int {
-	grow := func() int {
-		p.last, p.previous = rate, limit
-		return min(limit+max(limit/4, 1), most)
-	}
-	switch {
-	case p.previous != 0 && p.previous < limit && rate < p.last*gain:
-		// The last step up brought nothing: back, and stay.
-		back := p.previous
-		p.best, p.holding, p.previous = p.last, holdFor, 0
-		return back
-	case p.previous > limit && rate*gain < p.last:
-		// The last step down cost something: back up.
-		back := p.previous
-		p.best, p.holding, p.previous = p.last, holdFor, 0
-		return back
-	case p.holding > 0:
-		p.holding--
-		if rate < 0.7*p.best && limit > 1 {
-			// Every request takes longer than when this limit was found: see whether
-			// fewer at once do as well.
-			p.holding, p.last, p.previous = 0, rate, limit
-			return max(limit-max(limit/4, 1), 1)
-		}
-		p.best = max(p.best, rate)
-		return limit
-	}
-	return grow()
-}

@@ -64,8 +64,8 @@ func (s *resuming) Read(p []byte) (int, error) {
 		if err == nil {
 			return n, nil
 		}
-		if errors.Is(err, io.EOF) && s.o.Offset == s.end {
-			s.failed = io.EOF
+		if s.o.Offset == s.end && (errors.Is(err, io.EOF) || passing(err)) {
+			s.failed = io.EOF // every byte is here, whatever became of the connection
 			return n, io.EOF
 		}
 		if err = s.interrupted(err); err != nil {
@@ -98,14 +98,24 @@ func (s *resuming) interrupted(err error) error {
 	if errors.Is(err, io.EOF) {
 		err = s.error(Transient, fmt.Errorf("the bytes ended at %d of %d: %w", s.o.Offset, s.end, io.ErrUnexpectedEOF))
 	}
-	if ClassOf(err) == Permanent {
-		// A body's failures come from below the endpoint and may bear no class.
-		var known *Error
-		if !errors.As(err, &known) {
-			err = s.error(Transient, err)
-		}
+	var known *Error
+	if passing(err) && !errors.As(err, &known) {
+		err = s.error(Transient, err)
 	}
 	return s.b.failed(s.ctx, err)
+}
+
+// passing reports whether an error of a body may go away. One without a class
+// comes from below the endpoint, as the connection's.
+func passing(err error) bool {
+	switch ClassOf(err) {
+	case Transient, Throttled:
+		return true
+	case Permanent:
+		var known *Error
+		return !errors.As(err, &known)
+	}
+	return false
 }
 
 // reopen asks for the rest. It takes no slot: a stream that has begun must be able

@@ -111,13 +111,13 @@ func (r *retrier) CreateContainer(ctx context.Context, container string) error {
 }
 
 func (r *retrier) DeleteContainer(ctx context.Context, container string) error {
-	lost := false
+	again := false
 	return r.call(ctx, "delete", container, "", func() error {
 		err := r.ep.DeleteContainer(ctx, container)
-		if lost && Is(err, NotFound) {
+		if again && Is(err, NotFound) {
 			return nil // by the try before, whose reply was lost
 		}
-		lost = lost || replyLost(err)
+		again = true
 		return err
 	})
 }
@@ -239,15 +239,15 @@ func (r *retrier) List(ctx context.Context, container string, rg Range, yield fu
 }
 
 // Put sends the body again only if it can be had again. An IfAbsent PUT whose
-// reply was lost finds its own object on the next try: that is success, and told from
-// another's object by ETag and stamp.
+// first try was carried out although it failed (its reply was lost, or too few
+// replicas answered) finds its own object on the next: that is success, and told from another's
+// object by ETag and stamp.
 func (r *retrier) Put(ctx context.Context, container, name string, body Body, o PutOptions) (rec Receipt, err error) {
 	b, err := r.budget(ctx, "put", container, name)
 	if err != nil {
 		return rec, err
 	}
 	b.repeatCorrupt = !body.Once
-	lost := false
 	for {
 		err := r.once(ctx, b, body.Size, func() (err error) {
 			rec, err = r.ep.Put(ctx, container, name, body, o)
@@ -258,10 +258,9 @@ func (r *retrier) Put(ctx context.Context, container, name string, body Body, o 
 			return rec, nil
 		case body.Once:
 			return Receipt{}, err
-		case lost && o.IfAbsent && Is(err, Exists):
-			return r.settle(ctx, err, container, name, body.MD5, o.Header)
+		case b.total > 0 && o.IfAbsent && Is(err, Exists):
+			return r.settle(ctx, err, container, name, body.MD5, o)
 		}
-		lost = lost || replyLost(err)
 		if err = b.failed(ctx, err); err != nil {
 			return Receipt{}, err
 		}
@@ -270,20 +269,15 @@ func (r *retrier) Put(ctx context.Context, container, name string, body Body, o 
 
 // settle decides whether the object that is in the way of a repeated IfAbsent PUT
 // is the one that the first try wrote.
-func (r *retrier) settle(ctx context.Context, exists error, container, name, etag string, h Header) (Receipt, error) {
-	o, err := r.Head(ctx, container, name)
+func (r *retrier) settle(ctx context.Context, exists error, container, name, etag string, o PutOptions) (Receipt, error) {
+	got, err := r.Head(ctx, container, name)
 	if err != nil {
 		return Receipt{}, err
 	}
-	stamp := h[OriginHeader]
-	ours := strings.EqualFold(o.ETag, etag) && o.Header[OriginHeader] == stamp
-	if stamp == "" {
-		ours = ours && o.Header.Digest() == h.Digest()
-	}
-	if !ours {
+	if got.Header[OriginHeader] != o.Header[OriginHeader] || !made(got, etag, o) {
 		return Receipt{}, exists
 	}
-	return receiptOf(o), nil
+	return receiptOf(got), nil
 }
 
 // receiptOf gives the receipt that the PUT of an object got or would have got.
@@ -326,6 +320,9 @@ func (r *retrier) silent(ctx context.Context, op, container, name, etag string, 
 		})
 		if err == nil {
 			return rec, nil
+		}
+		if b.total > 0 && o.IfAbsent && Is(err, Exists) {
+			return r.settle(ctx, err, container, name, etag, o)
 		}
 		if replyLost(err) && context.Cause(ctx) == nil {
 			return r.look(ctx, b, err, etag, o)
@@ -370,7 +367,15 @@ func made(got Object, etag string, o PutOptions) bool {
 	if stamp := o.Header[OriginHeader]; stamp != "" && got.Header[OriginHeader] == stamp {
 		return true
 	}
-	return got.Header.Digest() == o.Header.Digest()
+	// What was not said the server may have filled in.
+	rest := got.Header.Clone()
+	if _, said := o.Header["Content-Type"]; !said {
+		delete(rest, "Content-Type")
+	}
+	if o.DeleteAfter > 0 {
+		delete(rest, "X-Delete-At")
+	}
+	return rest.Digest() == o.Header.Digest()
 }
 
 // replyLost reports whether a failed request may have been, or still be, carried
