@@ -31,6 +31,8 @@ type checker struct {
 	*File
 	problems Errors
 	rules    [][]rule // per policy; nil where containers cannot be judged
+
+	smallMemory bool // it has been said that the default chunk does not fit
 }
 
 func (f *File) check() Errors {
@@ -199,22 +201,8 @@ func (c *checker) checkNumbers(i int, p Policy) {
 			c.add(i, "rpo", fmt.Sprintf("cannot be kept: %s may be lost, but %s", FormatDuration(p.RPO), what), "look more often, or allow a longer rpo")
 		}
 	}
-	large := p.Large
-	if p.Volumes == nil && c.whole(i, "large") {
-		switch {
-		case large.Chunk < minChunk:
-			c.add(i, "large.chunk", fmt.Sprintf("%s is too small", FormatSize(large.Chunk)), "at least "+FormatSize(minChunk))
-		case large.Chunk > maxPut:
-			c.add(i, "large.chunk", fmt.Sprintf("%s is more than Swift takes in one request", FormatSize(large.Chunk)), "at most "+FormatSize(maxPut))
-		case large.Chunk > c.Limits.Memory && !c.bad.under("limits"):
-			c.add(i, "large.chunk", fmt.Sprintf("%s does not fit into limits.memory (%s)", FormatSize(large.Chunk), FormatSize(c.Limits.Memory)), "make chunks smaller or allow more memory")
-		}
-		switch {
-		case large.Over > maxPut:
-			c.add(i, "large.over", fmt.Sprintf("%s is more than Swift takes in one request", FormatSize(large.Over)), "at most "+FormatSize(maxPut))
-		case large.Over < large.Chunk:
-			c.add(i, "large.over", fmt.Sprintf("%s is less than one chunk (%s)", FormatSize(large.Over), FormatSize(large.Chunk)), "")
-		}
+	if p.Volumes == nil {
+		c.checkLarge(i, p.Large)
 	}
 	if c.whole(i, "audit") && p.Audit.Read > 0 && p.Audit.Every == 0 {
 		c.add(i, "audit.read", "has no effect: no audit is made", "give audit.every")
@@ -223,6 +211,32 @@ func (c *checker) checkNumbers(i int, p Policy) {
 		if key := fmt.Sprintf("accept[%d]", n); c.whole(i, key) && !kindName(kind) {
 			c.add(i, key, fmt.Sprintf("%q is no kind of finding", kind), "kinds are words such as foreign-object")
 		}
+	}
+}
+
+func (c *checker) checkLarge(i int, large Large) {
+	if c.whole(i, "large.chunk") {
+		switch {
+		case large.Chunk < minChunk:
+			c.add(i, "large.chunk", FormatSize(large.Chunk)+" is too small", "at least "+FormatSize(minChunk))
+		case large.Chunk > maxPut:
+			c.add(i, "large.chunk", FormatSize(large.Chunk)+" is more than Swift takes in one request", "at most "+FormatSize(maxPut))
+		case large.Chunk > c.Limits.Memory && !c.bad["limits.memory"] && !c.smallMemory:
+			// Said once where the chunks have their default size in every policy.
+			path, at := policyPath(i, "large.chunk"), c.at[policyPath(i, "large.chunk")]
+			if at == (position{}) {
+				path, at, c.smallMemory = "limits.memory", c.at["limits.memory"], true
+			}
+			c.addAt(path, at, fmt.Sprintf("a chunk of %s does not fit into limits.memory (%s)", FormatSize(large.Chunk), FormatSize(c.Limits.Memory)), "make chunks smaller or allow more memory")
+		}
+	}
+	if !c.whole(i, "large.over") {
+		return
+	}
+	if large.Over > maxPut {
+		c.add(i, "large.over", FormatSize(large.Over)+" is more than Swift takes in one request", "at most "+FormatSize(maxPut))
+	} else if large.Over < large.Chunk && c.whole(i, "large.chunk") {
+		c.add(i, "large.over", fmt.Sprintf("%s is less than one chunk (%s)", FormatSize(large.Over), FormatSize(large.Chunk)), "")
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 
 // checkContainers checks a policy's patterns and its template, each for itself.
 func (c *checker) checkContainers(i int, p Policy) {
-	if p.Volumes != nil || !c.whole(i, "containers") {
+	if p.Volumes != nil || !c.whole(i) || c.bad[policyPath(i, "containers")] {
 		return
 	}
 	if len(p.Containers) == 0 {
@@ -17,9 +17,11 @@ func (c *checker) checkContainers(i int, p Policy) {
 	}
 	before := len(c.problems)
 	for n, raw := range p.Containers {
-		c.checkPattern(i, fmt.Sprintf("containers[%d]", n), raw)
+		if key := fmt.Sprintf("containers[%d]", n); c.whole(i, key) {
+			c.checkPattern(i, key, raw)
+		}
 	}
-	if len(c.problems) > before {
+	if len(c.problems) > before || !c.whole(i, "containers") {
 		return
 	}
 	rules, err := compileRules(p.Containers)
@@ -84,7 +86,7 @@ func (c *checker) checkEffects(i int, p Policy, rules []rule) {
 	set := []names{sourceNames(rules)}
 	for n, r := range rules {
 		this := [][]int{{n}}
-		_, useful, sure := find(set, this, func(v []verdict) bool {
+		effect := func(v []verdict) bool {
 			if !v[0].matches(n) {
 				return false
 			}
@@ -96,14 +98,19 @@ func (c *checker) checkEffects(i int, p Policy, rules []rule) {
 				wanted = wanted || !rules[m].not && v[0].matches(m)
 			}
 			return wanted && !v[0].selected
-		})
-		if useful || !sure {
+		}
+		// Most patterns prove their use with the first name that comes to mind.
+		if effect([]verdict{set[0].of(sample(r.glob, ""))}) || effect([]verdict{set[0].of(sample(r.glob, "x"))}) {
+			continue
+		}
+		if _, useful, sure := find(set, this, effect); useful || !sure {
 			continue
 		}
 		key := fmt.Sprintf("containers[%d]", n)
 		_, matches, _ := find(set, this, func(v []verdict) bool { return v[0].matches(n) && (r.not || !reservedIn(v[0], rules)) })
+		_, selectedLater, _ := find(set, this, func(v []verdict) bool { return v[0].matches(n) && v[0].selected })
 		switch {
-		case r.not && n < len(rules)-1 && slices.ContainsFunc(rules[n+1:], func(later rule) bool { return !later.not }) && c.excludesEarly(set, rules, n):
+		case r.not && selectedLater:
 			c.add(i, key, fmt.Sprintf("%q has no effect: a later pattern selects the same again", p.Containers[n]), "the last match wins: put what is excluded after it")
 		case r.not:
 			c.add(i, key, fmt.Sprintf("%q has no effect: no pattern selects what it excludes", p.Containers[n]), "")
@@ -113,12 +120,6 @@ func (c *checker) checkEffects(i int, p Policy, rules []rule) {
 			c.add(i, key, fmt.Sprintf("%q has no effect: later patterns exclude all it matches", p.Containers[n]), "the last match wins")
 		}
 	}
-}
-
-// excludesEarly tells whether an excluding rule matches something a rule selects.
-func (c *checker) excludesEarly(set []names, rules []rule, n int) bool {
-	_, found, _ := find(set, [][]int{{n}}, func(v []verdict) bool { return v[0].matches(n) && v[0].selected })
-	return found
 }
 
 // reservedIn tells whether a name is reserved: the reserved globs follow the rules.

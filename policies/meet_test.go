@@ -3,6 +3,7 @@ package policies
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,23 +115,35 @@ func comesFrom(p Policy, name string) bool {
 	return ok && ok2 && len(before)+len(after) <= len(name) && p.Selects(rest)
 }
 
-// A file as large as they get is checked in a moment.
+// A file as large as they get is checked in a moment: measured in processor time,
+// so that a busy machine does not matter. Walking all patterns of each pair, as a
+// first version did, took minutes.
 func TestCheckIsQuick(t *testing.T) {
 	f := &File{Regions: map[string]Region{"paris": {Name: "paris", Cloud: "p"}, "lyon": {Name: "lyon", Cloud: "l"}}, Limits: Limits{Memory: DefaultMemory}}
-	for i := range 100 {
+	for i := range 50 {
 		p := NewPolicy(fmt.Sprintf("p%d", i), "paris", "lyon")
 		for j := range 20 {
-			p.Containers = append(p.Containers, fmt.Sprintf("team%d-%d-*", i, j), fmt.Sprintf("!team%d-%d-*tmp*", i, j))
+			p.Containers = append(p.Containers, fmt.Sprintf("*team%d-%d-*", i, j), fmt.Sprintf("!team%d-%d-*tmp*", i, j))
 		}
+		p.Container = fmt.Sprintf("p%d-{container}", i)
 		f.Policies = append(f.Policies, p)
 	}
-	start := time.Now()
+	before := processorTime(t)
 	if err := f.Check(); err != nil {
 		t.Fatal(err)
 	}
-	if d := time.Since(start); d > 10*time.Second {
-		t.Errorf("100 policies of 40 patterns took %s", d)
+	if took := processorTime(t) - before; took > 10*time.Second {
+		t.Errorf("50 policies of 40 patterns took %s", took)
 	} else {
-		t.Logf("100 policies of 40 patterns: %s", d)
+		t.Logf("50 policies of 40 patterns: %s", took)
 	}
+}
+
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

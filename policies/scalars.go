@@ -45,7 +45,7 @@ func (r *reader) text(out *string) func(value) {
 		case *ast.StringNode, *ast.LiteralNode:
 			*out, _ = rawText(v.node)
 			if *out == "" {
-				r.problem(v, "is empty", "remove the key to have the default")
+				r.problem(v, "is empty", "remove it")
 			}
 			return
 		}

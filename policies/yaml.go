@@ -388,7 +388,7 @@ func (r *reader) items(v value, what string) ([]value, bool) {
 	}
 	out := make([]value, 0, len(s.Values))
 	for i, n := range s.Values {
-		c := r.child(v, fmt.Sprintf("[%d]", i), n, v.at)
+		c := r.child(v, fmt.Sprintf("[%d]", i), n, where(n))
 		if c.absent() {
 			if !r.bad[c.path] {
 				r.problem(c, "an empty list item", "")
