@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -29,6 +30,8 @@ const (
 	// maxLaggards bounds the copies that wait to try again alone, a destination.
 	// Past it they are left to the next pass.
 	maxLaggards = 4096
+	// maxVersions is how often a copy begins again because the source replaced the object.
+	maxVersions = 3
 	// laggardWorkers try them, a destination.
 	laggardWorkers = 4
 )
@@ -40,29 +43,45 @@ type laggard struct {
 	t  target
 }
 
-// copy sends an object to its targets: read once, sent to every one.
+// copy sends an object to its targets: read once, sent to every one. Where the
+// source replaced it meanwhile, the new version is sent instead.
 func (p *pass) copy(ctx context.Context, it *item, targets []target) error {
-	var live []target
+	for len(targets) > 0 {
+		if err := p.copyOnce(ctx, it, targets); err != nil {
+			return err
+		}
+		targets = it.takeAgain()
+	}
+	return context.Cause(ctx)
+}
+
+func (p *pass) copyOnce(ctx context.Context, it *item, targets []target) error {
+	var whole, cut []target
 	for _, t := range targets {
 		if t.d.dead.Load() || !p.e.breaker(t.d.side.Region).allow() {
 			p.tally.failed.Add(1) // the region is reported once, as a whole
 			p.e.o.Progress.Region(t.d.side.Region).Failed()
 			continue
 		}
-		live = append(live, t)
+		if layout, err := p.layout(ctx, t.d, it.entry.Size); err == nil && layout.Count() > 0 {
+			cut = append(cut, t)
+		} else {
+			whole = append(whole, t)
+		}
 	}
-	if len(live) == 0 {
+	if len(cut) > 0 {
+		if err := p.large(ctx, it, cut); err != nil {
+			return err
+		}
+	}
+	switch len(whole) {
+	case 0:
 		return nil
+	case 1:
+		whole[0].final = true // the retry layer's full patience goes into this try
+		return p.alone(ctx, it, whole[0])
 	}
-	layout, err := p.layout(ctx, live[0].d, it.entry.Size)
-	if err == nil && layout.Count() > 0 {
-		return p.large(ctx, it, live)
-	}
-	if len(live) == 1 {
-		live[0].final = true // the retry layer's full patience goes into this try
-		return p.alone(ctx, it, live[0])
-	}
-	return p.together(ctx, it, live)
+	return p.together(ctx, it, whole)
 }
 
 // startLaggards runs the workers that try failed copies again, alone.
@@ -95,9 +114,17 @@ func (p *pass) copyLate(ctx context.Context, l laggard) error {
 
 // later puts a failed copy off until it can be tried alone, or reports it.
 func (p *pass) later(ctx context.Context, it *item, t target, err error) {
-	p.e.breaker(t.d.side.Region).note(err)
+	var te *transport.Error
+	if errors.As(err, &te) && te.Region == t.d.side.Region {
+		p.e.breaker(t.d.side.Region).note(err)
+	}
+	if transport.Is(err, transport.Changed) && t.tries < maxVersions {
+		t.tries++
+		it.sendAgain(t)
+		return
+	}
 	switch transport.ClassOf(err) {
-	case transport.Transient, transport.Throttled, transport.Corrupt, transport.Changed:
+	case transport.Transient, transport.Throttled, transport.Corrupt:
 		if t.d.late != nil && !t.final && ctx.Err() == nil {
 			t.final = true
 			it.more()
@@ -307,7 +334,6 @@ func (p *pass) put(ctx context.Context, it *item, t target, obj transport.Object
 				Err: fmt.Errorf("the destination answered ETag %s for content with MD5 %s", rec.ETag, obj.ETag)}
 			return p.ended(ctx, it, t, err)
 		case err == nil:
-			p.e.breaker(t.d.side.Region).note(nil)
 			p.done(it, t.d, obj, store.Replica{Written: micros(rec.Modified)}, sum)
 			return nil
 		case transport.Is(err, transport.NotFound):
@@ -385,6 +411,7 @@ func (p *pass) done(it *item, d *dest, obj transport.Object, rep store.Replica, 
 			}
 		}
 	})
+	p.e.breaker(d.side.Region).note(nil)
 	p.tally.copied.Add(1)
 	p.e.o.Progress.Region(d.side.Region).Done()
 	it.confirmed(d.side.Region)

@@ -191,7 +191,7 @@ func (p *pass) deleteOne(ctx context.Context, o store.Object) error {
 		if !ok || d.dead.Load() {
 			continue
 		}
-		if rep.State == store.Confirmed || rep.State == store.Lost {
+		if rep.State == store.Confirmed || rep.State == store.Lost || rep.State == store.Cannot && rep.ETag != "" {
 			gone, err := p.deleteAt(ctx, it, d, rep)
 			if err != nil {
 				p.e.breaker(d.side.Region).note(err)

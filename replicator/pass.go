@@ -72,11 +72,12 @@ func (p *pass) run(ctx context.Context) error {
 		}
 		if left {
 			p.resumed = true
-			fresh := p.tally
+			fresh, findings := p.tally, p.findings
 			p.tally = &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}
+			p.findings = report.NewFindings(nil, nil) // whatever is still wrong, the full pass finds
 			err := p.resume(ctx)
 			fresh.addWork(p.tally)
-			p.tally = fresh
+			p.tally, p.findings = fresh, findings
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"farshore/replicator/plan"
@@ -23,6 +24,7 @@ type item struct {
 	mu      sync.Mutex
 	open    int
 	regions map[string]bool
+	again   []target // the source replaced the object while it was copied to these
 }
 
 func (p *pass) newItem(s plan.Step) *item {
@@ -59,6 +61,20 @@ func (it *item) confirmed(region string) {
 	it.mu.Unlock()
 }
 
+func (it *item) sendAgain(t target) {
+	it.mu.Lock()
+	it.again = append(it.again, t)
+	it.mu.Unlock()
+}
+
+func (it *item) takeAgain() []target {
+	it.mu.Lock()
+	defer it.mu.Unlock()
+	out := it.again
+	it.again = nil
+	return out
+}
+
 // finish ends one part; the last one counts the object.
 func (p *pass) finish(it *item) {
 	it.mu.Lock()
@@ -74,6 +90,7 @@ func (p *pass) finish(it *item) {
 type target struct {
 	d        *dest
 	ifAbsent bool
+	tries    int      // how often the source replaced the object under it
 	final    bool     // it has been put off once already
 	known    []string // ETags of ours that may stand there although ifAbsent was planned
 }
@@ -116,7 +133,7 @@ func (p *pass) exec(ctx context.Context, s plan.Step) error {
 		case plan.Cannot:
 			p.cannot(it, d, rs.Why)
 		case plan.Recheck:
-			t, again, err := p.recheck(ctx, it, d)
+			t, again, err := p.recheck(ctx, it, p.target(d, it, false, s))
 			if err != nil {
 				p.failed(ctx, it, d, err)
 			} else if again {
@@ -209,7 +226,15 @@ func (p *pass) conflict(it *item, d *dest, etag string) {
 func (p *pass) cannot(it *item, d *dest, why string) {
 	p.tally.cannot.Add(1)
 	size := it.entry.Size
-	p.confirm(it, d, store.Replica{Route: d.info.ID, State: store.Cannot, Version: it.version, Note: why}, func(o *store.Object) { p.newer(o, it.version, size) })
+	rep := store.Replica{Route: d.info.ID, State: store.Cannot, Version: it.version, Note: why}
+	if it.record != nil { // an older version of ours that stands there stays ours
+		if old, ok := it.record.Replica(d.info.ID); ok && old.State != store.Conflict {
+			if rep.ETag = old.ETag; rep.ETag == "" && old.State != store.Cannot {
+				rep.ETag = old.Version.ETag
+			}
+		}
+	}
+	p.confirm(it, d, rep, func(o *store.Object) { p.newer(o, it.version, size) })
 	p.cannotFinding(d, it.name, why)
 }
 
@@ -243,19 +268,24 @@ func (p *pass) failed(ctx context.Context, it *item, d *dest, err error) {
 		Name: it.name, Op: fmt.Sprintf("copy to %s", d.side), Cause: err.Error(), Hint: transport.HintOf(err)})
 }
 
-// recheck looks at a conflict of an earlier pass again.
-func (p *pass) recheck(ctx context.Context, it *item, d *dest) (target, bool, error) {
+// recheck looks by name at what was a conflict, or looks like one in a listing that
+// may lag; again says that the target is to be written.
+func (p *pass) recheck(ctx context.Context, it *item, t target) (_ target, again bool, err error) {
+	d := t.d
 	obj, err := d.ep.Head(ctx, d.side.Container, p.destName(d, it.name))
 	switch {
 	case transport.Is(err, transport.NotFound):
 		if err := p.begin(ctx, it, d); err != nil {
 			return target{}, false, err
 		}
-		return target{d: d, ifAbsent: true}, true, nil
+		t.ifAbsent = true
+		return t, true, nil
 	case err != nil:
 		return target{}, false, err
 	case obj.ETag == it.version.ETag && obj.Size == it.entry.Size:
 		p.adopt(it, d, it.version, obj.ETag, micros(obj.Modified))
+	case slices.Contains(t.known, obj.ETag):
+		return t, true, p.begin(ctx, it, d)
 	default:
 		p.conflict(it, d, obj.ETag)
 	}
