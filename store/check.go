@@ -76,16 +76,20 @@ func (e *yieldError) Unwrap() error { return e.err }
 
 func checkFile(ctx context.Context, path string, db *bbolt.DB, file *os.File, yield func(Problem) error) error {
 	found := 0
+	var stop error
 	c := &checker{ctx: ctx}
 	c.yield = func(p Problem) error {
+		if stop != nil {
+			return stop // told to stop is told for good
+		}
 		found++
 		c.foreign = true
 		err := yield(p)
 		c.foreign = false
 		if err != nil {
-			return &yieldError{err}
+			stop = &yieldError{err}
 		}
-		return nil
+		return stop
 	}
 	err := walkPages(file, c.tick, func(id uint64, detail string) error {
 		return c.report(ProblemPage, fmt.Sprintf("page %d", id), "%s", detail)
@@ -296,7 +300,10 @@ func (c *checker) allObjects(tx *bbolt.Tx) error {
 			}
 			return c.object(owner, &o)
 		})
-		return errors.Join(err, missing.end(), trouble.end())
+		if err != nil {
+			return err
+		}
+		return errors.Join(missing.end(), trouble.end())
 	})
 }
 
