@@ -132,7 +132,11 @@ func (w *wanted) parseRange(v any) string {
 	if strings.Contains(w.rng, ",") {
 		return "multiple ranges (only one allowed)"
 	}
-	got, ok := parseRange("bytes="+w.rng, max(w.size, 0))
+	size := w.size
+	if size < 0 {
+		size = maxFileSize // not said; satisfiable is checked against the segment
+	}
+	got, ok := parseRange("bytes="+w.rng, size)
 	switch {
 	case !ok:
 		return "invalid range"
