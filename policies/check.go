@@ -221,13 +221,8 @@ func (c *checker) checkLarge(i int, large Large) {
 			c.add(i, "large.chunk", FormatSize(large.Chunk)+" is too small", "at least "+FormatSize(minChunk))
 		case large.Chunk > maxPut:
 			c.add(i, "large.chunk", FormatSize(large.Chunk)+" is more than Swift takes in one request", "at most "+FormatSize(maxPut))
-		case large.Chunk > c.Limits.Memory && !c.bad["limits.memory"] && !c.smallMemory:
-			// Said once where the chunks have their default size in every policy.
-			path, at := policyPath(i, "large.chunk"), c.at[policyPath(i, "large.chunk")]
-			if at == (position{}) {
-				path, at, c.smallMemory = "limits.memory", c.at["limits.memory"], true
-			}
-			c.addAt(path, at, fmt.Sprintf("a chunk of %s does not fit into limits.memory (%s)", FormatSize(large.Chunk), FormatSize(c.Limits.Memory)), "make chunks smaller or allow more memory")
+		case large.Chunk > c.Limits.Memory && !c.bad["limits.memory"]:
+			c.addChunk(i, fmt.Sprintf("a chunk of %s does not fit into limits.memory (%s)", FormatSize(large.Chunk), FormatSize(c.Limits.Memory)), "make chunks smaller or allow more memory")
 		}
 	}
 	if !c.whole(i, "large.over") {
@@ -238,6 +233,20 @@ func (c *checker) checkLarge(i int, large Large) {
 	} else if large.Over < large.Chunk && c.whole(i, "large.chunk") {
 		c.add(i, "large.over", fmt.Sprintf("%s is less than one chunk (%s)", FormatSize(large.Over), FormatSize(large.Chunk)), "")
 	}
+}
+
+// addChunk notes a problem of a chunk's size: with memory, and once, where the
+// size is the default.
+func (c *checker) addChunk(i int, message, hint string) {
+	memory, said := c.at["limits.memory"]
+	if _, own := c.at[policyPath(i, "large.chunk")]; own || !said {
+		c.add(i, "large.chunk", message, hint)
+		return
+	}
+	if !c.smallMemory {
+		c.addAt("limits.memory", memory, message, hint)
+	}
+	c.smallMemory = true
 }
 
 // longestPause returns the longest time between two passes and how to say it.

@@ -49,6 +49,9 @@ var anyDay = time.Date(2027, time.January, 1, 0, 0, 0, 0, time.UTC)
 // String returns the schedule as it was written.
 func (s Schedule) String() string { return s.text }
 
+// Equal tells whether two schedules are written alike.
+func (s Schedule) Equal(o Schedule) bool { return s.text == o.text }
+
 // IsZero tells whether there is no schedule.
 func (s Schedule) IsZero() bool { return s.spec == nil }
 
