@@ -219,7 +219,10 @@ func HintOf(err error) string {
 func RetryAfter(header string, now time.Time) time.Duration {
 	header = strings.TrimSpace(header)
 	if s, err := strconv.ParseFloat(header, 64); err == nil {
-		return time.Duration(min(max(s, 0), 1e6) * float64(time.Second))
+		if !(s > 0) { // NaN, too
+			return 0
+		}
+		return time.Duration(min(s, 1e6) * float64(time.Second))
 	}
 	if t, err := http.ParseTime(header); err == nil {
 		return max(t.Sub(now), 0)

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -133,4 +134,34 @@ func WithLimits(ctx context.Context, limits ...*Limiter) context.Context {
 func LimitsOf(ctx context.Context) []*Limiter {
 	l, _ := ctx.Value(limitsKey{}).([]*Limiter)
 	return l
+}
+
+// WaitLimits returns once n bytes may be sent under all of the context's limiters. It
+// goes from one to the next in slices that each of them saves up meanwhile, so
+// that two limits take as long as the lower, not as long as both.
+func WaitLimits(ctx context.Context, n int) error {
+	limits := LimitsOf(ctx)
+	for n > 0 && len(limits) > 0 {
+		slice := n
+		for _, l := range limits {
+			slice = min(slice, l.burst())
+		}
+		for _, l := range limits {
+			if err := l.Wait(ctx, slice); err != nil {
+				return err
+			}
+		}
+		n -= slice
+	}
+	return nil
+}
+
+// burst is the most that may pass at once.
+func (l *Limiter) burst() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.rate == 0 {
+		return math.MaxInt
+	}
+	return l.bucket.Burst()
 }

@@ -190,10 +190,8 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	b.watch.bodyReads()
 	n, err := b.body.Read(p[:min(len(p), maxSlice)])
 	if n > 0 {
-		for _, l := range transport.LimitsOf(b.ctx) {
-			if werr := l.Wait(b.ctx, n); werr != nil {
-				return 0, werr
-			}
+		if werr := transport.WaitLimits(b.ctx, n); werr != nil {
+			return 0, werr
 		}
 		b.counters.sent.Add(int64(n))
 	}
