@@ -46,7 +46,7 @@ const (
 	Meta            // the content is there; the headers may differ: ask the source, POST if they do
 	Adopt           // identical content stands there: record it, send nothing
 	Conflict        // something not ours stands there
-	Recheck         // it was a conflict before: look again
+	Recheck         // it was a conflict, or cannot be told from one: ask for it by name
 	Cannot          // this kind cannot be kept exactly
 )
 
@@ -81,9 +81,10 @@ func (s Step) Idle() bool { return len(s.Routes) == 0 && !s.Gone && len(s.Inheri
 // older row that persists is believed: its object was put back with an old timestamp.
 const staleFor = 24 * 3600 * 1e6
 
-// lagSlack is how much earlier than Replica.Written (a whole second, rounded up)
-// the destination's own time of our write can be, in µs.
-const lagSlack = 2e6
+// lagSlack is how much earlier than Replica.Written (a whole second, rounded up:
+// L1b) the region's own time of our write can be, in µs. A row older than that is
+// of a listing that lags behind the write.
+const lagSlack = 1e6
 
 // VersionOf is the version a listing row stands for.
 func VersionOf(e *transport.Entry) store.Version {
@@ -158,10 +159,16 @@ func diffRoute(s Subject, d Dest, o Options) RouteStep {
 		return RouteStep{}
 	}
 	same := has && rep.State == store.Confirmed && rep.Version.ETag == e.ETag
+	lost := has && rep.State == store.Lost
 
-	// An object that our own write made here is not news (R15): loops end here.
-	if br, ok := backReplica(d); ok && e.ETag == destETag(br) {
+	// An object that our own write made here is not news (R15): loops end here. But
+	// what an audit found lost is to be sent, whoever made it first.
+	if br, ok := backReplica(d); ok && !lost {
 		switch {
+		case e.ETag != destETag(br):
+			if v.Modified <= br.Written-lagSlack && o.Now-br.Written < staleFor {
+				return RouteStep{} // the listing lags behind our own write here (R2)
+			}
 		case d.Listed && d.Entry == nil, d.Listed && d.Entry.ETag != br.Version.ETag:
 			if v.Modified <= br.Written {
 				return RouteStep{} // changed or deleted over there: the opposite direction carries it
@@ -186,14 +193,19 @@ func diffRoute(s Subject, d Dest, o Options) RouteStep {
 	case nothing:
 		return RouteStep{Action: Copy, IfAbsent: true, Why: "new"}
 	case unknown:
-		return RouteStep{Action: Recheck, Why: "was a conflict"}
+		if o.Takeover { // it is looked at before it is overwritten
+			return RouteStep{Action: Copy, Why: "takeover"}
+		}
+		return RouteStep{Action: Recheck, Why: "conflict or not"}
+	case interrupted:
+		return RouteStep{Action: Copy, IfAbsent: true, Why: "interrupted"}
 	case foreign:
 		if o.Takeover {
 			return RouteStep{Action: Copy, Why: "takeover"}
 		}
 		return RouteStep{Action: Conflict, ETag: entry.ETag, Why: "not ours"}
 	case identical:
-		if has && rep.State == store.Lost {
+		if lost {
 			return RouteStep{Action: Copy, Why: "damaged"}
 		}
 		if same {
@@ -212,17 +224,18 @@ func diffRoute(s Subject, d Dest, o Options) RouteStep {
 type standing uint8
 
 const (
-	nothing   standing = iota
-	ours               // what we wrote, or a version of the source that we know
-	identical          // the very content
+	nothing     standing = iota
+	ours                 // what we wrote, or a version of the source that we know
+	identical            // the very content
+	interrupted          // perhaps what an earlier run wrote and could not record any more
 	foreign
-	unknown
+	unknown // not ours as far as is known, but a HEAD may know better
 )
 
 func stands(d Dest, e *transport.Entry, rep store.Replica, has bool) standing {
 	if !d.Listed {
 		switch {
-		case has && (rep.State == store.Confirmed || rep.State == store.Lost):
+		case has && (rep.State == store.Confirmed || rep.State == store.Lost || rep.State == store.Cannot && rep.ETag != ""):
 			return ours
 		case has && rep.State == store.Conflict:
 			return unknown
@@ -230,20 +243,29 @@ func stands(d Dest, e *transport.Entry, rep store.Replica, has bool) standing {
 		return nothing
 	}
 	there := d.Entry
-	switch {
-	case there == nil:
+	if there == nil {
 		return nothing
+	}
+	confirmed, modified := has && rep.State == store.Confirmed, there.Modified.UnixMicro()
+	switch {
+	case confirmed && modified <= rep.Written-lagSlack:
+		// The destination's listing lags behind our own write. Whatever it shows, even
+		// this very content, no longer stands there.
+		return ours
 	case there.ETag == e.ETag && there.Size == e.Size && there.Kind == transport.Plain:
 		return identical
 	case has && rep.State != store.Conflict && there.ETag == destETag(rep):
 		return ours
-	case has && rep.State == store.Confirmed && there.Modified.UnixMicro() < rep.Written-lagSlack:
-		return ours // the destination's listing lags behind our own write
 	case d.Intent != nil && d.Intent.ETag != "" && there.ETag == d.Intent.ETag:
 		return ours
+	case d.Intent != nil && d.Intent.Layout.Count() > 0 && there.Kind == transport.SLO && there.Size == d.Intent.Size:
+		return interrupted // a manifest's ETag is not known beforehand; the copier compares it
 	}
 	if br, ok := backReplica(d); ok && br.Version == d.Back.Version && VersionOf(there) == d.Back.Version {
 		return ours // unedited since it was the source of what is here
+	}
+	if confirmed && modified <= rep.Written {
+		return unknown // an edit in the second of our write, or a listing that lags by less
 	}
 	return foreign
 }
