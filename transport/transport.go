@@ -30,8 +30,8 @@ type Entry struct {
 	Size        int64     // bytes of content; for an SLO the listed total
 	ETag        string    // identity of the content: slo_etag for an SLO, else the hash; lower hex, unquoted, without parameters (R3)
 	Modified    time.Time // last_modified, µs, UTC
-	ContentType string
-	Kind        Kind // Plain, SLO or Symlink; a DLO cannot be told from a plain object in a listing
+	ContentType string    // as listed: Swift drops the blanks around parameters there
+	Kind        Kind      // Plain, SLO or Symlink; a DLO cannot be told from a plain object in a listing
 }
 
 // Object is what a HEAD or GET says of an object.

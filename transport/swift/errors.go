@@ -17,7 +17,8 @@ import (
 	"farshore/transport"
 )
 
-// fail makes the error of a request: resp is nil when no reply came.
+// fail makes the error of a request. With a reply, err holds the server's words;
+// without one, resp is nil and err says why.
 func (e *Endpoint) fail(r request, resp *http.Response, err error) *transport.Error {
 	f := &transport.Error{Op: r.op, Region: e.o.Region, Container: r.container, Name: r.name, Err: err}
 	var known *transport.Error
@@ -27,7 +28,7 @@ func (e *Endpoint) fail(r request, resp *http.Response, err error) *transport.Er
 		f.Status = resp.StatusCode
 		f.TxID = txID(resp.Header)
 		f.After = retryAfter(resp.Header, e.o.Clock)
-		text := serverText(err)
+		text := oneLine(err.Error())
 		f.Class, f.Hint = classify(e.o.Region, r, resp.StatusCode, text)
 		if resp.StatusCode == http.StatusBadRequest && strings.Contains(text, "X-Delete-At in past") {
 			f.Class, f.Err = transport.NotFound, transport.ErrExpired
@@ -52,7 +53,7 @@ func (e *Endpoint) fail(r request, resp *http.Response, err error) *transport.Er
 		f.Op, f.Container, f.Name = "log in", "", ""
 		f.Status = vendor.StatusCode
 		f.Class, f.Hint = classify(e.o.Region, request{op: "log in"}, vendor.StatusCode, "")
-		f.Err = errors.New(serverText(err))
+		f.Err = errors.New(oneLine(err.Error()))
 	default:
 		f.Class = transport.ClassOf(err)
 	}
@@ -150,21 +151,6 @@ var (
 	anyTag   = regexp.MustCompile(`<[^>]*>?`)
 	spaces   = regexp.MustCompile(`\s+`)
 )
-
-// serverText takes the server's own words out of ncw's error: the text that
-// parseHeaders appends to its sentinel, as one line without HTML.
-func serverText(err error) string {
-	text := err.Error()
-	var vendor *ncw.Error
-	if errors.As(err, &vendor) {
-		if after, ok := strings.CutPrefix(text, vendor.Text); ok && after != "" {
-			text = strings.TrimPrefix(after, ": ")
-		} else if strings.HasPrefix(vendor.Text, "HTTP Error: ") {
-			text = ""
-		}
-	}
-	return oneLine(text)
-}
 
 // oneLine makes a page readable in an error: no HTML, no line breaks, at most 300 bytes.
 func oneLine(text string) string {

@@ -101,10 +101,10 @@ func (e *Endpoint) List(ctx context.Context, container string, rg transport.Rang
 			page = append(page, w.entry())
 		}
 		if len(page) > 0 {
+			after = page[len(page)-1].Name // before yield, which may do with the page what it likes
 			if err := yield(page); err != nil {
 				return err
 			}
-			after = page[len(page)-1].Name
 		}
 		if !full || rg.Through != "" && after == rg.Through {
 			return nil

@@ -115,11 +115,17 @@ func (e *Endpoint) Open(ctx context.Context, container, name string, o transport
 		r.header["Range"] = fmt.Sprintf("bytes=%d-", o.Offset)
 	}
 	resp, err := e.look(ctx, r)
-	if err != nil {
-		var f *transport.Error
-		if errors.As(err, &f) && f.Status == http.StatusRequestedRangeNotSatisfiable && o.ETag == "" {
+	var f *transport.Error
+	if errors.As(err, &f) && f.Status == http.StatusRequestedRangeNotSatisfiable {
+		switch {
+		case o.Offset == 0 && o.Length > 0: // an empty object satisfies no range
+			o.Length = -1
+			return e.Open(ctx, container, name, o)
+		case o.ETag == "":
 			f.Class = transport.Changed // there is less of it than its listing said
 		}
+	}
+	if err != nil {
 		return transport.Object{}, nil, err
 	}
 	obj, body, class, err := e.opened(name, resp, o, r)
@@ -158,7 +164,7 @@ func (e *Endpoint) opened(name string, resp *http.Response, o transport.OpenOpti
 		if r.header["Range"] == "" || from != o.Offset || to != last {
 			return obj, nil, transport.Changed, fmt.Errorf("asked for %q, got %q", r.header["Range"], resp.Header.Get("Content-Range"))
 		}
-	} else if o.Offset > 0 || o.Length > 0 && o.Length < obj.Size {
+	} else if o.Length != 0 && (o.Offset > 0 || o.Length > 0 && o.Length < obj.Size) {
 		return obj, nil, transport.Permanent, errors.New("the server ignores Range and answers with the whole object")
 	}
 	if o.Length == 0 {

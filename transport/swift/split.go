@@ -5,17 +5,21 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"farshore/transport"
 )
+
+// maxParts bounds what Split may cost: two small requests a part.
+const maxParts = 64
 
 // Split finds existing names that cut a range into parts, with listings of one
 // name each: the first and the last name, then the names next to guesses between
 // them. Swift cannot count the names of a range, so the guess is by spelling:
 // parts are equal only as far as names are spread evenly.
 func (e *Endpoint) Split(ctx context.Context, container string, rg transport.Range, n int) ([]string, error) {
-	if n < 2 {
+	if n = min(n, maxParts); n < 2 {
 		return nil, nil
 	}
 	c, err := e.Container(ctx, container)
@@ -39,7 +43,7 @@ func (e *Endpoint) Split(ctx context.Context, container string, rg transport.Ran
 		var wider [][2]string
 		for _, g := range gaps {
 			low := g[0]
-			for _, guess := range between(g[0], g[1], each, alphabet(append(cuts, first, last))) {
+			for _, guess := range between(g[0], g[1], each, append(slices.Clone(cuts), first, last)) {
 				if budget--; budget < 0 || len(cuts) >= n-1 {
 					break
 				}
@@ -90,59 +94,31 @@ func (e *Endpoint) next(ctx context.Context, container string, rg transport.Rang
 	return rows[0].name, nil
 }
 
-// alphabet is the set of bytes that names of this kind are likely made of: those
-// seen, and with a digit or letter the rest of its family (hex digits only, if no
-// other letter was seen). Guessing in it makes obj-00000017 as easy to halve as
-// a random string.
-func alphabet(names []string) []byte {
-	var seen [256]bool
-	hex := true
-	for _, s := range names {
-		for i := 0; i < len(s); i++ {
-			seen[s[i]] = true
-			if c := s[i] | 0x20; c > 'f' && c <= 'z' {
-				hex = false
-			}
-		}
-	}
-	end := func(letter byte) byte {
-		if hex {
-			return letter + 5
-		}
-		return letter + 25
-	}
-	for _, family := range [][2]byte{{'0', '9'}, {'a', end('a')}, {'A', end('A')}} {
-		if slices.Contains(seen[family[0]:int(family[1])+1], true) {
-			for c := family[0]; c <= family[1]; c++ {
-				seen[c] = true
-			}
-		}
-	}
-	var out []byte
-	for c, ok := range seen {
-		if ok && c != 0 {
-			out = append(out, byte(c))
-		}
-	}
-	return out
-}
-
-// between gives n strings spread evenly between low and high, as numbers written
-// in the digits of an alphabet after what the two have in common.
-func between(low, high string, n int, digits []byte) []string {
+// between gives up to n strings spread evenly between low and high. What follows
+// the part that the two have in common is read as a number, each place with the
+// digits that names seem to have there; so obj-00000017 is as easy to divide as a
+// random string.
+func between(low, high string, n int, names []string) []string {
 	common := 0
 	for common < len(low) && common < len(high) && low[common] == high[common] {
 		common++
 	}
-	base := float64(len(digits))
-	if n < 1 || base < 2 {
-		return nil
+	var places [][]byte
+	for i := range 8 { // as much as a float64 can tell apart
+		if digits := place(names, low[:common], common+i); len(digits) > 0 {
+			places = append(places, digits)
+		} else {
+			break
+		}
 	}
 	value := func(s string) float64 {
 		v, weight := 0.0, 1.0
-		for i := common; i < len(s) && i < common+8; i++ {
-			weight /= base
-			at, _ := slices.BinarySearch(digits, s[i])
+		for i, digits := range places {
+			if common+i >= len(s) {
+				break
+			}
+			weight /= float64(len(digits))
+			at, _ := slices.BinarySearch(digits, s[common+i])
 			v += weight * float64(at)
 		}
 		return v
@@ -152,8 +128,8 @@ func between(low, high string, n int, digits []byte) []string {
 	for i := 1; i <= n; i++ {
 		v := from + (to-from)*float64(i)/float64(n+1)
 		guess := []byte(low[:common])
-		for range 8 {
-			v *= base
+		for _, digits := range places {
+			v *= float64(len(digits))
 			at := min(int(v), len(digits)-1)
 			guess = append(guess, digits[at])
 			v -= float64(at)
@@ -161,6 +137,50 @@ func between(low, high string, n int, digits []byte) []string {
 		// A guess may end inside a character; what is asked of Swift must be UTF-8.
 		if s := string(valid(guess)); s > low && s < high && !slices.Contains(out, s) {
 			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// place gives the bytes, in order, that names with the prefix have or may have at a
+// place: those seen there and, for a digit or a letter, the rest of its family (of
+// hex digits, as long as no other letter is seen).
+func place(names []string, prefix string, at int) []byte {
+	var seen [256]bool
+	var digit, lower, upper, beyond bool
+	for _, s := range names {
+		if at >= len(s) || !strings.HasPrefix(s, prefix) {
+			continue
+		}
+		c := s[at]
+		seen[c] = true
+		digit = digit || c >= '0' && c <= '9'
+		lower = lower || c >= 'a' && c <= 'z'
+		upper = upper || c >= 'A' && c <= 'Z'
+		beyond = beyond || (c|0x20) > 'f' && (c|0x20) <= 'z'
+	}
+	fill := func(from, to byte) {
+		for c := from; c <= to; c++ {
+			seen[c] = true
+		}
+	}
+	letters := byte(25)
+	if digit && !beyond {
+		letters = 5
+	}
+	if digit {
+		fill('0', '9')
+	}
+	if lower {
+		fill('a', 'a'+letters)
+	}
+	if upper {
+		fill('A', 'A'+letters)
+	}
+	var out []byte
+	for c, ok := range seen {
+		if ok {
+			out = append(out, byte(c))
 		}
 	}
 	return out

@@ -124,25 +124,59 @@ func (e *Endpoint) DeleteMany(ctx context.Context, container string, names []str
 		}
 		return nil
 	}
-	for len(names) > 0 {
-		n := min(len(names), a.BulkDelete)
-		if err := e.bulk(ctx, container, names[:n]); err != nil {
-			return err
+	var lines bytes.Buffer
+	count, longest := 0, a.MaxContainerName+a.MaxName+1
+	send := func() error {
+		if count == 0 {
+			return nil
 		}
-		names = names[n:]
+		err := e.bulk(ctx, container, lines.Bytes(), count)
+		lines.Reset()
+		count = 0
+		return err
 	}
-	return nil
+	for _, name := range names {
+		line := escapePath(container) + "/" + escapePath(name)
+		if len(line) > longest {
+			line = bulkLine(container) + "/" + bulkLine(name)
+		}
+		// Swift gives up on lines twice as long as its read buffer, and sorts a name of
+		// slashes alone to the containers.
+		if len(line) > longest || strings.Trim(name, "/") == "" {
+			if err := e.Delete(ctx, container, name); err != nil {
+				return err
+			}
+			continue
+		}
+		lines.WriteString(line + "\n")
+		if count++; count == a.BulkDelete {
+			if err := send(); err != nil {
+				return err
+			}
+		}
+	}
+	return send()
+}
+
+// bulkLine quotes only what a line of a bulk-delete cannot hold as it is: Swift
+// unquotes each line and strips ASCII blanks from its ends.
+func bulkLine(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c <= ' ' || c == '%' || c == 0x7f {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // bulk is one bulk-delete. It answers 200 whatever happens; the truth is in the body.
-func (e *Endpoint) bulk(ctx context.Context, container string, names []string) error {
-	var lines bytes.Buffer
-	for _, name := range names {
-		lines.WriteString(escapePath(container) + "/" + escapePath(name) + "\n")
-	}
-	r := request{op: "delete", method: http.MethodPost, container: "", query: url.Values{"bulk-delete": {""}},
+func (e *Endpoint) bulk(ctx context.Context, container string, lines []byte, count int) error {
+	r := request{op: "delete", method: http.MethodPost, query: url.Values{"bulk-delete": {""}},
 		header: map[string]string{"Content-Type": "text/plain", "Accept": "application/json"},
-		body:   &transport.Body{Size: int64(lines.Len()), Open: func() (io.Reader, error) { return bytes.NewReader(lines.Bytes()), nil }}}
+		body:   &transport.Body{Size: int64(len(lines)), Open: func() (io.Reader, error) { return bytes.NewReader(lines), nil }}}
 	resp, err := e.do(ctx, r)
 	r.container = container
 	if err != nil {
@@ -166,7 +200,7 @@ func (e *Endpoint) bulk(ctx context.Context, container string, names []string) e
 			name = first[0]
 		}
 		r.name = strings.TrimPrefix(name, container+"/")
-		return e.reported(r, resp, first[1], fmt.Sprintf("%d of %d objects failed, the first with", len(answer.Errors), len(names)))
+		return e.reported(r, resp, first[1], fmt.Sprintf("%d of %d objects failed, the first with", len(answer.Errors), count))
 	case !strings.HasPrefix(answer.Status, "200"):
 		return e.reported(r, resp, answer.Status, answer.Body)
 	}

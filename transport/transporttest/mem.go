@@ -154,7 +154,7 @@ func (o *memObject) entry(name string) transport.Entry {
 	if kind == transport.DLO {
 		kind = transport.Plain
 	}
-	return transport.Entry{Name: name, Size: o.size(), ETag: o.etag, Modified: o.modified, ContentType: o.header["Content-Type"], Kind: kind}
+	return transport.Entry{Name: name, Size: o.size(), ETag: o.etag, Modified: o.modified, ContentType: tight(o.header["Content-Type"]), Kind: kind}
 }
 
 // put stores an object; the lock is held.
