@@ -282,7 +282,7 @@ func (d *dumper) chunks() error {
 		Type  string  `json:"type"`
 		Route RouteID `json:"route"`
 		text
-		Index  int    `json:"index"`
+		Index  *int   `json:"index,omitempty"`
 		MD5    string `json:"md5,omitempty"`
 		Hashed int    `json:"hashed_chunks,omitempty"`
 	}
@@ -301,7 +301,7 @@ func (d *dumper) chunks() error {
 				}
 				for ; k != nil && len(lines) < MaxPage; k, v = c.Next() {
 					name, index, hash, err := splitChunkKey(k)
-					x := line{Type: "chunk", Route: r.ID, text: textOf(name), Index: index}
+					x := line{Type: "chunk", Route: r.ID, text: textOf(name)}
 					if err == nil && hash {
 						var h HashState
 						h, err = decodeHash(r.ID, k, v)
@@ -309,7 +309,7 @@ func (d *dumper) chunks() error {
 					} else if err == nil {
 						var one ChunkRecord
 						one, err = decodeChunk(r.ID, k, v, index)
-						x.MD5 = hex.EncodeToString(one.MD5[:])
+						x.Index, x.MD5 = &index, hex.EncodeToString(one.MD5[:])
 					}
 					if err != nil {
 						return corrupt(d.l.path, err, "chunk %q of route %d", k, r.ID)
