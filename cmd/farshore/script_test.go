@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"farshore/integration/fakecloud"
+)
+
+// The scripts in testdata/script drive the real command as its own process against a
+// cloud of three emulated regions: paris, lyon and berlin. Each asserts exit codes, the
+// text people get, and what then stands in the regions.
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"farshore": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		Setup:               setup,
+		RequireUniqueNames:  true,
+		RequireExplicitExec: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"run": runCmd, "start": startCmd, "signal": signalCmd, "finish": finishCmd, "await": awaitCmd,
+			"put": putCmd, "fill": fillCmd, "has": hasCmd, "names": namesCmd, "same": sameCmd, "delete": deleteCmd, "container": containerCmd,
+			"header": headerCmd, "fault": faultCmd, "mend": mendCmd, "region": regionCmd, "requests": requestsCmd, "mode": modeCmd, "json": jsonCmd,
+		},
+	})
+}
+
+// world is what a script's commands share.
+type world struct {
+	cloud *fakecloud.Cloud
+	mu    sync.Mutex
+	jobs  map[string]*job
+	seen  map[string]map[string]int // region: "METHOD container" counts
+	moved chan struct{}             // closed and replaced with each request
+}
+
+type job struct {
+	cmd      *exec.Cmd
+	out, err bytes.Buffer
+}
+
+type worldKey struct{}
+
+func setup(env *testscript.Env) error {
+	cloud, err := fakecloud.Start(fakecloud.Options{Regions: []fakecloud.RegionOptions{{Name: "paris"}, {Name: "lyon"}, {Name: "berlin"}}})
+	if err != nil {
+		return err
+	}
+	w := &world{cloud: cloud, jobs: map[string]*job{}, seen: map[string]map[string]int{}, moved: make(chan struct{})}
+	env.Defer(func() {
+		for _, j := range w.jobs {
+			_ = j.cmd.Process.Kill()
+			_ = j.cmd.Wait()
+		}
+		if err := cloud.Close(); err != nil {
+			env.T().Log(err)
+		}
+	})
+	for _, r := range cloud.Regions() {
+		w.watch(r)
+	}
+	clouds, err := cloud.CloudsYAML(env.WorkDir)
+	if err != nil {
+		return err
+	}
+	env.Setenv("OS_CLIENT_CONFIG_FILE", clouds)
+	for k, dir := range map[string]string{"HOME": "home", "XDG_STATE_HOME": "state", "XDG_CONFIG_HOME": "config", "XDG_RUNTIME_DIR": "run"} {
+		env.Setenv(k, filepath.Join(env.WorkDir, dir))
+	}
+	env.Values[worldKey{}] = w
+	return nil
+}
+
+func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
+
+func (w *world) region(ts *testscript.TestScript, name string) *fakecloud.Region {
+	r := w.cloud.Region(name)
+	if r == nil {
+		ts.Fatalf("no region %q", name)
+	}
+	return r
+}
+
+func want(ts *testscript.TestScript, ok bool, usage string) {
+	if !ok {
+		ts.Fatalf("usage: %s", usage)
+	}
+}
+
+// secrets never appear in what the command prints (promise 9).
+func noSecrets(ts *testscript.TestScript, what string, text string) {
+	for _, s := range []string{fakecloud.Password, fakecloud.AppCredSecret, "canary-password", "gAAAA", "X-Auth-Token", "X-Subject-Token"} {
+		if strings.Contains(text, s) {
+			ts.Fatalf("%s shows a secret (%s):\n%s", what, s, text)
+		}
+	}
+}
+
+// run CODE ARGS…: farshore ARGS… must end with the code.
+func runCmd(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, !neg && len(args) >= 1, "run CODE ARGS...")
+	err := ts.Exec("farshore", args[1:]...)
+	code := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	out, stderr := ts.ReadFile("stdout"), ts.ReadFile("stderr")
+	noSecrets(ts, "stdout", out)
+	noSecrets(ts, "stderr", stderr)
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+	if strings.Contains(stderr, "panic:") || strings.Contains(stderr, "goroutine ") {
+		ts.Fatalf("it panicked")
+	}
+}
+
+// start NAME ARGS…: the same in the background.
+func startCmd(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, !neg && len(args) >= 2, "start NAME ARGS...")
+	w := worldOf(ts)
+	path, err := exec.LookPath("farshore")
+	ts.Check(err)
+	j := &job{cmd: exec.Command(path, args[1:]...)}
+	j.cmd.Dir = ts.MkAbs(".")
+	for _, k := range []string{"PATH", "HOME", "TMPDIR", "OS_CLIENT_CONFIG_FILE", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"} {
+		j.cmd.Env = append(j.cmd.Env, k+"="+ts.Getenv(k))
+	}
+	j.cmd.Stdout, j.cmd.Stderr = &j.out, &j.err
+	ts.Check(j.cmd.Start())
+	w.jobs[args[0]] = j
+}
+
+// signal NAME INT|TERM|KILL
+func signalCmd(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, !neg && len(args) == 2, "signal NAME INT|TERM|KILL")
+	s := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}[args[1]]
+	ts.Check(worldOf(ts).jobs[args[0]].cmd.Process.Signal(s))
+}
+
+// finish NAME CODE: wait for the end; its output is then in NAME.out and NAME.err.
+func finishCmd(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, !neg && len(args) == 2, "finish NAME CODE")
+	w := worldOf(ts)
+	j := w.jobs[args[0]]
+	delete(w.jobs, args[0])
+	late := time.AfterFunc(time.Minute, func() { _ = j.cmd.Process.Kill() })
+	err := j.cmd.Wait()
+	late.Stop()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		ts.Fatalf("%v", err)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".out"), j.out.Bytes(), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".err"), j.err.Bytes(), 0o600))
+	ts.Logf("[%s stdout]\n%s[%s stderr]\n%s", args[0], &j.out, args[0], &j.err)
+	noSecrets(ts, args[0]+".out", j.out.String())
+	noSecrets(ts, args[0]+".err", j.err.String())
+	if got := strconv.Itoa(j.cmd.ProcessState.ExitCode()); got != args[1] {
+		ts.Fatalf("%s ended with %s (%v), want %s", args[0], got, j.cmd.ProcessState, args[1])
+	}
+}
+
+// mode PERM FILE: the file has that mode.
+func modeCmd(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, !neg && len(args) == 2, "mode PERM FILE")
+	info, err := os.Lstat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := strconv.FormatUint(uint64(info.Mode().Perm()), 8); got != args[0] {
+		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
+	}
+}

@@ -1,0 +1,300 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"farshore/policies"
+	"farshore/replicator"
+)
+
+// selectOptions are the flags of every command that works on policies.
+type selectOptions struct {
+	PolicyFile string
+	Ledger     string
+}
+
+// AddFlags adds them.
+func (o *selectOptions) AddFlags(f *pflag.FlagSet) {
+	f.StringVarP(&o.PolicyFile, "policy-file", "f", "", "the policy file (default: ./farshore.yaml, ~/.config/farshore/farshore.yaml, /etc/farshore/farshore.yaml)")
+	o.addLedger(f)
+}
+
+func (o *selectOptions) addLedger(f *pflag.FlagSet) {
+	f.StringVar(&o.Ledger, "ledger", "", "the ledger (default: what the policy file says, else "+defaultLedgerText+")")
+}
+
+// limitOptions are the flags of commands that send bytes.
+type limitOptions struct {
+	Limit   string
+	Streams int
+}
+
+// AddFlags adds them.
+func (o *limitOptions) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.Limit, "limit", "", "send at most so much in all, such as 50MiB/s or 400Mbit/s; windows of the timetable may be slower still")
+	f.IntVar(&o.Streams, "streams", 0, fmt.Sprintf("parallel streams (default: what the policy file says, else %d)", policies.DefaultStreams))
+}
+
+// apply puts them over the policy file's.
+func (o *limitOptions) apply(l *policies.Limits) error {
+	if o.Limit != "" {
+		r, err := policies.ParseRate(o.Limit)
+		if err != nil {
+			return usagef("", "--limit: %v", err)
+		}
+		l.Total = r
+	}
+	if o.Streams < 0 || o.Streams > 4096 {
+		return usagef("", "--streams is from 1 to 4096, not %d", o.Streams)
+	}
+	if o.Streams > 0 {
+		l.Streams = o.Streams
+	}
+	return nil
+}
+
+// adHocOptions are what a policy file says otherwise.
+type adHocOptions struct {
+	Delete   bool
+	Large    string
+	Takeover bool
+	Replicas int
+}
+
+// AddFlags adds them.
+func (o *adHocOptions) AddFlags(f *pflag.FlagSet) {
+	f.BoolVar(&o.Delete, "delete", false, "ad hoc: delete at once at the destination what the source no longer has; the brake stands at 50 %")
+	f.StringVar(&o.Large, "large", "", "ad hoc: how objects over 64 MiB stand at the destination: exact (one plain object, the default) or segmented (a static large object)")
+	f.BoolVar(&o.Takeover, "takeover", false, "ad hoc: overwrite what stands at the destination and is not ours")
+	f.IntVar(&o.Replicas, "replicas", 0, "ad hoc: how many destinations must hold a confirmed copy (default: all)")
+}
+
+func (o *adHocOptions) used() string {
+	for name, used := range map[string]bool{"--delete": o.Delete, "--large": o.Large != "", "--takeover": o.Takeover, "--replicas": o.Replicas != 0} {
+		if used {
+			return name
+		}
+	}
+	return ""
+}
+
+// work is what a command was asked to do.
+type work struct {
+	ledger  string
+	regions map[string]policies.Region
+	limits  policies.Limits
+	tasks   []task
+}
+
+// task is one policy; jobs are given for an ad hoc one, and found by the engine otherwise.
+type task struct {
+	policy policies.Policy
+	jobs   []replicator.Job
+}
+
+// choose reads the command line's POLICY… or CLOUD:CONTAINER… arguments.
+func choose(args []string, s selectOptions, a adHocOptions) (*work, error) {
+	sides := 0
+	for _, arg := range args {
+		if strings.Contains(arg, ":") {
+			sides++
+		}
+	}
+	switch {
+	case sides == 0:
+		return choosePolicies(args, s, a)
+	case sides < len(args):
+		return nil, usagef("give either names of policies or CLOUD:CONTAINER for each end", "policies and places are mixed: %s", strings.Join(args, " "))
+	case len(args) < 2:
+		return nil, usagef("add where it goes, such as "+strings.Replace(args[0], strings.SplitN(args[0], ":", 2)[0], "OTHERCLOUD", 1), "%s has no destination", args[0])
+	}
+	return chooseAdHoc(args, s, a)
+}
+
+func choosePolicies(names []string, s selectOptions, a adHocOptions) (*work, error) {
+	if flag := a.used(); flag != "" {
+		return nil, usagef("set it in the policy file", "%s is for ad hoc passes: a policy says it by itself", flag)
+	}
+	f, err := loadPolicies(s.PolicyFile)
+	if err != nil {
+		return nil, err
+	}
+	w := &work{ledger: ledgerPath(s.Ledger, f), regions: map[string]policies.Region{}, limits: f.Limits}
+	known := make([]string, 0, len(f.Policies))
+	for _, p := range f.Policies {
+		known = append(known, p.Name)
+		if len(names) == 0 && p.Volumes == nil || slices.Contains(names, p.Name) {
+			w.tasks = append(w.tasks, task{policy: p})
+		}
+	}
+	for _, n := range names {
+		if !slices.Contains(known, n) {
+			return nil, usagef("it has: "+strings.Join(known, ", "), "no policy %q in %s", n, f.Name)
+		}
+	}
+	if len(w.tasks) == 0 {
+		return nil, usagef("add one under policies:, or copy ad hoc: farshore sync CLOUD:CONTAINER CLOUD:CONTAINER", "no policy about containers in %s", f.Name)
+	}
+	for _, t := range w.tasks {
+		for _, r := range append([]string{t.policy.From}, t.policy.To...) {
+			w.regions[r] = f.Regions[r]
+		}
+	}
+	return w, nil
+}
+
+// chooseAdHoc makes a policy of its own for a command line. With a policy file named,
+// regions are looked up there first, and its ledger and limits are used.
+func chooseAdHoc(args []string, s selectOptions, a adHocOptions) (*work, error) {
+	w := &work{regions: map[string]policies.Region{}}
+	var f *policies.File
+	if s.PolicyFile != "" {
+		var err error
+		if f, err = loadPolicies(s.PolicyFile); err != nil {
+			return nil, err
+		}
+		w.limits = f.Limits
+	}
+	w.ledger = ledgerPath(s.Ledger, f)
+	var sides []replicator.Side
+	var to []string
+	for i, arg := range args {
+		side, err := parseSide(arg)
+		if err != nil {
+			return nil, err
+		}
+		if f != nil && f.Regions[side.Region].Name != "" {
+			w.regions[side.Region] = f.Regions[side.Region]
+		} else {
+			w.regions[side.Region] = policies.Region{Name: side.Region, Cloud: side.Region}
+		}
+		if slices.Contains(sides, side) {
+			return nil, usagef("", "%s is named twice", side)
+		}
+		sides = append(sides, side)
+		if i > 0 && !slices.Contains(to, side.Region) {
+			to = append(to, side.Region)
+		}
+	}
+	p := policies.AdHoc(sides[0].Region, sides[0].Container, to, "", a.Delete)
+	// An interrupted pass is found again by its policy's name.
+	p.Name, p.Prefix, p.Takeover = "ad hoc "+strings.Join(args, " "), sides[0].Prefix, a.Takeover
+	switch as := policies.LargeAs(cmp.Or(a.Large, string(policies.Exact))); as {
+	case policies.Exact, policies.Segmented:
+		p.Large.As = as
+	default:
+		return nil, usagef("", "--large is exact or segmented, not %q", a.Large)
+	}
+	if a.Replicas < 0 || a.Replicas > len(to) {
+		return nil, usagef("", "--replicas is from 1 to %d, the number of destination regions, not %d", len(to), a.Replicas)
+	}
+	p.Replicas = cmp.Or(a.Replicas, p.Replicas)
+	w.tasks = []task{{policy: p, jobs: []replicator.Job{{Policy: p, From: sides[0], To: sides[1:]}}}}
+	return w, nil
+}
+
+// parseSide reads CLOUD:CONTAINER[/PREFIX]: cut at the first colon and the first slash
+// behind it. A container's name cannot have a slash, and may have colons.
+func parseSide(arg string) (replicator.Side, error) {
+	cloud, rest, ok := strings.Cut(arg, ":")
+	container, prefix, _ := strings.Cut(rest, "/")
+	const hint = "write CLOUD:CONTAINER or CLOUD:CONTAINER/PREFIX, where CLOUD is an entry of clouds.yaml"
+	switch {
+	case !ok || cloud == "":
+		return replicator.Side{}, usagef(hint, "%q names no cloud", arg)
+	case container == "":
+		return replicator.Side{}, usagef(hint, "%q names no container", arg)
+	case strings.Contains(cloud, "/"):
+		return replicator.Side{}, usagef(hint, "%q is no place", arg)
+	case len(container) > 256:
+		return replicator.Side{}, usagef("Swift's limit is 256 bytes", "the container's name in %.40q… has %d bytes", arg, len(container))
+	case policies.Reserved(container) == "is Farshore's own":
+		return replicator.Side{}, usagef("", "container %s is farshore's own and is not copied", container)
+	}
+	return replicator.Side{Region: cloud, Container: container, Prefix: prefix}, nil
+}
+
+// loadPolicies reads the file named, or the first that there is.
+func loadPolicies(named string) (*policies.File, error) {
+	places := []string{named}
+	if named == "" {
+		places = policyPlaces()
+	}
+	for _, p := range places {
+		f, err := policies.Load(p)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		var problems policies.Errors
+		if err != nil && !errors.As(err, &problems) {
+			return nil, usagef("check its owner and mode", "%v", err)
+		}
+		return f, err
+	}
+	if named != "" {
+		return nil, usagef("name another with --policy-file", "no policy file %s", named)
+	}
+	return nil, usagef("write one (docs/policy.md), name one with --policy-file, or copy ad hoc: farshore sync CLOUD:CONTAINER CLOUD:CONTAINER",
+		"no policy file: looked for %s", strings.Join(places, ", "))
+}
+
+func policyPlaces() []string {
+	return []string{"farshore.yaml", filepath.Join(userFolder("XDG_CONFIG_HOME", ".config"), "farshore", "farshore.yaml"), "/etc/farshore/farshore.yaml"}
+}
+
+// userFolder is a folder of the XDG base directory specification.
+func userFolder(env, below string) string {
+	if dir := os.Getenv(env); filepath.IsAbs(dir) {
+		return dir
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = "/"
+	}
+	return filepath.Join(home, below)
+}
+
+const defaultLedgerText = "$XDG_STATE_HOME/farshore/ledger.db, ~/.local/state/farshore/ledger.db"
+
+// ledgerPath is the flag, else what the policy file says (beside the file, if it is
+// relative: a pass may be started from anywhere), else the user's own.
+func ledgerPath(flag string, f *policies.File) string {
+	switch {
+	case flag != "":
+		return flag
+	case f != nil && f.Ledger != "" && filepath.IsAbs(f.Ledger):
+		return f.Ledger
+	case f != nil && f.Ledger != "":
+		return filepath.Join(filepath.Dir(f.Name), f.Ledger)
+	}
+	return filepath.Join(userFolder("XDG_STATE_HOME", ".local/state"), "farshore", "ledger.db")
+}
+
+// findLedger is the ledger of a command that needs no policies: the flag, what a policy
+// file says if there is one, the user's own.
+func (o *selectOptions) findLedger() (string, error) {
+	if o.Ledger != "" {
+		return o.Ledger, nil
+	}
+	if o.PolicyFile == "" && !slices.ContainsFunc(policyPlaces(), exists) {
+		return ledgerPath("", nil), nil
+	}
+	f, err := loadPolicies(o.PolicyFile)
+	if err != nil {
+		return "", err
+	}
+	return ledgerPath("", f), nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"farshore/replicator"
+	"farshore/replicator/control"
+	"farshore/replicator/report"
+	"farshore/store"
+)
+
+// session is an open ledger, the socket beside it, and what is shown of the work.
+type session struct {
+	ledger   *store.Ledger
+	progress *report.Progress
+	server   *control.Server // nil: reading only, or no socket could be made
+	cleanup  string          // a folder to remove at the end
+
+	path   string
+	began  time.Time
+	cancel context.CancelCauseFunc
+
+	mu       sync.Mutex
+	engine   *replicator.Engine
+	limit    *int64 // wanted before there was an engine
+	stopping bool
+}
+
+// openSession opens the ledger for writing and serves its socket. The context it
+// returns also ends when somebody stops the work by the socket.
+func openSession(ctx context.Context, path string, c *console) (context.Context, *session, error) {
+	l, err := store.Open(path, store.Options{})
+	if err != nil {
+		return ctx, nil, heldBy(ctx, path, err)
+	}
+	s := newSession(l)
+	ctx, s.cancel = context.WithCancelCause(ctx)
+	if s.server, err = control.Serve(path, s); err != nil {
+		// The work matters more than watching it.
+		fmt.Fprintf(c, "farshore: %v\n  hint: the work goes on, but farshore status, limit and stop cannot reach it\n", err)
+	}
+	return ctx, s, nil
+}
+
+// lookSession opens the ledger for reading only. Where there is none yet, an empty one
+// in a temporary folder takes its place, so that a plan leaves nothing behind.
+func lookSession(ctx context.Context, path string) (*session, error) {
+	l, err := store.Open(path, store.Options{ReadOnly: true})
+	if err == nil {
+		return newSession(l), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return nil, heldBy(ctx, path, err)
+	}
+	dir, err := os.MkdirTemp("", "farshore-plan-")
+	if err != nil {
+		return nil, fmt.Errorf("make a temporary folder: %w", err)
+	}
+	if l, err = store.Open(filepath.Join(dir, "ledger.db"), store.Options{}); err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, err
+	}
+	s := newSession(l)
+	s.cleanup = dir
+	return s, nil
+}
+
+func newSession(l *store.Ledger) *session {
+	now := time.Now()
+	return &session{ledger: l, path: l.Path(), began: now, progress: report.NewProgress(now), cancel: func(error) {}}
+}
+
+// Close lets go of the ledger: the socket first, so that nobody is told of a holder
+// that no longer holds it.
+func (s *session) Close() error {
+	var errs []error
+	if s.server != nil {
+		errs = append(errs, s.server.Close())
+	}
+	errs = append(errs, s.ledger.Close())
+	if s.cleanup != "" {
+		errs = append(errs, os.RemoveAll(s.cleanup))
+	}
+	s.cancel(nil)
+	return errors.Join(errs...)
+}
+
+// drive gives the session the engine whose limit the socket changes.
+func (s *session) drive(e *replicator.Engine) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.engine = e
+	if s.limit != nil {
+		e.SetTotalLimit(*s.limit)
+	}
+}
+
+// Status implements control.Handler.
+func (s *session) Status() control.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := control.Status{PID: os.Getpid(), Command: commandLine(os.Args), Version: version, Began: s.began.UTC().Truncate(time.Second), Ledger: s.path,
+		Stopping: s.stopping, Snapshot: s.progress.Snapshot()}
+	if s.engine != nil {
+		st.TotalLimit = s.engine.TotalLimit()
+	}
+	return st
+}
+
+// SetTotalLimit implements control.Handler.
+func (s *session) SetTotalLimit(bytesPerSecond int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limit = &bytesPerSecond
+	if s.engine != nil {
+		s.engine.SetTotalLimit(bytesPerSecond)
+	}
+}
+
+// Stop implements control.Handler.
+func (s *session) Stop() {
+	s.mu.Lock()
+	s.stopping = true
+	s.mu.Unlock()
+	s.cancel(&stopped{how: "stopped", code: exitDone})
+}
+
+// commandLine is the command as it could be typed again. No flag takes a secret.
+func commandLine(args []string) string {
+	out := make([]string, len(args))
+	for i, a := range args {
+		if i == 0 {
+			a = filepath.Base(a)
+		}
+		out[i] = quoted(a)
+	}
+	return strings.Join(out, " ")
+}
+
+func quoted(arg string) string {
+	if arg == "" || strings.ContainsAny(arg, " \t\n\"'\\$&|;<>*?()[]{}!`~#") {
+		return strconv.Quote(arg)
+	}
+	return arg
+}
+
+// heldError says who holds a ledger that somebody else wants.
+type heldError struct {
+	path   string
+	status *control.Status // nil: the holder does not answer
+	err    error
+}
+
+// heldBy asks the holder of a locked ledger who it is; other errors pass through.
+func heldBy(ctx context.Context, path string, err error) error {
+	if !errors.Is(err, store.ErrLocked) {
+		return err
+	}
+	held := &heldError{path: path, err: err}
+	if st, serr := control.NewClient(path).Status(ctx); serr == nil {
+		held.status = &st
+	}
+	return held
+}
+
+func (e *heldError) Error() string { return "open ledger " + e.path + ": " + e.cause() }
+func (e *heldError) Unwrap() error { return e.err }
+
+func (e *heldError) cause() string {
+	if e.status == nil {
+		var le *store.Error
+		if errors.As(e.err, &le) && le.Detail != "" {
+			return "it is in use: " + le.Detail
+		}
+		return "it is in use by another process, which does not answer on its socket"
+	}
+	s := e.status
+	text := fmt.Sprintf("it is in use by process %d (%s), since %s", s.PID, s.Command, s.Began.Local().Format("15:04:05"))
+	if line := progressLine(s.Snapshot); line != "" {
+		text += "; " + line
+	}
+	return text
+}
+
+func (e *heldError) hint() string {
+	return "wait until it has ended, or watch it: farshore status --ledger " + quoted(e.path)
+}

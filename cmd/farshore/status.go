@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"farshore/policies"
+	"farshore/replicator"
+	"farshore/replicator/control"
+	"farshore/store"
+	"farshore/transport"
+)
+
+func newStatus(c *console) *cobra.Command {
+	var o selectOptions
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Say what is running, or how things stood after the last passes",
+		Long: `Ask whoever holds the ledger what it is doing. When nobody does, read the ledger: the
+last passes, and how many objects of each container have a confirmed copy where.`,
+		Example: `  farshore status
+  farshore status --ledger /var/lib/farshore/ledger.db --json
+  watch -n 2 farshore status`,
+		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	o.AddFlags(cmd.Flags())
+	cmd.RunE = c.do(func(ctx context.Context, _ []string) error { return runStatus(ctx, &o, c) })
+	return cmd
+}
+
+type statusResult struct {
+	Ledger string          `json:"ledger"`
+	Holder *control.Status `json:"holder"` // null: nobody holds the ledger
+	Passes []passStatus    `json:"passes"` // empty while somebody holds it
+	Routes []routeStatus   `json:"routes"`
+}
+
+type passStatus struct {
+	Policy    string     `json:"policy"`
+	Region    string     `json:"region"`
+	Container string     `json:"container"`
+	Prefix    string     `json:"prefix"`
+	Began     time.Time  `json:"began"`
+	Ended     *time.Time `json:"ended"` // null: it was interrupted, and will be gone on with
+	Resumed   int        `json:"resumed"`
+}
+
+type routeStatus struct {
+	From      string `json:"from"` // region:container/prefix
+	To        string `json:"to"`
+	Objects   int64  `json:"objects"`   // that the source had at its last listing
+	Confirmed int64  `json:"confirmed"` // of the current versions, held by the destination
+	FirstPass bool   `json:"first_pass_done"`
+}
+
+func runStatus(ctx context.Context, o *selectOptions, c *console) error {
+	path, err := o.findLedger()
+	if err != nil {
+		return err
+	}
+	out := statusResult{Ledger: path, Passes: []passStatus{}, Routes: []routeStatus{}}
+	st, err := control.NewClient(path).Status(ctx)
+	switch {
+	case err == nil:
+		out.Holder = &st
+		c.result = out
+		showHolder(c, st)
+		return nil
+	case !errors.Is(err, control.ErrNobody):
+		return &hintError{op: "ask the holder of", item: path, err: err, hint: "only the user who started it (or root) may ask"}
+	}
+	l, err := store.Open(path, store.Options{ReadOnly: true})
+	if errors.Is(err, os.ErrNotExist) {
+		return &hintError{op: "open ledger", item: path, err: errors.New("there is none yet"), hint: "the first farshore sync makes it; or name another with --ledger"}
+	}
+	if err != nil {
+		return heldBy(ctx, path, err)
+	}
+	defer l.Close()
+	if err := out.read(l); err != nil {
+		return err
+	}
+	c.result = out
+	showStanding(c, out)
+	return nil
+}
+
+func (out *statusResult) read(l *store.Ledger) error {
+	places, err := l.Places()
+	if err != nil {
+		return err
+	}
+	byID := map[store.PlaceID]store.PlaceInfo{}
+	for _, p := range places {
+		byID[p.ID] = p
+	}
+	passes, err := l.Passes()
+	if err != nil {
+		return err
+	}
+	for _, p := range passes {
+		policy, id, prefix, ok := replicator.PassOf(p.Key)
+		if !ok {
+			continue
+		}
+		x := passStatus{Policy: policy, Region: byID[id].Region, Container: byID[id].Container, Prefix: prefix, Began: time.UnixMicro(p.Began).UTC(), Resumed: p.Resumed}
+		if p.Ended != 0 {
+			at := time.UnixMicro(p.Ended).UTC()
+			x.Ended = &at
+		}
+		out.Passes = append(out.Passes, x)
+	}
+	routes, err := l.Routes()
+	if err != nil {
+		return err
+	}
+	for _, r := range routes {
+		out.Routes = append(out.Routes, routeStatus{
+			From:    replicator.Side{Region: r.Route.From.Region, Container: r.Route.From.Container, Prefix: r.FromPrefix}.String(),
+			To:      replicator.Side{Region: r.Route.To.Region, Container: r.Route.To.Container, Prefix: r.ToPrefix}.String(),
+			Objects: byID[r.From].Present, Confirmed: r.Confirmed, FirstPass: !r.Listed.IsZero()})
+	}
+	return nil
+}
+
+func showHolder(c *console, st control.Status) {
+	c.warn("ledger %s", st.Ledger)
+	c.warn("  in use by process %d since %s (%s): %s", st.PID, st.Began.Local().Format(time.DateTime), seconds(time.Since(st.Began).Round(time.Second)), st.Command)
+	if st.Stopping {
+		c.warn("  it was asked to stop and is finishing")
+	}
+	c.warn("  limit of all bytes sent: %s", policies.Rate(st.TotalLimit))
+	c.warn("  %s", phaseLine(st.Snapshot))
+	for _, r := range st.Snapshot.Regions {
+		c.warn("  %s: %s", r.Region, regionLine(r, 0, st.Snapshot.Final))
+	}
+}
+
+func showStanding(c *console, s statusResult) {
+	c.warn("ledger %s: nobody is working on it", s.Ledger)
+	for _, p := range s.Passes {
+		at := replicator.Side{Region: p.Region, Container: p.Container, Prefix: p.Prefix}.String()
+		if p.Ended == nil {
+			c.warn("  %s: the pass over %s of %s was interrupted; the next one goes on with it", p.Policy, at, p.Began.Local().Format(time.DateTime))
+			continue
+		}
+		c.warn("  %s: last pass over %s at %s, it took %s", p.Policy, at, p.Began.Local().Format(time.DateTime), seconds(p.Ended.Sub(p.Began)))
+	}
+	for _, r := range s.Routes {
+		more := ""
+		if !r.FirstPass {
+			more = " (the first pass is not complete)"
+		}
+		c.warn("  %s → %s: %s of %s confirmed%s", transport.PrintName(r.From), transport.PrintName(r.To), humanize.Comma(r.Confirmed), count(r.Objects, "object"), more)
+	}
+	if len(s.Passes) == 0 {
+		c.warn("  no pass was made yet")
+	}
+}
+
+func newLimit(c *console) *cobra.Command {
+	var o selectOptions
+	cmd := &cobra.Command{
+		Use:   "limit RATE|off|policy",
+		Short: "Change the limit of all bytes sent, of a pass that is running",
+		Long: `Change the limit of all bytes sent, of whoever holds the ledger, at once and until it ends.
+RATE replaces the policy file's total and its timetable; off lifts them; policy goes back to them.`,
+		Example: `  farshore limit 20MiB/s
+  farshore limit policy --ledger /var/lib/farshore/ledger.db`,
+		Args: cobra.ExactArgs(1), ValidArgs: []string{"off", "policy"},
+	}
+	o.AddFlags(cmd.Flags())
+	cmd.RunE = c.do(func(ctx context.Context, args []string) error { return runLimit(ctx, &o, args[0], c) })
+	return cmd
+}
+
+func runLimit(ctx context.Context, o *selectOptions, text string, c *console) error {
+	rate := int64(-1)
+	if text != "policy" {
+		r, err := policies.ParseRate(text)
+		if err != nil {
+			return usagef("such as 50MiB/s, off or policy", "%v", err)
+		}
+		rate = int64(r)
+	}
+	return ask(ctx, o, c, func(ctx context.Context, cl *control.Client) (control.Status, error) { return cl.SetTotalLimit(ctx, rate) },
+		func(st control.Status) { c.say("process %d now sends at most %s", st.PID, policies.Rate(st.TotalLimit)) })
+}
+
+func newStop(c *console) *cobra.Command {
+	var o selectOptions
+	cmd := &cobra.Command{
+		Use:   "stop",
+		Short: "End a pass that is running, as SIGTERM does",
+		Long: `Ask whoever holds the ledger to end: transfers are cut off, what is confirmed is written
+down, and the same command goes on from there later. It does not wait for the end.`,
+		Example: `  farshore stop --ledger /var/lib/farshore/ledger.db`,
+		Args:    cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	o.AddFlags(cmd.Flags())
+	cmd.RunE = c.do(func(ctx context.Context, _ []string) error {
+		return ask(ctx, &o, c, func(ctx context.Context, cl *control.Client) (control.Status, error) { return cl.Stop(ctx) },
+			func(st control.Status) { c.say("process %d (%s) is ending", st.PID, st.Command) })
+	})
+	return cmd
+}
+
+// ask has the holder of a ledger do something.
+func ask(ctx context.Context, o *selectOptions, c *console, do func(context.Context, *control.Client) (control.Status, error), show func(control.Status)) error {
+	path, err := o.findLedger()
+	if err != nil {
+		return err
+	}
+	st, err := do(ctx, control.NewClient(path))
+	if errors.Is(err, control.ErrNobody) {
+		return &hintError{op: "ask the holder of", item: path, err: errors.New("nobody is working on this ledger"), hint: "name the ledger with --ledger, or the policy file with -f: farshore ledger path"}
+	}
+	if err != nil {
+		return fmt.Errorf("ask the holder of %s: %w", path, err)
+	}
+	c.result = statusResult{Ledger: path, Holder: &st, Passes: []passStatus{}, Routes: []routeStatus{}}
+	show(st)
+	return nil
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"farshore/policies"
+	"farshore/replicator"
+	"farshore/replicator/report"
+)
+
+const placesHelp = `A place is CLOUD:CONTAINER or CLOUD:CONTAINER/PREFIX. CLOUD is an entry of
+clouds.yaml (or, with --policy-file, a region of that file). It is cut at the
+first colon and the first slash behind it: a container's name may have colons and
+any other character but a slash, a prefix may have everything. Quote it for your
+shell; there is no further escaping. PREFIX "photos/" takes photos/a and leaves
+photos-old; a destination's PREFIX takes the place of the source's.`
+
+type syncOptions struct {
+	selectOptions
+	limitOptions
+	adHocOptions
+	DryRun       bool
+	ReleaseBrake string
+}
+
+// AddFlags adds them.
+func (o *syncOptions) AddFlags(f *pflag.FlagSet) {
+	o.selectOptions.AddFlags(f)
+	o.limitOptions.AddFlags(f)
+	o.adHocOptions.AddFlags(f)
+	f.BoolVarP(&o.DryRun, "dry-run", "n", false, "decide and count, change nothing anywhere (as farshore plan)")
+	f.StringVar(&o.ReleaseBrake, "release-brake", "", "go on with the pass that a brake stopped; the TOKEN is in its output")
+}
+
+func newSync(c *console) *cobra.Command {
+	var o syncOptions
+	cmd := &cobra.Command{
+		Use:   "sync [POLICY… | CLOUD:CONTAINER[/PREFIX] CLOUD:CONTAINER[/PREFIX]…]",
+		Short: "Make one pass now: copy what changed, and what is missing",
+		Long: `Make one pass now, over the policies named (all of the file's, if none is) or, ad hoc,
+from one container to others.
+
+What is already there and identical is adopted; what stands there and is not ours is a
+conflict and is left alone. A pass that was interrupted is gone on with. Ad hoc passes make
+the destination container if it is missing, and delete nothing unless --delete is given.
+
+` + placesHelp,
+		Example: `  farshore sync                                          # all policies of ./farshore.yaml
+  farshore sync assets -f /etc/farshore/farshore.yaml    # one policy
+  farshore sync paris:photos lyon:photos berlin:photos   # ad hoc, to two regions
+  farshore sync paris:logs/2027/ lyon:archive/logs/2027/ # a prefix, under another
+  farshore sync paris:photos lyon:photos --limit 200Mbit/s --streams 8
+  farshore sync paris:photos lyon:photos --delete --dry-run`,
+		ValidArgsFunction: completeTasks(&o.selectOptions),
+	}
+	o.AddFlags(cmd.Flags())
+	cmd.RunE = c.do(func(ctx context.Context, args []string) error { return runSync(ctx, &o, args, c) })
+	return cmd
+}
+
+// policyResult is one policy's part of a sync, plan or audit in JSON.
+type policyResult struct {
+	report.Result
+	// EstimateSeconds is the least time a plan's bytes take under --limit; 0 without one.
+	EstimateSeconds float64    `json:"estimate_seconds,omitempty"`
+	Error           *jsonError `json:"error"` // the policy could not run, or a brake stopped it
+}
+
+// passResult is the result of sync, plan and audit in JSON.
+type passResult struct {
+	Ledger      string         `json:"ledger"`
+	Policies    []policyResult `json:"policies"`
+	Interrupted string         `json:"interrupted,omitempty"` // interrupted, terminated or stopped
+}
+
+// brakeError is a brake with the finding that says which.
+type brakeError struct {
+	finding report.Finding
+	err     error
+}
+
+func (e *brakeError) Error() string { return e.err.Error() }
+func (e *brakeError) Unwrap() error { return e.err }
+
+func runSync(ctx context.Context, o *syncOptions, args []string, c *console) error {
+	w, err := choose(args, o.selectOptions, o.adHocOptions)
+	if err != nil {
+		return err
+	}
+	if err := o.apply(&w.limits); err != nil {
+		return err
+	}
+	if o.DryRun {
+		return planWork(ctx, w, o.ReleaseBrake, c, nil)
+	}
+	return eachPolicy(ctx, w, c, false, func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
+		return e.Sync(ctx, p, jobs, replicator.SyncOptions{ReleaseBrake: o.ReleaseBrake})
+	}, showResult)
+}
+
+type passFunc func(context.Context, *replicator.Engine, policies.Policy, []replicator.Job) (report.Result, error)
+
+// eachPolicy runs do over the tasks, one after the other, with the ledger open and the
+// regions logged in, and shows what came of each. A policy that cannot run does not keep
+// the others from it.
+func eachPolicy(ctx context.Context, w *work, c *console, lookOnly bool, do passFunc, show func(*console, report.Result)) (err error) {
+	out := &passResult{Ledger: w.ledger, Policies: []policyResult{}}
+	c.result = out
+	var s *session
+	if lookOnly {
+		s, err = lookSession(ctx, w.ledger)
+	} else {
+		ctx, s, err = openSession(ctx, w.ledger, c)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := s.Close(); cerr != nil && err == nil {
+			err = cerr
+		}
+	}()
+	hide := startProgress(c, s.progress)
+	defer func() { hide() }() // calling it twice does nothing
+	log := c.logger()
+	s.progress.Phase("logging in")
+	l, err := connect(ctx, w.regions, s.progress, log)
+	if err != nil {
+		return ended(ctx, out, err)
+	}
+	defer l.Close()
+	e := replicator.New(replicator.Options{Ledger: s.ledger, Regions: l.sinks, Down: l.down, Limits: w.limits, Progress: s.progress, Log: log})
+	s.drive(e)
+	var worst error
+	for _, t := range w.tasks {
+		r, err := runTask(ctx, e, t, do)
+		for _, f := range l.skew(t.policy.Name) {
+			r.Findings = append(r.Findings, f)
+			r.Counts[f.Kind]++
+		}
+		x := policyResult{Result: r}
+		if stopOf(ctx) == nil && err == nil && r.Errors > 0 {
+			err = &findingsError{n: r.Errors}
+		}
+		var found *findingsError
+		if err != nil && !errors.As(err, &found) && stopOf(ctx) == nil {
+			x.Error = describe(err)
+		}
+		out.Policies = append(out.Policies, x)
+		hide()
+		if x.Error == nil || errors.Is(err, replicator.ErrBrake) || r.Totals.Listed > 0 {
+			show(c, r)
+			showFindings(c, r.Findings, total(r.Counts))
+		}
+		if stopOf(ctx) != nil {
+			c.warn("%s: what was confirmed is in the ledger, and the same command goes on from here", stopOf(ctx).how)
+			return ended(ctx, out, err)
+		}
+		if x.Error != nil {
+			err = c.fail(err)
+		}
+		worst = worse(worst, err)
+		hide = startProgress(c, s.progress)
+	}
+	hide()
+	return worst
+}
+
+func total(counts map[string]int64) (n int64) {
+	for _, k := range counts {
+		n += k
+	}
+	return n
+}
+
+// runTask runs one policy. What it selects is asked first, unless the jobs are given.
+func runTask(ctx context.Context, e *replicator.Engine, t task, do passFunc) (report.Result, error) {
+	jobs, err := t.jobs, error(nil)
+	if jobs == nil {
+		jobs, err = e.Jobs(ctx, t.policy)
+	}
+	if err == nil {
+		var r report.Result
+		r, err = do(ctx, e, t.policy, jobs)
+		if err == nil && len(jobs) == 0 {
+			r.Findings = append(r.Findings, report.Finding{Kind: kindNothing, Level: report.Warn, Policy: t.policy.Name, Region: t.policy.From, Op: "select containers",
+				Cause: "no container of the region matches the policy", Hint: "look at containers: in the policy file; wildcards never match reserved names"})
+			r.Counts = map[string]int64{kindNothing: 1}
+		}
+		if errors.Is(err, replicator.ErrBrake) {
+			for _, f := range r.Findings {
+				if f.Kind == report.KindBrake {
+					err = &brakeError{finding: f, err: err}
+					break
+				}
+			}
+		}
+		return withMaps(r), err
+	}
+	return withMaps(report.Result{Policy: t.policy.Name}), err
+}
+
+// kindNothing is the finding of a policy that selects no container.
+const kindNothing = "nothing-selected"
+
+// withMaps sees that lists and maps are never null in JSON.
+func withMaps(r report.Result) report.Result {
+	if r.Findings == nil {
+		r.Findings = []report.Finding{}
+	}
+	if r.Counts == nil {
+		r.Counts = map[string]int64{}
+	}
+	return r
+}
+
+// ended gives the error of a run that was stopped from outside, if it was.
+func ended(ctx context.Context, out *passResult, err error) error {
+	stop := stopOf(ctx)
+	if stop == nil {
+		return err
+	}
+	out.Interrupted = stop.how
+	return stop
+}
