@@ -34,7 +34,7 @@ $(GOLANGCI_LINT):
 
 fuzz: ## every fuzz test for FUZZTIME (10s) each
 	@find . -name '*_test.go' -not -path './.*' -exec grep -HoE '^func Fuzz[A-Za-z0-9_]+' {} + | sort | \
-	awk -F ':func ' '{sub("/[^/]*$$", "", $$1); print $$1, $$2; n++} END {if (!n) print "none none"}' | \
+	awk -F ':func ' '{sub("/[^/]*$$", "", $$1); print $$1, $$2; n++} END {if (!n) print "(no-fuzz-tests-found)", "-"}' | \
 	while read -r pkg name; do \
 		echo "fuzz $$pkg $$name"; \
 		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$pkg" || exit 1; \
