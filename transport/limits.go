@@ -142,10 +142,7 @@ func LimitsOf(ctx context.Context) []*Limiter {
 func WaitLimits(ctx context.Context, n int) error {
 	limits := LimitsOf(ctx)
 	for n > 0 && len(limits) > 0 {
-		slice := n
-		for _, l := range limits {
-			slice = min(slice, l.burst())
-		}
+		slice := LimitedSlice(ctx, n)
 		for _, l := range limits {
 			if err := l.Wait(ctx, slice); err != nil {
 				return err
@@ -154,6 +151,15 @@ func WaitLimits(ctx context.Context, n int) error {
 		n -= slice
 	}
 	return nil
+}
+
+// LimitedSlice is the most of n bytes that should be handed over at once under the
+// context's limiters; a larger slice would reach the wire in one go when all of it is paid for.
+func LimitedSlice(ctx context.Context, n int) int {
+	for _, l := range LimitsOf(ctx) {
+		n = min(n, l.burst())
+	}
+	return n
 }
 
 // burst is the most that may pass at once.

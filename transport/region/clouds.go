@@ -75,12 +75,15 @@ func loadCloud(c Config) (*cloud, error) {
 		slices.Sort(names)
 		return nil, fmt.Errorf("no cloud %q in %s; it has: %s", name, file, strings.Join(names, ", "))
 	}
-	if e.AuthInfo == nil {
-		e.AuthInfo = &clouds.AuthInfo{}
-	}
 	regionName, values, err := pickRegion(e.Cloud, c.RegionName)
 	if err != nil {
 		return nil, fmt.Errorf("cloud %q in %s: %w", name, file, err)
+	}
+	if e.AuthInfo == nil { // clouds.Parse would panic
+		e.AuthInfo = &clouds.AuthInfo{}
+		if values == nil {
+			values = &clouds.Cloud{}
+		}
 	}
 	if values != nil {
 		if raw, err = overlay(name, e.Cloud, *values); err != nil {

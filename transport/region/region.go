@@ -161,14 +161,15 @@ func (r *Region) Close() {
 	r.idle()
 }
 
-// String names the region; the login stays out of %v, %+v, %#v and of logs.
-func (r *Region) String() string { return "region " + r.name }
+// String names the region; the login stays out of %v, %+v, %#v and of logs, of a
+// copied Region's, too.
+func (r Region) String() string { return "region " + r.name }
 
 // GoString is String, so that %#v shows no login.
-func (r *Region) GoString() string { return r.String() }
+func (r Region) GoString() string { return r.String() }
 
 // LogValue shows only the name in logs.
-func (r *Region) LogValue() slog.Value { return slog.StringValue(r.name) }
+func (r Region) LogValue() slog.Value { return slog.StringValue(r.name) }
 
 // Request implements swift.Authenticator: it sees that there is a valid token and
 // never needs the client to log in by itself.

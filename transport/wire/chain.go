@@ -188,7 +188,7 @@ type requestBody struct {
 
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.watch.bodyReads()
-	n, err := b.body.Read(p[:min(len(p), maxSlice)])
+	n, err := b.body.Read(p[:transport.LimitedSlice(b.ctx, min(len(p), maxSlice))])
 	if n > 0 {
 		if werr := transport.WaitLimits(b.ctx, n); werr != nil {
 			return 0, werr
