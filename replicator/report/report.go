@@ -158,10 +158,28 @@ type Replicas struct {
 	Satisfied bool          `json:"satisfied"`
 }
 
+// AuditTotals counts what an audit saw. A replica is one object at one destination.
+type AuditTotals struct {
+	Seed       int64            `json:"seed"`            // chose the sample; the same seed takes the same objects
+	Share      float64          `json:"read_share"`      // of the destinations' objects that were to be read, 0 to 1
+	Seen       int64            `json:"seen"`            // replicas found as recorded
+	ByRegion   map[string]int64 `json:"seen_by_region"`  // the same, by region
+	Heads      int64            `json:"heads"`           // doubts that were asked for by name
+	ReadCount  int64            `json:"read_objects"`    // replicas read through
+	ReadBytes  int64            `json:"read_back_bytes"` // bytes read from destinations
+	Missing    int64            `json:"missing"`         // recorded, and not there
+	Damaged    int64            `json:"damaged"`         // there, and not as recorded
+	Repaired   int64            `json:"repaired"`        // of those two, sent again and seen whole
+	Foreign    int64            `json:"foreign"`         // at a destination, and in no record
+	Unrecorded int64            `json:"unrecorded"`      // source objects no pass has seen yet
+	Changed    int64            `json:"changed"`         // source objects changed or touched since the last pass
+	Gone       int64            `json:"gone_at_source"`  // recorded objects the source no longer has
+}
+
 // Result is the outcome of one policy's pass, plan or audit.
 type Result struct {
 	Policy   string           `json:"policy"`
-	Command  string           `json:"command"` // sync, plan, audit
+	Command  string           `json:"command"` // sync, plan, audit, rebuild
 	Began    time.Time        `json:"began"`
 	Seconds  float64          `json:"seconds"`
 	Totals   Totals           `json:"totals"`
@@ -171,6 +189,7 @@ type Result struct {
 	Errors   int64            `json:"error_findings"`
 	Brake    string           `json:"release_brake,omitempty"` // the token that lets the same pass go on
 	Resumed  bool             `json:"resumed,omitempty"`       // an interrupted pass was gone on with first
+	Audit    *AuditTotals     `json:"audit,omitempty"`         // of an audit only
 }
 
 func sortedKeys[V any](m map[string]V) []string {

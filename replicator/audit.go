@@ -1,0 +1,400 @@
+package replicator
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"farshore/policies"
+	"farshore/replicator/audit"
+	"farshore/replicator/plan"
+	"farshore/replicator/report"
+	"farshore/store"
+	"farshore/transport"
+)
+
+// AuditOptions qualify an audit.
+type AuditOptions struct {
+	Read   float64 // share of the destinations' objects that is read through, 0 to 1
+	Seed   int64   // chooses which; 0: taken from the clock, and reported
+	Repair bool    // send what is missing or damaged again; needs a ledger opened for writing
+}
+
+// Audit proves what the ledger says: it compares every recorded replica with what
+// its destination lists, asks by name where they disagree, reads a sample of the
+// bytes, and counts the replicas that it saw. The error is nil when the audit ran,
+// whatever it found.
+func (e *Engine) Audit(ctx context.Context, p policies.Policy, jobs []Job, o AuditOptions) (report.Result, error) {
+	began := e.o.Clock.Now()
+	if o.Read < 0 || o.Read > 1 {
+		return report.Result{}, &UsageError{Msg: fmt.Sprintf("the share to read is %g", o.Read), Hint: "give 0% to 100%"}
+	}
+	if o.Seed == 0 {
+		o.Seed = began.UnixNano()
+	}
+	res := report.Result{Policy: p.Name, Command: "audit", Began: began.UTC()}
+	f := report.NewFindings(p.Accept, e.o.OnFinding)
+	a := &auditor{e: e, o: o, policy: p, findings: f, byRegion: map[string]int64{},
+		tally: &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go e.budget.follow(ctx)
+	var firstErr error
+	for _, j := range jobs {
+		if firstErr = ctx.Err(); firstErr != nil {
+			break
+		}
+		e.o.Progress.Phase("auditing the copies of " + j.From.String())
+		if firstErr = a.job(ctx, j); firstErr != nil {
+			break
+		}
+	}
+	e.o.Progress.ListingDone()
+	e.regionFindings(p, f)
+	res.Totals, res.Replicas = a.tally.result(p)
+	res.Totals.Read = a.readBytes.Load()
+	res.Audit = a.totals()
+	a.tooFew(res.Replicas, firstErr)
+	res.Findings, res.Counts, res.Errors = f.List(), f.Counts(), f.Errors()
+	res.Seconds = e.o.Clock.Now().Sub(began).Seconds()
+	return res, firstErr
+}
+
+// auditor is one audit of a policy.
+type auditor struct {
+	e        *Engine
+	o        AuditOptions
+	policy   policies.Policy
+	findings *report.Findings
+	tally    *tally // what is there, and what repairs did
+
+	seen, heads, readCount, readBytes, missing, damaged, repaired, foreign, unrecorded, changed, gone atomic.Int64
+
+	mu       sync.Mutex
+	byRegion map[string]int64 // replicas seen
+	blind    []string         // destinations that could not be looked at
+}
+
+func (a *auditor) totals() *report.AuditTotals {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return &report.AuditTotals{Seed: a.o.Seed, Share: a.o.Read, Seen: a.seen.Load(), ByRegion: maps.Clone(a.byRegion), Heads: a.heads.Load(),
+		ReadCount: a.readCount.Load(), ReadBytes: a.readBytes.Load(), Missing: a.missing.Load(), Damaged: a.damaged.Load(), Repaired: a.repaired.Load(),
+		Foreign: a.foreign.Load(), Unrecorded: a.unrecorded.Load(), Changed: a.changed.Load(), Gone: a.gone.Load()}
+}
+
+// tooFew reports a policy that is not met, with what each region holds.
+func (a *auditor) tooFew(v report.Replicas, err error) {
+	if v.Satisfied || err != nil {
+		return
+	}
+	var held []string
+	for _, to := range a.policy.To {
+		held = append(held, fmt.Sprintf("%s %d", to, a.byRegion[to]))
+	}
+	cause := fmt.Sprintf("%d of %d objects have fewer than %d replicas that were seen; replicas seen by region: %s", v.Short, v.Objects, v.Wanted, strings.Join(held, ", "))
+	if len(a.blind) > 0 {
+		cause += "; not answering: " + strings.Join(a.blind, ", ")
+	}
+	a.findings.Add(report.Finding{Kind: report.KindTooFew, Level: report.Error, Policy: a.policy.Name, Op: "count replicas", Cause: cause,
+		Hint: "run farshore sync for what no pass has carried yet, farshore audit --repair for what is missing or damaged"})
+}
+
+// auditJob is the audit of one job.
+type auditJob struct {
+	*auditor
+	s *survey
+	p *pass
+	// since is when the last complete pass began: an older object without a record
+	// is one that the pass did not carry. 0: not known.
+	since  int64
+	never  bool   // no pass has ever been completed
+	opened string // for findings: the source
+
+	fresh, news, lost sync.Map // one example each of unrecorded, changed and gone names
+	here              struct{ unrecorded, changed, gone, copiesGone atomic.Int64 }
+}
+
+func (a *auditor) job(ctx context.Context, j Job) error {
+	s, err := a.e.survey(ctx, j, false)
+	if err != nil {
+		return err
+	}
+	x := &auditJob{auditor: a, s: s, p: s.p, never: true, opened: j.From.String()}
+	x.p.findings, x.p.tally = a.findings, a.tally
+	for _, d := range s.p.dests {
+		if !d.info.Listed.IsZero() {
+			x.never = false
+		}
+	}
+	rec, ok, err := a.e.o.Ledger.Pass(s.p.key())
+	if err != nil {
+		return err
+	}
+	if ok && rec.Ended != 0 {
+		x.since = rec.Began
+	}
+	if err := s.walk(ctx, x.visit, x.stray); err != nil {
+		return err
+	}
+	x.summary()
+	return ctx.Err()
+}
+
+// summary reports what only its number matters of.
+func (x *auditJob) summary() {
+	from := x.p.job.From
+	note := func(kind string, level report.Level, n int64, example *sync.Map, cause, hint string) {
+		if n == 0 {
+			return
+		}
+		name, _ := example.Load("")
+		text, _ := name.(string)
+		x.findings.Add(report.Finding{Kind: kind, Level: level, Policy: x.policy.Name, Region: from.Region, Container: from.Container, Op: "audit",
+			Cause: fmt.Sprintf("%d objects %s, such as %s", n, cause, transport.PrintName(text)), Hint: hint})
+	}
+	note(report.KindUnrecorded, report.Info, x.here.unrecorded.Load(), &x.fresh, "are in no record: no pass has carried them yet", "the next farshore sync copies them")
+	note(report.KindUnrecorded, report.Info, x.here.changed.Load(), &x.news, "changed or were touched since the last pass; their copies were judged by the version it carried", "the next farshore sync carries them")
+	note(report.KindMissing, report.Info, x.here.copiesGone.Load(), &x.lost, "were deleted or have expired at the source, and their copies are gone too", "nothing to do if that was meant")
+	if err := x.s.whyNot; err != nil {
+		x.findings.Add(report.Finding{Kind: report.KindRegionDown, Level: report.Warn, Policy: x.policy.Name, Region: from.Region, Container: from.Container, Op: "list source",
+			Cause: err.Error() + "; the copies were judged by the ledger alone", Hint: "farshore region check " + from.Region})
+	}
+	if x.s.srcGone {
+		x.findings.Add(report.Finding{Kind: report.KindDegraded, Level: report.Warn, Policy: x.policy.Name, Region: from.Region, Container: from.Container, Op: "list source",
+			Cause: "the source container does not exist any more; the copies were judged by the ledger alone", Hint: "if it was lost, see \"A region is lost\" in docs/operations.md"})
+	}
+	for _, to := range x.p.job.To {
+		i := slices.IndexFunc(x.p.dests, func(d *dest) bool { return d.side == to })
+		if i < 0 || x.p.dests[i].dead.Load() {
+			x.mu.Lock()
+			if !slices.Contains(x.blind, to.Region) {
+				x.blind = append(x.blind, to.Region)
+			}
+			x.mu.Unlock()
+		}
+	}
+}
+
+// replica is one object at one destination under examination.
+type replica struct {
+	sub  *plan.Subject
+	i    int // index of its destination
+	d    *dest
+	rec  store.Replica
+	want audit.Expected
+
+	seen    bool   // it stands there as recorded
+	fault   string // KindMissing or KindDamaged; "": none
+	cause   string
+	theirs  bool // somebody else's object has taken its place
+	byBytes bool // found by reading, so a repair is proved by reading
+	gone    bool // the source no longer has the object: nothing to repair from
+}
+
+// visit judges one part of the names.
+func (x *auditJob) visit(ctx context.Context, subjects []plan.Subject) error {
+	var all, doubts []*replica
+	objects := make([]judged, 0, len(subjects))
+	for j := range subjects {
+		s := &subjects[j]
+		o, count := x.object(s)
+		if count {
+			objects = append(objects, o)
+		}
+		if s.Record == nil {
+			continue
+		}
+		for i := range s.Dests {
+			r, doubt := x.replica(s, i, o.gone)
+			if r == nil {
+				continue
+			}
+			if all = append(all, r); doubt {
+				doubts = append(doubts, r)
+			}
+		}
+	}
+	if err := x.each(ctx, doubts, x.ask); err != nil {
+		return err
+	}
+	var sample, faults []*replica
+	for _, r := range all {
+		if r.seen && audit.Sampled(x.o.Seed, r.sub.Name, x.o.Read) {
+			x.e.o.Progress.Region(r.d.side.Region).Want(1, max(r.want.Size, 0))
+			sample = append(sample, r)
+		}
+	}
+	if err := x.each(ctx, sample, x.read); err != nil {
+		return err
+	}
+	for _, r := range all {
+		if r.fault != "" {
+			faults = append(faults, r)
+		}
+	}
+	if err := x.faults(ctx, faults); err != nil {
+		return err
+	}
+	x.count(objects, all)
+	return nil
+}
+
+// each examines replicas, several at the same time.
+func (x *auditJob) each(ctx context.Context, rs []*replica, do func(context.Context, *replica) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(x.e.o.Limits.Streams)
+	for _, r := range rs {
+		g.Go(func() error {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+			return do(ctx, r)
+		})
+	}
+	return g.Wait()
+}
+
+// judged is an object whose replicas are counted: those of one version.
+type judged struct {
+	name    string
+	version store.Version
+	gone    bool
+}
+
+// object decides whether an object counts, and by which version: the one that the
+// last pass saw, unless the policy's RPO has passed since a newer one, or a pass
+// should have seen it.
+func (x *auditJob) object(s *plan.Subject) (judged, bool) {
+	e, r := s.Entry, s.Record
+	if r == nil {
+		x.unrecorded.Add(1)
+		x.here.unrecorded.Add(1)
+		x.fresh.LoadOrStore("", s.Name)
+		return judged{name: s.Name, version: plan.VersionOf(e)}, x.never || x.due(e.Modified)
+	}
+	o := judged{name: s.Name, version: r.Version}
+	if r.Missing != 0 || e == nil && !x.s.unseen.Load() {
+		o.gone = true
+		x.gone.Add(1)
+		x.here.gone.Add(1)
+		return o, false
+	}
+	if e != nil && plan.VersionOf(e) != r.Version && micros(e.Modified) >= r.Version.Modified {
+		x.changed.Add(1)
+		x.here.changed.Add(1)
+		x.news.LoadOrStore("", s.Name)
+		if x.due(e.Modified) {
+			o.version = plan.VersionOf(e)
+		}
+	}
+	return o, true
+}
+
+// clockSlack is how far the clocks of a source and of this machine may be apart
+// before a pass counts as later than an object.
+const clockSlack = time.Minute
+
+// due reports whether a source version of that time should have replicas by now.
+func (x *auditJob) due(modified time.Time) bool {
+	if rpo := x.policy.RPO; rpo > 0 && x.e.o.Clock.Now().Sub(modified) > rpo {
+		return true
+	}
+	return x.since != 0 && micros(modified.Add(clockSlack)) < x.since
+}
+
+// replica compares one record with one row. It returns nil where there is nothing
+// to prove, and whether the replica must be asked for by name.
+func (x *auditJob) replica(s *plan.Subject, i int, gone bool) (r *replica, doubt bool) {
+	d, at := x.p.dests[i], &s.Dests[i]
+	rec, ok := s.Record.Replica(d.info.ID)
+	if !ok {
+		if at.Entry != nil {
+			x.stray(d, at.Entry)
+		}
+		return nil, false
+	}
+	switch rec.State {
+	case store.Conflict:
+		if !gone {
+			x.add(report.KindConflict, report.Error, d, s.Name, "an object that is not ours stands there ("+rec.Note+")",
+				"remove or rename the one you do not want, or set takeover: true in the policy, and run farshore sync")
+		}
+		return nil, false
+	case store.Cannot:
+		if !gone {
+			x.p.cannotFinding(d, s.Name, rec.Note)
+		}
+		return nil, false
+	}
+	if gone && x.policy.Deletes.Propagate || d.dead.Load() || !at.Listed {
+		return nil, false // its delete is on its way, or nobody answers
+	}
+	r = &replica{sub: s, i: i, d: d, rec: rec, want: audit.Expect(s.Record, rec), gone: gone}
+	if rec.State == store.Lost {
+		r.fault, r.byBytes = report.KindDamaged, true
+		r.cause = "an earlier audit found it so, and it was not sent again since: " + rec.Note
+		return r, true
+	}
+	r.seen = at.Entry != nil && r.want.Differs(at.Entry.ETag, at.Entry.Size) == ""
+	return r, !r.seen
+}
+
+// stray reports what stands at a destination and is in no record of this route.
+func (x *auditJob) stray(d *dest, e *transport.Entry) {
+	if d.back != 0 {
+		if _, ok, err := x.e.o.Ledger.Get(d.info.To, e.Name); err == nil && ok {
+			return // the opposite direction knows it
+		}
+	}
+	x.foreign.Add(1)
+	x.findings.Add(report.Finding{Kind: report.KindForeign, Level: report.Info, Policy: x.policy.Name, Region: d.side.Region, Container: d.side.Container, Name: e.Name,
+		Op: "audit", Cause: fmt.Sprintf("it is in no record: not written by farshore, or not known to this ledger (%d bytes, %s)", e.Size, e.Modified.UTC().Format(time.DateTime)),
+		Hint: "it is left alone; if it is an old copy whose source was deleted, remove it by hand"})
+}
+
+// add reports something about one object at one destination.
+func (x *auditJob) add(kind string, level report.Level, d *dest, name, cause, hint string) {
+	x.findings.Add(report.Finding{Kind: kind, Level: level, Policy: x.policy.Name, Region: d.side.Region, Container: d.side.Container, Name: x.p.destName(d, name),
+		Op: "audit", Cause: cause, Hint: hint})
+}
+
+// count adds a part's replicas to the proof.
+func (x *auditJob) count(objects []judged, all []*replica) {
+	seen := map[string]map[string]bool{} // object: regions that hold its judged version
+	regions := map[string]int64{}
+	versions := make(map[string]store.Version, len(objects))
+	for _, o := range objects {
+		versions[o.name] = o.version
+	}
+	for _, r := range all {
+		if !r.seen {
+			continue
+		}
+		x.seen.Add(1)
+		regions[r.d.side.Region]++
+		if v, ok := versions[r.sub.Name]; ok && r.rec.Version == v {
+			if seen[r.sub.Name] == nil {
+				seen[r.sub.Name] = map[string]bool{}
+			}
+			seen[r.sub.Name][r.d.side.Region] = true
+		}
+	}
+	held := map[int]int64{}
+	for _, o := range objects {
+		held[len(seen[o.name])]++
+	}
+	x.tally.heldMany(held)
+	x.mu.Lock()
+	for k, n := range regions {
+		x.byRegion[k] += n
+	}
+	x.mu.Unlock()
+}
