@@ -157,7 +157,7 @@ func (q *request) bulkDelete() {
 		case !validName(n):
 			r.problem(quotePath(n), status(http.StatusPreconditionFailed))
 		default:
-			q.unlink(q.acct, cont, obj, r, 0, false)
+			q.unlink(cont, obj, r)
 		}
 	}
 	a := q.rg.account(q.acct)

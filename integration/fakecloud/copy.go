@@ -67,6 +67,8 @@ func (q *request) copyObject(from, fromAccount string) {
 		return
 	}
 	if code := conditional(h, src.match, src.obj.stamp); code != 0 && q.rg.opts.Profile == Swift {
+		src.obj.writeHeaders(q.w.Header())
+		q.w.Header()["Etag"], q.w.Header()["Accept-Ranges"] = []string{src.etag}, []string{"bytes"}
 		q.done(code)
 		return
 	}

@@ -21,7 +21,7 @@ func newListing(f format, kind, name string) *listing {
 		l.b = append(l.b, '[')
 	case xmlFormat:
 		l.b = append(l.b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<"+kind+" name=\""...)
-		l.b = append(xmlEscaped(l.b, name), '"', '>')
+		l.b = append(xmlAttr(l.b, name), '"', '>')
 		if kind == "account" {
 			l.b = append(l.b, '\n')
 		}
@@ -46,8 +46,8 @@ func (l *listing) subdir(name string) {
 	case jsonFormat:
 		l.b = append(jsonString(append(l.b, `{"subdir": `...), name), '}')
 	case xmlFormat:
-		l.b = append(xmlEscaped(append(l.b, `<subdir name="`...), name), `"><name>`...)
-		l.b = append(xmlEscaped(l.b, name), `</name></subdir>`...)
+		l.b = append(xmlAttr(append(l.b, `<subdir name="`...), name), `"><name>`...)
+		l.b = append(xmlText(l.b, name), `</name></subdir>`...)
 		if l.kind == "account" {
 			l.b = append(l.b, '\n')
 		}
@@ -69,7 +69,7 @@ func (l *listing) container(r accountRow, p Profile) {
 		l.b = strconv.AppendInt(append(l.b, `, "bytes": `...), r.bytes, 10)
 		l.b = append(append(append(l.b, `, "last_modified": "`...), r.modified.listed(p)...), `"}`...)
 	case xmlFormat:
-		l.b = append(xmlEscaped(append(l.b, `<container><name>`...), r.name), `</name><count>`...)
+		l.b = append(xmlText(append(l.b, `<container><name>`...), r.name), `</name><count>`...)
 		l.b = append(strconv.AppendInt(l.b, r.count, 10), `</count><bytes>`...)
 		l.b = append(strconv.AppendInt(l.b, r.bytes, 10), `</bytes><last_modified>`...)
 		l.b = append(append(l.b, r.modified.listed(p)...), "</last_modified></container>\n"...)
@@ -90,10 +90,10 @@ func (l *listing) object(name string, o *object, acct string, p Profile) {
 		l.extras(o, acct, p)
 		l.b = append(l.b, '}')
 	case xmlFormat:
-		l.b = append(xmlEscaped(append(l.b, `<object><name>`...), name), `</name><hash>`...)
+		l.b = append(xmlText(append(l.b, `<object><name>`...), name), `</name><hash>`...)
 		l.b = append(append(l.b, o.listedHash(p)...), `</hash><bytes>`...)
 		l.b = append(strconv.AppendInt(l.b, o.listedSize(), 10), `</bytes><content_type>`...)
-		l.b = append(xmlEscaped(l.b, o.ctype), `</content_type><last_modified>`...)
+		l.b = append(xmlText(l.b, o.ctype), `</content_type><last_modified>`...)
 		l.b = append(append(l.b, o.stamp.listed(p)...), `</last_modified></object>`...)
 	}
 }
@@ -136,6 +136,10 @@ func (q *request) sendListing(l *listing) {
 	case jsonFormat:
 		l.b = append(l.b, ']')
 	case xmlFormat:
+		if l.rows == 0 && l.kind == "container" {
+			l.b = append(l.b[:len(l.b)-1], " />"...)
+			break
+		}
 		l.b = append(l.b, "</"+l.kind+">"...)
 	case plain:
 		if l.rows == 0 {
@@ -197,7 +201,8 @@ func unicodeEscape(b []byte, r rune) []byte {
 	return append(b, '\\', 'u', hexDigits[r>>12&15], hexDigits[r>>8&15], hexDigits[r>>4&15], hexDigits[r&15])
 }
 
-func xmlEscaped(b []byte, s string) []byte {
+// xmlText and xmlAttr escape as Python's ElementTree does.
+func xmlText(b []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
 		switch s[i] {
 		case '&':
@@ -206,10 +211,26 @@ func xmlEscaped(b []byte, s string) []byte {
 			b = append(b, "&lt;"...)
 		case '>':
 			b = append(b, "&gt;"...)
-		case '"':
-			b = append(b, "&quot;"...)
 		default:
 			b = append(b, s[i])
+		}
+	}
+	return b
+}
+
+func xmlAttr(b []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			b = append(b, "&quot;"...)
+		case '\n':
+			b = append(b, "&#10;"...)
+		case '\r':
+			b = append(b, "&#13;"...)
+		case '\t':
+			b = append(b, "&#09;"...)
+		default:
+			b = xmlText(b, s[i:i+1])
 		}
 	}
 	return b

@@ -16,6 +16,10 @@ const (
 	maxManifestSize     = 8 << 20
 )
 
+// swiftFails stands for input on which Swift 2.30 itself falls over with a 500
+// (it formats bytes with str): entries that are no object or have no known key.
+const swiftFails = "An error occurred"
+
 // wanted is one entry of a manifest as the client sent it.
 type wanted struct {
 	path     string
@@ -23,6 +27,7 @@ type wanted struct {
 	size     int64 // -1: not said
 	hasRange bool
 	rng      string
+	isData   bool
 	data     []byte
 }
 
@@ -37,19 +42,22 @@ func parseManifest(raw []byte, self string) (out []wanted, problems string) {
 		return nil, "Manifest must be a list.\n"
 	}
 	var errs strings.Builder
-	objects := 0
+	inline := 0
 	for i, item := range list {
 		w, msg := parseSegment(item, i == len(list)-1, self)
+		if msg == swiftFails {
+			return nil, swiftFails
+		}
+		if w.isData {
+			inline++
+		}
 		if msg != "" {
 			fmt.Fprintf(&errs, "Index %d: %s\n", i, msg)
 			continue
 		}
-		if w.data == nil {
-			objects++
-		}
 		out = append(out, w)
 	}
-	if len(list) > 0 && objects == 0 && errs.Len() == 0 {
+	if len(list) > 0 && inline == len(list) {
 		errs.WriteString("Inline data segments require at least one object-backed segment.\n")
 	}
 	return out, errs.String()
@@ -61,17 +69,18 @@ func parseSegment(raw json.RawMessage, last bool, self string) (wanted, string) 
 	dec := json.NewDecoder(strings.NewReader(string(raw)))
 	dec.UseNumber()
 	if dec.Decode(&m) != nil || m == nil {
-		return w, "not a JSON object"
+		return w, swiftFails
 	}
 	_, isPath := m["path"]
 	_, isData := m["data"]
+	w.isData = isData
 	allowed := []string{"data"}
 	switch {
 	case isData:
 	case isPath:
 		allowed = []string{"path", "etag", "size_bytes", "range"}
 	default:
-		return w, "expected keys to include one of 'data' or 'path'"
+		return w, swiftFails
 	}
 	var extra []string
 	for k := range m {
@@ -170,11 +179,25 @@ func (q *request) putManifest() {
 func (q *request) storeManifest(raw []byte, extra [][2]string) {
 	parsed, problems := parseManifest(raw, q.cont+"/"+q.obj)
 	if problems != "" {
-		if strings.HasPrefix(problems, "Manifest must") {
+		switch {
+		case problems == swiftFails:
+			q.failPlain(http.StatusInternalServerError, problems)
+		case strings.HasPrefix(problems, "Manifest must"):
 			q.failText(http.StatusBadRequest, problems)
-		} else {
+		default:
 			q.failPlain(http.StatusBadRequest, problems)
 		}
+		return
+	}
+	objects := 0
+	for i := range parsed {
+		if !parsed[i].isData {
+			objects++
+		}
+	}
+	if objects > maxManifestSegments {
+		q.failText(http.StatusRequestEntityTooLarge,
+			fmt.Sprintf("Number of object-backed segments must be <= %d", maxManifestSegments))
 		return
 	}
 	a, c := q.target()
@@ -190,17 +213,6 @@ func (q *request) storeManifest(raw []byte, extra [][2]string) {
 		r.beat()
 	}
 	m := &sloManifest{}
-	objects := 0
-	for i := range parsed {
-		if parsed[i].data == nil {
-			objects++
-		}
-	}
-	if objects > maxManifestSegments {
-		q.failText(http.StatusRequestEntityTooLarge,
-			fmt.Sprintf("Number of object-backed segments must be <= %d", maxManifestSegments))
-		return
-	}
 	var marks strings.Builder
 	for i := range parsed {
 		s := q.checkSegment(&parsed[i], i == len(parsed)-1, r)
@@ -290,10 +302,43 @@ func (q *request) checkSegment(w *wanted, last bool, r *report) segment {
 }
 
 // deleteManifest removes a large object with its segments and says how it went.
+// As in Swift, manifests are read first, so a segment that is named twice counts
+// as deleted once and not found once.
 func (q *request) deleteManifest() {
 	r := newReport(q)
 	r.counts = true
-	q.unlink(q.acct, q.cont, q.obj, r, 0, true)
+	type item struct {
+		cont, obj string
+		manifest  bool
+	}
+	queue := []item{{q.cont, q.obj, true}}
+	for len(queue) > 0 {
+		it := queue[0]
+		queue = queue[1:]
+		if !it.manifest {
+			q.unlink(it.cont, it.obj, r)
+			continue
+		}
+		o := q.peek(it.cont, it.obj)
+		switch {
+		case o == nil:
+			r.notFound++
+			continue
+		case o.slo == nil:
+			r.problem(quotePath("/"+it.cont+"/"+it.obj), "Not an SLO manifest")
+			continue
+		case len(queue) > maxManifestSegments*10:
+			r.problem(quotePath("/"+it.cont+"/"+it.obj), "Too many buffered slo segments to delete.")
+			continue
+		}
+		for i := range o.slo.segments {
+			if s := &o.slo.segments[i]; s.inline == nil {
+				cont, obj, _ := strings.Cut(strings.TrimPrefix(s.name, "/"), "/")
+				queue = append(queue, item{cont, obj, s.nested})
+			}
+		}
+		queue = append(queue, item{it.cont, it.obj, false})
+	}
 	code := http.StatusOK
 	if len(r.errors) > 0 {
 		code = http.StatusBadRequest
@@ -301,38 +346,24 @@ func (q *request) deleteManifest() {
 	r.finish(code)
 }
 
-func (q *request) unlink(acct, cont, obj string, r *report, depth int, manifest bool) {
-	path := "/" + cont + "/" + obj
-	c := q.rg.account(acct).container(cont)
-	var o *object
-	if c != nil {
-		o = c.live(obj, q.now)
+// peek returns the live object of this account without any checks.
+func (q *request) peek(cont, obj string) *object {
+	c := q.rg.account(q.acct).container(cont)
+	if c == nil {
+		return nil
 	}
-	if o == nil {
-		r.notFound++
+	return c.live(obj, q.now)
+}
+
+// unlink deletes one object and counts it.
+func (q *request) unlink(cont, obj string, r *report) {
+	if code := q.authorize(q.acct, cont, obj, http.MethodDelete); code != 0 {
+		r.problem(quotePath("/"+cont+"/"+obj), status(code))
 		return
 	}
-	if code := q.authorize(acct, cont, obj, http.MethodDelete); code != 0 {
-		r.problem(quotePath(path), status(code))
-		return
-	}
-	if manifest && o.slo == nil {
-		r.problem(quotePath(path), "Not an SLO manifest")
-		return
-	}
-	if manifest && depth <= maxNesting {
-		for i := range o.slo.segments {
-			s := &o.slo.segments[i]
-			if s.inline != nil {
-				continue
-			}
-			sc, so, _ := strings.Cut(strings.TrimPrefix(s.name, "/"), "/")
-			q.unlink(acct, sc, so, r, depth+1, s.nested)
-		}
-	}
-	if c.remove(obj, q.now) {
+	if c := q.rg.account(q.acct).container(cont); c != nil && c.remove(obj, q.now) {
 		r.deleted++
-	} else {
-		r.notFound++
+		return
 	}
+	r.notFound++
 }

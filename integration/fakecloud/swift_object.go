@@ -170,8 +170,10 @@ func (q *request) sendKeeping(code int, ctype string) {
 func (q *request) stream(code int, content body, r byteRange) {
 	h := q.w.Header()
 	if j, ok := content.(joined); ok && j.firstErr(r.off) != nil {
-		for _, k := range []string{"Content-Range", "Etag", "X-Manifest-Etag", "Last-Modified", "X-Timestamp", "Accept-Ranges"} {
-			delete(h, k)
+		for k := range h {
+			if k != "Date" && k != "X-Trans-Id" && k != "X-Openstack-Request-Id" {
+				delete(h, k)
+			}
 		}
 		q.fail(http.StatusConflict)
 		return

@@ -119,9 +119,13 @@ func (q *request) putLink(c *container, onlyNew bool) {
 		return
 	}
 	cont, obj, ok := splitPath(h.Get("X-Symlink-Target"))
-	if !ok || strings.HasPrefix(lenientPath(h.Get("X-Symlink-Target")), "/") {
-		q.failPlain(http.StatusPreconditionFailed,
-			"X-Symlink-Target header must be of the form <container name>/<object name>")
+	const form = "X-Symlink-Target header must be of the form <container name>/<object name>"
+	if strings.HasPrefix(lenientPath(h.Get("X-Symlink-Target")), "/") {
+		q.failPlain(http.StatusPreconditionFailed, form)
+		return
+	}
+	if !ok {
+		q.failText(http.StatusPreconditionFailed, form)
 		return
 	}
 	l := &symlink{target: quotePath(cont + "/" + obj), account: h.Get("X-Symlink-Target-Account"),
