@@ -34,12 +34,12 @@ func (e *Endpoint) fail(r request, resp *http.Response, err error) *transport.Er
 			f.Class, f.Err = transport.NotFound, transport.ErrExpired
 			break
 		}
-		status := strings.TrimSpace(fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode)))
-		if text == "" || strings.EqualFold(text, http.StatusText(resp.StatusCode)) {
-			f.Err = errors.New(status)
-		} else {
-			f.Err = fmt.Errorf("%s: %s", status, text)
+		title := http.StatusText(resp.StatusCode)
+		cause := strings.TrimSpace(fmt.Sprint(resp.StatusCode, " ", title))
+		if text = strings.TrimSpace(strings.TrimPrefix(text, title)); text != "" {
+			cause += ": " + text
 		}
+		f.Err = errors.New(cause)
 	case errors.As(err, &known): // the login's, or the wire's, own judgement
 		f.Class, f.Status, f.After, f.TxID, f.Hint = known.Class, known.Status, known.After, known.TxID, known.Hint
 		if known.Op != "" {

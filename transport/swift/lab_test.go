@@ -38,3 +38,8 @@ func TestLabConforms(t *testing.T) {
 		return lab(t, suiteOptions)
 	})
 }
+
+func TestLabProbe(t *testing.T) {
+	ep, _ := lab(t, swift.Options{})
+	wantProbe(t, ep, ".farshore-probe-test", yes())
+}

@@ -32,20 +32,21 @@ func (e *Endpoint) Containers(ctx context.Context, prefix string, yield func(tra
 		if err != nil {
 			return err
 		}
-		rows, err := e.rows(r, resp, last)
-		if err != nil {
+		var page []transport.ContainerInfo
+		if err := e.rows(r, resp, last, func(w *row) {
+			page = append(page, transport.ContainerInfo{Name: w.name, Objects: w.count, Bytes: w.bytes, QuotaBytes: -1, QuotaObjects: -1})
+		}); err != nil {
 			return err
 		}
-		if len(rows) == 0 {
+		if len(page) == 0 {
 			return nil
 		}
-		for _, w := range rows {
-			info := transport.ContainerInfo{Name: w.name, Objects: w.count, Bytes: w.bytes, QuotaBytes: -1, QuotaObjects: -1}
+		for _, info := range page {
 			if err := yield(info); err != nil {
 				return err
 			}
 		}
-		last = rows[len(rows)-1].name
+		last = page[len(page)-1].Name
 	}
 }
 
@@ -86,19 +87,11 @@ func (e *Endpoint) List(ctx context.Context, container string, rg transport.Rang
 		return nil
 	}
 	limit := e.pageSize(ctx)
-	page := make([]transport.Entry, 0, 256)
+	var page []transport.Entry
 	for after := rg.After; ; {
-		rows, full, err := e.page(ctx, container, transport.Range{Prefix: rg.Prefix, After: after, Through: rg.Through}, limit)
+		full, err := e.page(ctx, container, transport.Range{Prefix: rg.Prefix, After: after, Through: rg.Through}, limit, &page)
 		if err != nil {
 			return err
-		}
-		page = page[:0]
-		for _, w := range rows {
-			if rg.Through != "" && w.name > rg.Through {
-				full = false
-				break
-			}
-			page = append(page, w.entry())
 		}
 		if len(page) > 0 {
 			after = page[len(page)-1].Name // before yield, which may do with the page what it likes
@@ -112,8 +105,9 @@ func (e *Endpoint) List(ctx context.Context, container string, rg transport.Rang
 	}
 }
 
-// page gets one page of a container's listing; full says that another may follow.
-func (e *Endpoint) page(ctx context.Context, container string, rg transport.Range, limit int) (rows []row, full bool, err error) {
+// page replaces what is in page by one page of a container's listing; full says
+// that another may follow.
+func (e *Endpoint) page(ctx context.Context, container string, rg transport.Range, limit int, page *[]transport.Entry) (full bool, err error) {
 	r := request{op: "list", method: http.MethodGet, container: container,
 		query: url.Values{"format": {"json"}, "limit": {strconv.Itoa(limit)}}}
 	setIf(r.query, "prefix", rg.Prefix)
@@ -137,40 +131,45 @@ func (e *Endpoint) page(ctx context.Context, container string, rg transport.Rang
 		}
 	}
 	if err != nil {
-		return nil, false, err
+		return false, err
 	}
-	rows, err = e.rows(r, resp, rg.After)
-	return rows, len(rows) >= limit || dry && len(rows) > 0, err
+	*page = (*page)[:0]
+	n, past := 0, false
+	err = e.rows(r, resp, rg.After, func(w *row) {
+		n++
+		if past = past || rg.Through != "" && w.name > rg.Through; !past {
+			*page = append(*page, w.entry())
+		}
+	})
+	return !past && (n >= limit || dry && n > 0), err
 }
 
 // rows reads a page and checks its order: a marker makes sense in a sorted
 // listing only, and the ledger is merged with it name by name.
-func (e *Endpoint) rows(r request, resp *http.Response, after string) ([]row, error) {
+func (e *Endpoint) rows(r request, resp *http.Response, after string, each func(*row)) error {
 	defer drain(resp.Body)
 	if resp.StatusCode == http.StatusNoContent {
-		return nil, nil
-	}
-	rows, err := decodeRows(resp.Body)
-	if err != nil {
-		f := e.fail(r, nil, fmt.Errorf("read listing: %w", err))
-		f.TxID = txID(resp.Header)
-		var syntax *rowError
-		if errors.As(err, &syntax) {
-			f.Class = transport.Corrupt
-		}
-		return nil, f
+		return nil
 	}
 	last := after
-	for i := range rows {
-		if rows[i].name <= last && (i > 0 || last != "") {
-			f := e.fail(r, nil, fmt.Errorf("listing not sorted: %s comes after %s",
-				transport.PrintName(rows[i].name), transport.PrintName(last)))
-			f.Class, f.TxID = transport.Corrupt, txID(resp.Header)
-			return nil, f
+	err := decodeRows(resp.Body, func(w *row) error {
+		if w.name <= last {
+			return &rowError{fmt.Sprintf("listing not sorted: %s comes after %s", transport.PrintName(w.name), transport.PrintName(last))}
 		}
-		last = rows[i].name
+		last = w.name
+		each(w)
+		return nil
+	})
+	if err == nil {
+		return nil
 	}
-	return rows, nil
+	f := e.fail(r, nil, fmt.Errorf("read listing: %w", err))
+	f.TxID = txID(resp.Header)
+	var nonsense *rowError
+	if errors.As(err, &nonsense) {
+		f.Class = transport.Corrupt
+	}
+	return f
 }
 
 // pageSize is the limit of a listing request. It asks /info once, but does not

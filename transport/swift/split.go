@@ -87,11 +87,9 @@ func (e *Endpoint) next(ctx context.Context, container string, rg transport.Rang
 	if err != nil {
 		return "", err
 	}
-	rows, err := e.rows(r, resp, "")
-	if err != nil || len(rows) == 0 {
-		return "", err
-	}
-	return rows[0].name, nil
+	found := ""
+	err = e.rows(r, resp, "", func(w *row) { found = w.name })
+	return found, err
 }
 
 // between gives up to n strings spread evenly between low and high. What follows
