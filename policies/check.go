@@ -118,12 +118,13 @@ func (c *checker) checkLimits() {
 	}
 }
 
-func (c *checker) checkKnown(path string, at position, name string) bool {
+// checkKnown refuses the name of a region that is not in the file.
+func (c *checker) checkKnown(path string, at position, name string) {
 	if c.bad.under("regions") && len(c.Regions) == 0 {
-		return false
+		return
 	}
 	if _, ok := c.Regions[name]; ok {
-		return true
+		return
 	}
 	known := slices.Sorted(maps.Keys(c.Regions))
 	hint := "regions are " + strings.Join(known, ", ")
@@ -134,7 +135,6 @@ func (c *checker) checkKnown(path string, at position, name string) bool {
 		hint = "none is named under regions"
 	}
 	c.addAt(path, at, fmt.Sprintf("there is no region %q", name), hint)
-	return false
 }
 
 // checkRegions checks from and to, and replicas against them.

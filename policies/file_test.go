@@ -194,6 +194,20 @@ func TestCheckWithoutFile(t *testing.T) {
 	}
 }
 
+// An rpo as long as the pause between passes can just be kept.
+func TestCheckRPO(t *testing.T) {
+	f := &File{Regions: map[string]Region{"paris": {Name: "paris", Cloud: "p"}, "lyon": {Name: "lyon", Cloud: "l"}}, Limits: Limits{Memory: DefaultMemory}}
+	p := NewPolicy("a", "paris", "lyon")
+	p.Containers = []string{"a"}
+	for rpo, ok := range map[time.Duration]bool{0: true, p.Every: true, p.Every - time.Second: false} {
+		p.RPO = rpo
+		f.Policies = []Policy{p}
+		if err := f.Check(); (err == nil) != ok {
+			t.Errorf("rpo %s with a pass every %s: %v", rpo, p.Every, err)
+		}
+	}
+}
+
 // Whatever the bytes are, Parse answers with a file that passes its own check, or
 // with problems that have their place.
 func FuzzParse(f *testing.F) {

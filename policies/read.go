@@ -60,7 +60,7 @@ func (r *reader) root(f *File, v value) {
 	if list.node == nil {
 		return
 	}
-	items, _ := r.items(list, "policies")
+	items := r.items(list, "policies")
 	for _, item := range items {
 		f.Policies = append(f.Policies, r.policy(f, item))
 	}
@@ -102,7 +102,7 @@ func (r *reader) limits(l *Limits) func(value) {
 			field{"streams", r.count(&l.Streams, 1, 1024)},
 			field{"memory", unit(r, &l.Memory, ParseSize)},
 			field{"timetable", func(v value) {
-				list, _ := r.items(v, "windows")
+				list := r.items(v, "windows")
 				for _, item := range list {
 					var s Slot
 					unit(r, &s, ParseSlot)(item)

@@ -63,7 +63,7 @@ func (r *reader) text(out *string) func(value) {
 // texts reads a list of texts.
 func (r *reader) texts(out *[]string, what string) func(value) {
 	return func(v value) {
-		list, _ := r.items(v, what)
+		list := r.items(v, what)
 		for _, item := range list {
 			var s string
 			r.text(&s)(item)

@@ -75,9 +75,6 @@ func (s Schedule) Next(after time.Time, zone *time.Location) time.Time {
 	name, before := change.Add(-time.Second).Zone()
 	_, behind := change.Zone()
 	gap := time.Duration(behind-before) * time.Second
-	if gap <= 0 {
-		return next
-	}
 	wall := s.spec.Next(change.Add(-time.Second).In(time.FixedZone(name, before)))
 	if wall.Before(change.Add(gap)) && !wall.IsZero() {
 		return change

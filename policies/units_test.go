@@ -11,7 +11,7 @@ import (
 func TestParseRate(t *testing.T) {
 	for text, want := range map[string]Rate{
 		"400MiB/s": 400 << 20, "100MB/s": 100e6, "1Gbit/s": 125e6, "1.5 GiB/s": 3 << 29, "10kbit/s": 1250,
-		"off": 0, "1B/s": 1, "8bit/s": 1, "2KB/s": 2000, "2kB/s": 2000, "0.5MiB/s": 512 << 10,
+		"off": 0, "1B/s": 1, "80bit/s": 10, "2KB/s": 2000, "2kB/s": 2000, "0.5MiB/s": 512 << 10,
 	} {
 		if got, err := ParseRate(text); err != nil || got != want {
 			t.Errorf("ParseRate(%q) = %d, %v; want %d", text, got, err, want)

@@ -372,19 +372,19 @@ func (r *reader) unknownKey(v value, e entry, names []string) {
 	r.problem(e.value, "unknown key", hint)
 }
 
-// items returns the elements of a sequence; false when v is none.
-func (r *reader) items(v value, what string) ([]value, bool) {
+// items returns the elements of a sequence.
+func (r *reader) items(v value, what string) []value {
 	s, ok := v.node.(*ast.SequenceNode)
 	if !ok {
 		if r.bad[v.path] {
-			return nil, false
+			return nil
 		}
 		hint := ""
 		if raw, scalar := rawText(v.node); scalar {
 			hint = fmt.Sprintf("write [%s]", quoteIfNeeded(raw))
 		}
 		r.problem(v, fmt.Sprintf("must be a list of %s, not %s", what, kindOf(v.node)), hint)
-		return nil, false
+		return nil
 	}
 	out := make([]value, 0, len(s.Values))
 	for i, n := range s.Values {
@@ -397,7 +397,7 @@ func (r *reader) items(v value, what string) ([]value, bool) {
 		}
 		out = append(out, c)
 	}
-	return out, true
+	return out
 }
 
 func quoteIfNeeded(s string) string {
