@@ -15,7 +15,7 @@ func newPolicy(c *console) *cobra.Command {
 		Long: `Check a policy file: unknown keys, wrong units, and combinations that cannot be meant, such
 as two policies that write one container. All problems are shown, each with its place.`,
 		Example: `  farshore policy check farshore.yaml`,
-		Args: cobra.MaximumNArgs(1),
+		Args:    cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return []cobra.Completion{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
 		},

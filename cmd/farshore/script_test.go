@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,12 +31,13 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		Setup:               setup,
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "", // writes what cmp compares with
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"run": runCmd, "start": startCmd, "signal": signalCmd, "finish": finishCmd, "await": awaitCmd,
 			"put": putCmd, "fill": fillCmd, "has": hasCmd, "names": namesCmd, "same": sameCmd, "delete": deleteCmd, "container": containerCmd,
-			"header": headerCmd, "fault": faultCmd, "mend": mendCmd, "region": regionCmd, "requests": requestsCmd, "mode": modeCmd, "json": jsonCmd,
+			"header": headerCmd, "fault": faultCmd, "mend": mendCmd, "region": regionCmd, "requests": requestsCmd, "mode": modeCmd, "json": jsonCmd, "sub": subCmd, "token": tokenCmd,
 		},
 	})
 }
@@ -187,4 +189,25 @@ func modeCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if got := strconv.FormatUint(uint64(info.Mode().Perm()), 8); got != args[0] {
 		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
 	}
+}
+
+// sub FILE REGEXP TEXT: replace in a file; something must match.
+func subCmd(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, !neg && len(args) == 3, "sub FILE REGEXP TEXT")
+	old := ts.ReadFile(args[0])
+	text := regexp.MustCompile(args[1]).ReplaceAllString(old, args[2])
+	if text == old {
+		ts.Fatalf("nothing to replace in\n%s", old)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+// token VAR: the --release-brake token of the last JSON output.
+func tokenCmd(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, !neg && len(args) == 1, "token VAR")
+	m := regexp.MustCompile(`"release_brake": "([0-9a-f]+)"`).FindStringSubmatch(ts.ReadFile("stdout"))
+	if m == nil {
+		ts.Fatalf("no token in the output")
+	}
+	ts.Setenv(args[0], m[1])
 }

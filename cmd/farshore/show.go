@@ -114,14 +114,20 @@ func estimate(bytes int64, limit policies.Rate) time.Duration {
 
 func replicas(r report.Replicas) string {
 	switch {
+	case r.Objects == 0 && !r.Satisfied:
+		return "replicas: not judged"
 	case r.Objects == 0:
 		return "replicas: no objects"
-	case r.Satisfied && r.Wanted == 1:
-		return fmt.Sprintf("replicas: all %s have a confirmed copy", count(r.Objects, "object"))
-	case r.Satisfied:
-		return fmt.Sprintf("replicas: all %s have %d confirmed copies", count(r.Objects, "object"), r.Wanted)
 	}
-	return fmt.Sprintf("replicas: %s of %s have fewer than %d confirmed", humanize.Comma(r.Short), count(r.Objects, "object"), r.Wanted)
+	copies := "a confirmed copy"
+	if r.Wanted != 1 {
+		copies = fmt.Sprintf("%d confirmed copies", r.Wanted)
+	}
+	line := fmt.Sprintf("replicas: %s of %s with %s", humanize.Comma(r.Objects-r.Short), count(r.Objects, "object"), copies)
+	if r.Short > 0 {
+		line += "; " + humanize.Comma(r.Short) + " with fewer"
+	}
+	return line
 }
 
 // joined lists counts by name, leaving out zeros after the first few.

@@ -54,7 +54,7 @@ type passStatus struct {
 type routeStatus struct {
 	From      string `json:"from"` // region:container/prefix
 	To        string `json:"to"`
-	Objects   int64  `json:"objects"`   // that the source had at its last listing
+	Objects   *int64 `json:"objects"`   // that the source had at its last listing; null where the route has a prefix
 	Confirmed int64  `json:"confirmed"` // of the current versions, held by the destination
 	FirstPass bool   `json:"first_pass_done"`
 }
@@ -121,10 +121,15 @@ func (out *statusResult) read(l *store.Ledger) error {
 		return err
 	}
 	for _, r := range routes {
-		out.Routes = append(out.Routes, routeStatus{
-			From:    replicator.Side{Region: r.Route.From.Region, Container: r.Route.From.Container, Prefix: r.FromPrefix}.String(),
-			To:      replicator.Side{Region: r.Route.To.Region, Container: r.Route.To.Container, Prefix: r.ToPrefix}.String(),
-			Objects: byID[r.From].Present, Confirmed: r.Confirmed, FirstPass: !r.Listed.IsZero()})
+		x := routeStatus{
+			From:      replicator.Side{Region: r.Route.From.Region, Container: r.Route.From.Container, Prefix: r.FromPrefix}.String(),
+			To:        replicator.Side{Region: r.Route.To.Region, Container: r.Route.To.Container, Prefix: r.ToPrefix}.String(),
+			Confirmed: r.Confirmed, FirstPass: !r.Listed.IsZero()}
+		if r.FromPrefix == "" { // the ledger counts whole containers
+			n := byID[r.From].Present
+			x.Objects = &n
+		}
+		out.Routes = append(out.Routes, x)
 	}
 	return nil
 }
@@ -157,7 +162,11 @@ func showStanding(c *console, s statusResult) {
 		if !r.FirstPass {
 			more = " (the first pass is not complete)"
 		}
-		c.warn("  %s → %s: %s of %s confirmed%s", transport.PrintName(r.From), transport.PrintName(r.To), humanize.Comma(r.Confirmed), count(r.Objects, "object"), more)
+		of := count(r.Confirmed, "object")
+		if r.Objects != nil {
+			of = humanize.Comma(r.Confirmed) + " of " + count(*r.Objects, "object")
+		}
+		c.warn("  %s → %s: %s confirmed%s", transport.PrintName(r.From), transport.PrintName(r.To), of, more)
 	}
 	if len(s.Passes) == 0 {
 		c.warn("  no pass was made yet")
@@ -189,8 +198,12 @@ func runLimit(ctx context.Context, o *selectOptions, text string, c *console) er
 		}
 		rate = int64(r)
 	}
-	return ask(ctx, o, c, func(ctx context.Context, cl *control.Client) (control.Status, error) { return cl.SetTotalLimit(ctx, rate) },
-		func(st control.Status) { c.say("process %d now sends at most %s", st.PID, policies.Rate(st.TotalLimit)) })
+	return ask(ctx, o, c, func(ctx context.Context, cl *control.Client) (control.Status, error) {
+		return cl.SetTotalLimit(ctx, rate)
+	},
+		func(st control.Status) {
+			c.say("process %d now sends at most %s", st.PID, policies.Rate(st.TotalLimit))
+		})
 }
 
 func newStop(c *console) *cobra.Command {

@@ -142,6 +142,9 @@ func eachPolicy(ctx context.Context, w *work, c *console, lookOnly bool, do pass
 			r.Findings = append(r.Findings, f)
 			r.Counts[f.Kind]++
 		}
+		if err != nil {
+			r.Replicas.Satisfied = false // nobody looked at everything
+		}
 		x := policyResult{Result: r}
 		if stopOf(ctx) == nil && err == nil && r.Errors > 0 {
 			err = &findingsError{n: r.Errors}
