@@ -159,6 +159,7 @@ func (q *request) storeCopy(src answer, content body, partial bool, extra [][2]s
 		sum = hex.EncodeToString(hash.Sum(nil))
 		if rate := q.rg.opts.CopyRate; rate > 0 {
 			if pause(q.w.ctx, time.Duration(float64(content.Len())/float64(rate)*float64(time.Second))) != nil {
+				q.w.sever(true)
 				return
 			}
 		}

@@ -143,7 +143,7 @@ func (q *request) account() {
 	}
 	in := q.body.count
 	status := q.w.status
-	if q.w.gone && q.w.plan != nil && q.w.plan.mute {
+	if q.w.plan != nil && q.w.plan.mute {
 		status = 0
 	}
 	q.rg.counters.add(Kind{q.class, method}, in, q.w.sent, status == 0 || status >= 400)

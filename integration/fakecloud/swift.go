@@ -53,6 +53,7 @@ func (r *Region) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	}
 	out := &responder{ResponseWriter: w, rg: r, ctx: hr.Context()}
 	if r.link.roundTrip(out.ctx) != nil {
+		out.sever(true)
 		return
 	}
 	q := &request{rg: r, w: out, r: hr, q: parseQuery(rawQuery), now: r.tick.next(), lieAt: -1}

@@ -135,8 +135,7 @@ func (w *responder) atOffset() error {
 	}
 	if plan.stall == w.sent {
 		w.flush()
-		<-w.ctx.Done()
-		w.gone = true
+		w.hold()
 		return errCut
 	}
 	if plan.truncate == w.sent && (plan.cut == CutReset || plan.cut == CutClose) {
@@ -150,6 +149,13 @@ func (w *responder) atOffset() error {
 func (w *responder) flush() {
 	// A client that has gone is noticed by the next write.
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// hold waits until the client or the region goes, then makes sure that nothing
+// more is said: a handler that merely returned would have answered 200.
+func (w *responder) hold() {
+	<-w.ctx.Done()
+	w.sever(true)
 }
 
 // sever takes the connection away from the server and ends it, with a TCP
@@ -186,7 +192,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	}
 	if pl := b.plan; pl != nil {
 		if pl.stall == b.count {
-			<-b.w.ctx.Done()
+			b.w.hold()
 			return 0, errCut
 		}
 		if pl.truncate == b.count {
@@ -206,6 +212,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	b.count += int64(n)
 	if limited && n > 0 {
 		if cerr := b.w.rg.link.carry(b.w.ctx, n); cerr != nil {
+			b.w.sever(true)
 			return n, cerr
 		}
 	}
@@ -219,10 +226,11 @@ func (q *request) prepare(acts []Action) bool {
 		switch a.Kind {
 		case kindDelay:
 			if pause(q.w.ctx, a.Delay) != nil {
+				q.w.sever(true)
 				return false
 			}
 		case kindStall:
-			<-q.w.ctx.Done()
+			q.w.hold()
 			return false
 		case kindReset:
 			q.w.sever(true)
@@ -287,7 +295,8 @@ func (q *request) settle() {
 	}
 	if p.mute {
 		if q.hang {
-			<-q.w.ctx.Done()
+			q.w.hold()
+			return
 		}
 		q.w.sever(true)
 		return
