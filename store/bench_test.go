@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -56,6 +58,7 @@ func BenchmarkFirstPass(b *testing.B) {
 }
 
 func firstPass(b *testing.B, n int, random bool) {
+	defer watchMemory(b)()
 	path := filepath.Join(b.TempDir(), "ledger.db")
 	l := open(b, path, Options{})
 	r1, r2 := route(b, l, paris("a"), lyon("a")), route(b, l, paris("a"), Place{Region: "berlin", Project: "p1", Container: "a"})
@@ -79,13 +82,14 @@ func firstPass(b *testing.B, n int, random bool) {
 		return o
 	}
 	b.ResetTimer()
-	began := time.Now()
+	began, cpu := time.Now(), cpuTime(b)
 	for i := range n {
 		o := record(at(i))
 		l.Update(r1.From, o.Name, func(to *Object, _ bool) bool { *to = o; return true })
 	}
 	flush(b, l)
 	took := time.Since(began)
+	b.ReportMetric(float64((cpuTime(b)-cpu).Nanoseconds())/float64(n), "cpu-ns/record")
 	s := l.Stats()
 	b.ReportMetric(float64(n)/took.Seconds(), "records/s")
 	b.ReportMetric(float64(s.FileBytes)/float64(n), "file-B/record")
@@ -138,6 +142,50 @@ func firstPass(b *testing.B, n int, random bool) {
 	b.ReportMetric(float64(l.Stats().FileBytes)/float64(n), "compact-B/record")
 	if err := l.Close(); err != nil {
 		b.Fatal(err)
+	}
+}
+
+// cpuTime is what this process has used, user and system: on a busy machine the
+// only figure worth comparing.
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// watchMemory reports the most memory of this process that is not a file's
+// (design §8: a mapped ledger is cache).
+func watchMemory(b *testing.B) (stop func()) {
+	anon := func() (kib float64) {
+		status, err := os.ReadFile("/proc/self/status")
+		if err != nil {
+			return 0
+		}
+		for _, line := range strings.Split(string(status), "\n") {
+			if f := strings.Fields(line); len(f) > 1 && f[0] == "RssAnon:" {
+				kib, _ = strconv.ParseFloat(f[1], 64)
+			}
+		}
+		return kib
+	}
+	end, done := make(chan struct{}), make(chan float64)
+	go func() {
+		peak := anon()
+		for {
+			select {
+			case <-end:
+				done <- peak
+				return
+			case <-time.After(20 * time.Millisecond):
+				peak = max(peak, anon())
+			}
+		}
+	}()
+	return func() {
+		close(end)
+		b.ReportMetric(<-done/1024, "peak-anon-MiB")
 	}
 }
 
