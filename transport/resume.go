@@ -68,6 +68,10 @@ func (s *resuming) Read(p []byte) (int, error) {
 			s.failed = io.EOF // every byte is here, whatever became of the connection
 			return n, io.EOF
 		}
+		if s.o.Offset == s.end { // all of it came and is refused as a whole: only a new reading can help
+			s.failed = err
+			return n, err
+		}
 		if err = s.interrupted(err); err != nil {
 			s.failed = err
 			return n, err

@@ -578,6 +578,26 @@ func TestReaderNoticesANewVersion(t *testing.T) {
 	}
 }
 
+// An endpoint that finds at the last byte that the whole is wrong is believed: there
+// is nothing to go on with.
+func TestReaderRefusedAsAWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		closed := 0
+		s := &script{open: func(int, transport.OpenOptions) (transport.Object, io.ReadCloser, error) {
+			return transport.Object{Size: 5, ETag: "e"}, part{strings.NewReader("hallo"), failure(transport.Corrupt, 0), &closed}, nil
+		}}
+		_, r, err := transport.Retry(s, nil, transport.RetryPolicy{}).Open(t.Context(), "c", "n", transport.OpenOptions{Length: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		if string(got) != "hallo" || !transport.Is(err, transport.Corrupt) || s.made("open") != 1 {
+			t.Errorf("%q %v, %d requests", got, err, s.made("open"))
+		}
+		_ = r.Close()
+	})
+}
+
 func TestReaderOfLinksIsNil(t *testing.T) {
 	s := &script{open: func(int, transport.OpenOptions) (transport.Object, io.ReadCloser, error) {
 		return transport.Object{Kind: transport.Symlink}, nil, nil

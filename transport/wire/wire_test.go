@@ -68,7 +68,7 @@ func sends(each time.Duration, then tripper) tripper {
 			}
 			if n > 0 {
 				if serr := transport.Sleep(r.Context(), transport.SystemClock{}, each, nil); serr != nil {
-					return nil, r.Context().Err()
+					return nil, serr
 				}
 			}
 			if err == io.EOF {
