@@ -2,7 +2,9 @@ package replicator
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,8 +22,9 @@ import (
 // the source, so that the next pass overwrites it instead of calling it a conflict.
 // Everything else stays unknown. It writes to the ledger alone.
 //
-// A ledger that knows one of the routes already is refused with a UsageError; one
-// that an interrupted rebuild left may be gone on with.
+// Destinations that the ledger has listed completely already are left as they are;
+// a ledger that knows all of them is refused with a UsageError. So a rebuild that
+// was interrupted, or that a region did not answer, is finished by another one.
 func (e *Engine) Rebuild(ctx context.Context, p policies.Policy, jobs []Job) (report.Result, error) {
 	began := e.o.Clock.Now()
 	res := report.Result{Policy: p.Name, Command: "rebuild", Began: began.UTC()}
@@ -57,12 +60,15 @@ type rebuilder struct {
 }
 
 func (e *Engine) rebuild(ctx context.Context, j Job, f *report.Findings, t *tally) error {
-	if err := e.unknownRoutes(ctx, j); err != nil {
-		return err
-	}
 	s, err := e.survey(ctx, j, true)
 	if err != nil {
 		return err
+	}
+	known := len(s.p.dests)
+	s.p.dests = slices.DeleteFunc(s.p.dests, func(d *dest) bool { return !d.info.Listed.IsZero() })
+	if len(s.p.dests) == 0 && known > 0 {
+		return &UsageError{Msg: fmt.Sprintf("the ledger %s already knows the copies of %s", e.o.Ledger.Path(), j.From),
+			Hint: "a rebuild is for a ledger that is lost: move the file aside first, or run farshore audit to check it"}
 	}
 	b := &rebuilder{s: s, p: s.p, f: f, t: t}
 	if s.whyNot != nil || s.srcGone {
@@ -79,6 +85,10 @@ func (e *Engine) rebuild(ctx context.Context, j Job, f *report.Findings, t *tall
 	}
 	now := e.o.Clock.Now()
 	for _, d := range s.p.dests {
+		if d.dead.Load() {
+			b.f.Add(report.Finding{Kind: report.KindDegraded, Level: report.Warn, Policy: j.Policy.Name, Region: d.side.Region, Container: d.side.Container, Op: "rebuild ledger",
+				Cause: "the region did not answer, so its copies are still unknown", Hint: "run farshore ledger rebuild again when it does, before the next farshore sync"})
+		}
 		if d.dead.Load() || d.absent {
 			continue // its first listing is still to come
 		}
@@ -95,29 +105,7 @@ func (b *rebuilder) noSource() error {
 	}
 	from := b.p.job.From
 	return &transport.Error{Op: "rebuild ledger", Region: from.Region, Container: from.Container, Class: transport.NotFound,
-		Err: fmt.Errorf("the source container does not exist"), Hint: "a ledger is rebuilt from both sides; if the source is lost, bring it back first: see docs/operations.md"}
-}
-
-// unknownRoutes refuses a ledger that has something of the job.
-func (e *Engine) unknownRoutes(ctx context.Context, j Job) error {
-	id, err := e.identity(ctx, j.From.Region)
-	if err != nil {
-		return err
-	}
-	routes, err := e.o.Ledger.Routes()
-	if err != nil {
-		return err
-	}
-	from := store.Place{Region: j.From.Region, Project: id.Project, Container: j.From.Container}
-	for _, r := range routes {
-		for _, to := range j.To {
-			if r.Route.From == from && r.FromPrefix == j.From.Prefix && r.Route.To.Region == to.Region && r.Route.To.Container == to.Container && r.ToPrefix == to.Prefix && !r.Listed.IsZero() {
-				return &UsageError{Msg: fmt.Sprintf("the ledger %s already knows the copies of %s at %s", e.o.Ledger.Path(), j.From, to),
-					Hint: "a rebuild is for a ledger that is lost: move the file aside first, or run farshore audit to check it"}
-			}
-		}
-	}
-	return nil
+		Err: errors.New("the source container does not exist"), Hint: "a ledger is rebuilt from both sides; if the source is lost, bring it back first: see docs/operations.md"}
 }
 
 // visit records what can be told of one part of the names.

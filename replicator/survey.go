@@ -150,8 +150,8 @@ func (s *survey) walk(ctx context.Context, visit func(context.Context, []plan.Su
 	g, ctx := errgroup.WithContext(ctx)
 	lo := ""
 	for _, hi := range append(cuts, "") {
-		w := &surveyWalk{s: s, visit: visit, stray: stray}
-		g.Go(func() error { return w.run(ctx, lo, hi) })
+		w, from := &surveyWalk{s: s, visit: visit, stray: stray}, lo
+		g.Go(func() error { return w.run(ctx, from, hi) })
 		lo = hi
 	}
 	return g.Wait()

@@ -1,0 +1,265 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"farshore/policies"
+	"farshore/replicator/report"
+	"farshore/store"
+	"farshore/transport"
+	tt "farshore/transport/transporttest"
+)
+
+// loseLedger takes the ledger away and opens an empty one.
+func (w *world) loseLedger() {
+	w.t.Helper()
+	if err := w.ledger.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.check()
+	if err := os.Remove(w.path); err != nil {
+		w.t.Fatal(err)
+	}
+	w.open()
+}
+
+func (w *world) tryRebuild() (report.Result, error) {
+	e := w.engine()
+	jobs, err := e.Jobs(context.Background(), w.policy)
+	if err != nil {
+		return report.Result{}, err
+	}
+	return e.Rebuild(context.Background(), w.policy, jobs)
+}
+
+// rebuild must run, and must write nothing anywhere.
+func (w *world) rebuild() report.Result {
+	w.t.Helper()
+	w.forget()
+	r, err := w.tryRebuild()
+	if err != nil {
+		w.t.Fatalf("rebuild: %v", err)
+	}
+	for region, f := range w.faults {
+		for _, c := range f.Calls() {
+			if c.Writes() || c.Method == tt.Open {
+				w.t.Errorf("the rebuild did this at %s: %+v", region, c)
+			}
+		}
+	}
+	return r
+}
+
+func TestRebuildOfAnUnchangedWorld(t *testing.T) {
+	for _, as := range []policies.LargeAs{policies.Exact, policies.Segmented} {
+		w := mirrored(t, as)
+		w.loseLedger()
+		r := w.rebuild()
+		if r.Totals.Adopted != 44 || r.Replicas.ByCount[2] != 22 || !r.Replicas.Satisfied || len(r.Findings) != 0 {
+			t.Errorf("%s: %+v %+v %+v", as, r.Totals, r.Replicas, r.Findings)
+		}
+		heads := map[policies.LargeAs]int{policies.Exact: 0, policies.Segmented: 1}[as]
+		if n := w.faults["b"].Count(readsAndWrites...); n != 2+heads || w.faults["b"].Count(tt.Head) != heads || w.faults["a"].Count(tt.Head) != 0 {
+			t.Errorf("%s: %d requests to b: %+v", as, n, w.faults["b"].Calls())
+		}
+		w.restart()
+		w.forget()
+		r = w.sync()
+		if r.Totals.Copied != 0 || r.Totals.Unchanged != 22 || !r.Replicas.Satisfied || w.faults["b"].Count(readsAndWrites...) != 0 {
+			t.Errorf("%s: the pass after it: %+v %+v", as, r.Totals, w.faults["b"].Calls())
+		}
+		w.clean(w.audit(AuditOptions{Read: 1}))
+		w.restart()
+	}
+}
+
+// What changed at the source since the last pass travels, and is no conflict; what
+// others wrote stays theirs.
+func TestRebuildTellsOursFromTheirs(t *testing.T) {
+	for _, as := range []policies.LargeAs{policies.Exact, policies.Segmented} {
+		t.Run(string(as), func(t *testing.T) {
+			w := mirrored(t, as)
+			w.put("small/001", 77, 100, nil) // changed, of the same size
+			w.put("large", 78, 2<<20+17, nil)
+			w.put("new", 5, 10, nil)
+			theirs := []byte("theirs")
+			w.mem["b"].Set("c", "small/002", theirs, nil)                                                     // edited there: no stamp
+			o, _, _ := w.mem["b"].Get("c", "small/004")                                                       // edited there by a client that keeps metadata,
+			w.mem["b"].Set("c", "small/004", theirs, o.Header)                                                // stamp and all
+			w.put("small/005", 5, 5, transport.Header{})                                                      // changed here, and there by
+			w.mem["b"].Set("c", "small/005", theirs, transport.Header{transport.OriginHeader: "zz 1 " + md5a}) // another tool's stamp
+			w.mem["b"].Set("c", "only there", theirs, nil)
+			w.loseLedger()
+			r := w.rebuild()
+			if r.Counts[report.KindForeign] != 3 || r.Errors != 0 {
+				t.Errorf("%+v", r.Findings)
+			}
+			r, err := w.try(w.policy, SyncOptions{})
+			if err != nil || r.Counts[report.KindConflict] != 3 || r.Errors != 4 {
+				t.Errorf("%+v %v", r.Findings, err)
+			}
+			if r.Totals.Copied != 7 || r.Totals.Conflicts != 3 { // small/001, large and new to both, small/005 to d
+				t.Errorf("%+v", r.Totals)
+			}
+			for _, n := range []string{"small/002", "small/004", "small/005", "only there"} {
+				if _, data, _ := w.mem["b"].Get("c", n); string(data) != string(theirs) {
+					t.Errorf("%s was touched", n)
+				}
+			}
+			w.mem["b"].Remove("c", "only there")
+			for _, n := range []string{"small/002", "small/004", "small/005"} {
+				w.mem["b"].Remove("c", n)
+			}
+			w.sync()
+			w.same("b", "d")
+			w.noSegments("b", "d")
+			w.restart()
+		})
+	}
+}
+
+const md5a = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+// A source that was put back to an older state must not overwrite newer copies.
+func TestRebuildDoesNotBelieveASourceOlderThanItsCopies(t *testing.T) {
+	w := newWorld(t, "b")
+	w.put("x", 1, 10, nil)
+	before, data, _ := w.mem["a"].Get("c", "x")
+	w.clock.ahead += time.Minute
+	w.put("x", 2, 20, nil)
+	w.sync()
+	w.clock.ahead -= time.Hour // the restored object's time is an older one
+	w.mem["a"] = tt.NewMem(tt.MemOptions{Region: "a", Now: w.clock.Now})
+	_ = w.mem["a"].CreateContainer(t.Context(), "c")
+	w.mem["a"].Set("c", "x", data, before.Header)
+	w.clock.ahead += 2 * time.Hour
+	w.loseLedger()
+	w.rebuild()
+	if r, err := w.try(w.policy, SyncOptions{}); err != nil || r.Totals.Conflicts != 1 || r.Totals.Copied != 0 {
+		t.Errorf("%+v %v", r.Totals, err)
+	}
+}
+
+func TestRebuildRefusesALedgerThatKnows(t *testing.T) {
+	w := mirrored(t, policies.Exact)
+	_, err := w.tryRebuild()
+	var u *UsageError
+	if !errors.As(err, &u) {
+		t.Fatalf("got %v", err)
+	}
+	w.loseLedger()
+	w.rebuild()
+	if _, err := w.tryRebuild(); !errors.As(err, &u) {
+		t.Errorf("a second time: %v", err)
+	}
+}
+
+// An interrupted rebuild is gone on with, and one without a region leaves it for later.
+func TestRebuildInterruptedAndWithARegionDown(t *testing.T) {
+	w := mirrored(t, policies.Segmented)
+	w.loseLedger()
+	w.faults["d"].Add(tt.List, tt.Fail(transport.Transient))
+	r := w.rebuild()
+	if r.Totals.Adopted != 22 || r.Counts[report.KindRegionDown] != 1 {
+		t.Errorf("%+v %+v", r.Totals, r.Findings)
+	}
+	w.faults["d"].VerifyUsed(t)
+	w.restart()
+	if r := w.rebuild(); r.Totals.Adopted != 22 || len(r.Findings) != 0 {
+		t.Errorf("the second part: %+v %+v", r.Totals, r.Findings)
+	}
+	if r := w.sync(); r.Totals.Copied != 0 || r.Totals.Unchanged != 22 || !r.Replicas.Satisfied {
+		t.Errorf("%+v", r.Totals)
+	}
+	w.restart()
+}
+
+func TestRebuildNeedsTheSource(t *testing.T) {
+	w := mirrored(t, policies.Exact)
+	w.loseLedger()
+	job := Job{Policy: w.policy, From: Side{"a", "c", ""}, To: []Side{{"b", "c", ""}}}
+	e := w.engine()
+	w.mem["a"].RemoveContainer("c")
+	if _, err := e.Rebuild(t.Context(), w.policy, []Job{job}); !transport.Is(err, transport.NotFound) {
+		t.Errorf("without the container: %v", err)
+	}
+	w.faults["a"].Add(tt.Container, tt.Fail(transport.Denied))
+	if _, err := e.Rebuild(t.Context(), w.policy, []Job{job}); !transport.Is(err, transport.Denied) {
+		t.Errorf("without the right: %v", err)
+	}
+}
+
+// Both directions: after a rebuild the way back is known again.
+func TestRebuildOfBothDirections(t *testing.T) {
+	w := newWorld(t, "b")
+	w.policy.Bidirectional = true
+	back := policies.NewPolicy("back", "b", "a")
+	back.Containers, back.Bidirectional = []string{"c"}, true
+	both := func(verb string, do func(policies.Policy) (report.Result, error)) (out []report.Result) {
+		for _, p := range []policies.Policy{w.policy, back} {
+			r, err := do(p)
+			if err != nil || r.Errors > 0 {
+				t.Fatalf("%s %s: %v %+v", verb, p.Name, err, r.Findings)
+			}
+			out = append(out, r)
+		}
+		return out
+	}
+	pass := func(p policies.Policy) (report.Result, error) { return w.try(p, SyncOptions{}) }
+	for i := range 10 {
+		w.put(fmt.Sprintf("n%d", i), uint64(i), 10, nil)
+	}
+	both("sync", pass)
+	w.clock.ahead += time.Minute
+	w.mem["b"].Set("c", "n3", []byte("edited there"), nil)
+	w.put("n4", 44, 10, nil)
+	w.loseLedger()
+	both("rebuild", func(p policies.Policy) (report.Result, error) {
+		e := w.engine()
+		jobs, err := e.Jobs(context.Background(), p)
+		if err != nil {
+			return report.Result{}, err
+		}
+		return e.Rebuild(context.Background(), p, jobs)
+	})
+	w.restart()
+	// n3 was edited at b, where a's n3 is native and carries no stamp: whether the edit
+	// is newer than a's cannot be told, so it is a conflict; n4 just travels.
+	r, err := pass(w.policy)
+	if err != nil || r.Totals.Copied != 1 || r.Totals.Conflicts != 1 {
+		t.Errorf("%+v %v", r.Totals, err)
+	}
+	if _, data, _ := w.mem["b"].Get("c", "n3"); string(data) != "edited there" {
+		t.Error("n3 was overwritten")
+	}
+	w.restart()
+}
+
+// Two policies may share a source; each is rebuilt once.
+func TestRebuildOfTwoPoliciesOnOneSource(t *testing.T) {
+	w := newWorld(t, "b", "d")
+	one, two := policies.NewPolicy("one", "a", "b"), policies.NewPolicy("two", "a", "d")
+	one.Containers, two.Containers = []string{"c"}, []string{"c"}
+	w.put("x", 1, 10, nil)
+	for _, p := range []policies.Policy{one, two} {
+		if _, err := w.try(p, SyncOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.loseLedger()
+	for _, p := range []policies.Policy{one, two} {
+		w.policy = p
+		if r := w.rebuild(); r.Totals.Adopted != 1 {
+			t.Errorf("%s: %+v", p.Name, r.Totals)
+		}
+	}
+	o, ok, err := w.ledger.Get(w.place(), "x")
+	if err != nil || !ok || len(o.Replicas) != 2 || o.Replicas[0].State != store.Confirmed || o.Replicas[1].State != store.Confirmed {
+		t.Errorf("%+v %v %v", o, ok, err)
+	}
+}
