@@ -208,6 +208,33 @@ func TestLimitFollowsTheRequestsContext(t *testing.T) {
 	})
 }
 
+// What is read at once goes to the socket at once: under a limit, no more than
+// the limit lets pass at once.
+func TestSlices(t *testing.T) {
+	for _, c := range []struct {
+		rate int64
+		want int
+	}{{0, 64 << 10}, {100 << 20, 64 << 10}, {200_000, 16 << 10}, {4000, 1000}} {
+		synctest.Test(t, func(t *testing.T) {
+			most := 0
+			rt := wire.Chain(tripper(func(r *http.Request) (*http.Response, error) {
+				b := make([]byte, 1<<20)
+				for {
+					n, err := r.Body.Read(b)
+					most = max(most, n)
+					if err == io.EOF {
+						return created(r)
+					}
+				}
+			}), wire.Options{})
+			ctx := transport.WithLimits(t.Context(), transport.NewLimiter(c.rate, nil))
+			if _, err := rt.RoundTrip(request(ctx, "PUT", io.LimitReader(zeros{}, 300_000))); err != nil || most != c.want {
+				t.Errorf("%v, slices of %d bytes at %d a second, want %d", err, most, c.rate, c.want)
+			}
+		})
+	}
+}
+
 // The caller's own end is not explained away.
 func TestCallersCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
