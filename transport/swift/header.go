@@ -60,11 +60,11 @@ func writing(h transport.Header, o transport.PutOptions) (map[string]string, err
 // link is the one Swift itself puts before an object of a versioned container:
 // the object is behind it.
 func kindOf(h http.Header) (kind transport.Kind, versioned bool) {
-	link, followed := h.Get("X-Symlink-Target"), h.Get("Content-Location")
+	link := h.Get("X-Symlink-Target")
 	switch {
 	case link != "":
 		return transport.Symlink, versionLink(h, link)
-	case followed != "" && !versionLink(h, followed):
+	case h.Get("Content-Location") != "": // the server knows no ?symlink=get and followed
 		return transport.Symlink, false
 	case isTrue(h.Get("X-Static-Large-Object")):
 		return transport.SLO, false

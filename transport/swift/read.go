@@ -33,28 +33,41 @@ func (e *Endpoint) Head(ctx context.Context, container, name string) (transport.
 
 // look sends a HEAD or GET with ?symlink=get, so that a link is seen as a link.
 // In a versioned container Swift itself puts a link before every object
-// (object_versioning), so there the question is asked again without, and links
-// show by their Content-Location.
+// (object_versioning), and its ETag answers conditions; so there the link is asked
+// for the version first, and then the version for what is wanted. The time is the
+// link's, because listings show that.
 func (e *Endpoint) look(ctx context.Context, r request) (*http.Response, error) {
+	r.query = url.Values{"symlink": {"get"}}
 	e.mu.Lock()
 	_, versions := e.versioned[r.container]
 	e.mu.Unlock()
 	if !versions {
-		r.query = url.Values{"symlink": {"get"}}
+		var seen http.Header
+		r.seen = &seen
+		resp, err := e.do(ctx, r)
+		if _, behind := kindOf(seen); !behind {
+			return resp, err
+		}
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		e.mu.Lock()
+		e.versioned[r.container] = struct{}{}
+		e.mu.Unlock()
+		r.seen = nil
+	}
+	link, err := e.simple(ctx, request{op: r.op, method: http.MethodHead, container: r.container, name: r.name, query: r.query})
+	if err != nil {
+		return nil, err
+	}
+	if _, behind := kindOf(link.Header); behind {
+		r.query.Set("version-id", link.Header.Get("X-Object-Version-Id"))
 	}
 	resp, err := e.do(ctx, r)
-	if err != nil || versions {
-		return resp, err
+	if err == nil {
+		resp.Header.Set("X-Timestamp", link.Header.Get("X-Timestamp"))
 	}
-	if _, behind := kindOf(resp.Header); !behind {
-		return resp, nil
-	}
-	drain(resp.Body)
-	e.mu.Lock()
-	e.versioned[r.container] = struct{}{}
-	e.mu.Unlock()
-	r.query = nil
-	return e.do(ctx, r)
+	return resp, err
 }
 
 // describe reads a reply's headers. The size is that of the whole object.

@@ -18,6 +18,7 @@ type row struct {
 	name, hash, contentType string
 	sloETag                 string
 	link                    bool // it has a symlink_path
+	version                 bool // the link is Swift's own, to the object's version (object_versioning)
 	modified                time.Time
 	bytes, count            int64
 }
@@ -31,7 +32,7 @@ func (w *row) entry() transport.Entry {
 	}
 	e := transport.Entry{Name: w.name, Size: w.bytes, ETag: hash, Modified: w.modified, ContentType: w.contentType, Kind: transport.Plain}
 	switch {
-	case w.link:
+	case w.link && !w.version:
 		e.Kind = transport.Symlink
 	case slo != "":
 		e.Kind, e.ETag = transport.SLO, slo
@@ -163,6 +164,7 @@ const (
 	sloField
 	linkField
 	subdirField
+	versionField
 	bytesField
 	countField
 )
@@ -181,6 +183,8 @@ func fieldOf(key []byte) field {
 		return sloField
 	case "symlink_path":
 		return linkField
+	case "version_symlink":
+		return versionField
 	case "subdir":
 		return subdirField
 	case "bytes":
@@ -207,6 +211,7 @@ func (d *rowReader) value(w *row, f field) error {
 			}
 			return err
 		}
+		w.version = w.version || f == versionField && c == 't'
 		return d.skip(c, 0)
 	}
 	if err := d.string(); err != nil {

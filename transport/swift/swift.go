@@ -61,8 +61,8 @@ type Endpoint struct {
 var _ transport.Sink = (*Endpoint)(nil)
 
 // New makes an endpoint of a connection, from which it takes the login and the
-// transport; it opens nothing by itself. The connection must not be used for
-// anything else while the endpoint lives: its Authenticator is not safe for two.
+// transport; it opens nothing by itself. An Authenticator of the connection's own
+// (transport/region's) must be safe for concurrent use; ncw's built-in ones are made anew.
 func New(conn *ncw.Connection, o Options) *Endpoint {
 	if o.SplitOver == 0 {
 		o.SplitOver = 20_000
@@ -83,10 +83,17 @@ func New(conn *ncw.Connection, o Options) *Endpoint {
 		Retries: conn.Retries, UserAgent: conn.UserAgent, ConnectTimeout: conn.ConnectTimeout, Timeout: conn.Timeout,
 		Region: conn.Region, AuthVersion: conn.AuthVersion, Internal: conn.Internal, Tenant: conn.Tenant,
 		TenantId: conn.TenantId, EndpointType: conn.EndpointType, TenantDomain: conn.TenantDomain,
-		TenantDomainId: conn.TenantDomainId, TrustId: conn.TrustId, Auth: conn.Auth, Transport: edge{base},
+		TenantDomainId: conn.TenantDomainId, TrustId: conn.TrustId, Transport: edge{base},
+	}
+	if _, built := conn.Auth.(ncw.CustomEndpointAuthenticator); conn.Auth != nil && !built {
+		own.Auth = login{conn.Auth}
 	}
 	return &Endpoint{conn: own, o: o, answers: map[string]transport.Answer{}, versioned: map[string]struct{}{}}
 }
+
+// login hides Expires of a login that renews its tokens by itself: ncw takes a
+// token with less than a minute to live for none, and every call would fail.
+type login struct{ ncw.Authenticator }
 
 // edge puts right what Connection.Call does to every request.
 //
@@ -139,6 +146,7 @@ type request struct {
 	header          map[string]string
 	body            *transport.Body // nil: none
 	url             string          // overrides the storage URL
+	seen            *http.Header    // takes the headers of a reply of any status
 }
 
 // do sends a request and returns a reply of class 2xx, whose body the caller must
@@ -190,6 +198,9 @@ func (e *Endpoint) do(ctx context.Context, r request) (*http.Response, error) {
 		}
 		var words string
 		resp, _, err := e.conn.Call(context.WithValue(ctx, wordsKey{}, &words), target, opts)
+		if resp != nil && r.seen != nil {
+			*r.seen = resp.Header
+		}
 		if err == nil {
 			return resp, nil
 		}
