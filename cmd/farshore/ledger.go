@@ -14,7 +14,7 @@ import (
 
 func newLedger(c *console) *cobra.Command {
 	return group("ledger", "Look after the ledger: what has been copied, and where to",
-		newLedgerPath(c), newLedgerCheck(c), newLedgerDump(c), newLedgerCompact(c))
+		newLedgerPath(c), newLedgerCheck(c), newLedgerDump(c), newLedgerCompact(c), newLedgerRebuild(c))
 }
 
 // ledgerCommand makes a command about one ledger file.

@@ -187,7 +187,7 @@ func regionLine(r report.RegionSnapshot, rate float64, final bool) string {
 		line += ", " + humanize.Comma(r.Failed) + " failed"
 	}
 	if r.Retries > 0 {
-		line += ", " + retries(r.Retries)
+		line += ", " + count(r.Retries, "retry")
 	}
 	return line
 }
@@ -204,11 +204,4 @@ func progressLine(s report.Snapshot) string {
 		}
 	}
 	return strings.Join(parts, "; ")
-}
-
-func retries(n int64) string {
-	if n == 1 {
-		return "1 retry"
-	}
-	return humanize.Comma(n) + " retries"
 }

@@ -262,3 +262,11 @@ func jsonCmd(ts *testscript.TestScript, neg bool, args []string) {
 	text = strings.ReplaceAll(text, ts.Getenv("WORK"), "WORK")
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
+
+// corrupt REGION CONTAINER NAME: damage its bytes at rest.
+func corruptCmd(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, !neg && len(args) == 3, "corrupt REGION CONTAINER NAME")
+	if !worldOf(ts).region(ts, args[0]).Corrupt(args[1], args[2]) {
+		ts.Fatalf("nothing to damage")
+	}
+}

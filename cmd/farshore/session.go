@@ -34,16 +34,35 @@ type session struct {
 	stopping bool
 }
 
-// openSession opens the ledger for writing and serves its socket. The context it
-// returns also ends when somebody stops the work by the socket.
-func openSession(ctx context.Context, path string, c *console) (context.Context, *session, error) {
+// opener opens the ledger of a command. The context it returns also ends when somebody
+// stops the work by the socket.
+type opener func(ctx context.Context, c *console) (context.Context, *session, error)
+
+// openFor opens a ledger for writing.
+func openFor(path string) opener {
+	return func(ctx context.Context, c *console) (context.Context, *session, error) {
+		return openSession(ctx, path, path, c)
+	}
+}
+
+// lookAt opens a ledger for reading only.
+func lookAt(path string) opener {
+	return func(ctx context.Context, _ *console) (context.Context, *session, error) {
+		s, err := lookSession(ctx, path)
+		return ctx, s, err
+	}
+}
+
+// openSession opens the ledger for writing and serves the socket of the ledger it stands for.
+func openSession(ctx context.Context, path, standsFor string, c *console) (context.Context, *session, error) {
 	l, err := store.Open(path, store.Options{})
 	if err != nil {
 		return ctx, nil, heldBy(ctx, path, err)
 	}
 	s := newSession(l)
+	s.path = standsFor
 	ctx, s.cancel = context.WithCancelCause(ctx)
-	if s.server, err = control.Serve(path, s); err != nil {
+	if s.server, err = control.Serve(standsFor, s); err != nil {
 		// The work matters more than watching it.
 		fmt.Fprintf(c, "farshore: %v\n  hint: the work goes on, but farshore status, limit and stop cannot reach it\n", err)
 	}

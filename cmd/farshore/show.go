@@ -159,7 +159,11 @@ func sortedNames[V any](m map[string]V) []string {
 }
 
 func count(n int64, noun string) string {
-	if n != 1 {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(noun, "y"):
+		noun = strings.TrimSuffix(noun, "y") + "ies"
+	default:
 		noun += "s"
 	}
 	return humanize.Comma(n) + " " + noun

@@ -97,7 +97,7 @@ func runSync(ctx context.Context, o *syncOptions, args []string, c *console) err
 	if o.DryRun {
 		return planWork(ctx, w, o.ReleaseBrake, c, nil)
 	}
-	return eachPolicy(ctx, w, c, false, func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
+	return eachPolicy(ctx, w, c, openFor(w.ledger), func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
 		return e.Sync(ctx, p, jobs, replicator.SyncOptions{ReleaseBrake: o.ReleaseBrake})
 	}, showResult)
 }
@@ -107,15 +107,10 @@ type passFunc func(context.Context, *replicator.Engine, policies.Policy, []repli
 // eachPolicy runs do over the tasks, one after the other, with the ledger open and the
 // regions logged in, and shows what came of each. A policy that cannot run does not keep
 // the others from it.
-func eachPolicy(ctx context.Context, w *work, c *console, lookOnly bool, do passFunc, show func(*console, report.Result)) (err error) {
+func eachPolicy(ctx context.Context, w *work, c *console, open opener, do passFunc, show func(*console, report.Result)) (err error) {
 	out := &passResult{Ledger: w.ledger, Policies: []policyResult{}}
 	c.result = out
-	var s *session
-	if lookOnly {
-		s, err = lookSession(ctx, w.ledger)
-	} else {
-		ctx, s, err = openSession(ctx, w.ledger, c)
-	}
+	ctx, s, err := open(ctx, c)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"farshore/policies"
+	"farshore/replicator"
+	"farshore/replicator/report"
+)
+
+type auditOptions struct {
+	selectOptions
+	limitOptions
+	Read     string
+	Seed     int64
+	Repair   bool
+	Replicas int
+}
+
+// AddFlags adds them.
+func (o *auditOptions) AddFlags(f *pflag.FlagSet) {
+	o.selectOptions.AddFlags(f)
+	o.limitOptions.AddFlags(f)
+	f.StringVar(&o.Read, "read", "0%", "read this share of the destinations' objects through, such as 5%, and compare every byte's digest")
+	f.Int64Var(&o.Seed, "seed", 0, "take the same sample as an earlier audit, which printed it")
+	f.BoolVar(&o.Repair, "repair", false, "send again what is missing or damaged, and look again")
+	f.IntVar(&o.Replicas, "replicas", 0, "ad hoc: how many destinations must hold a copy (default: all)")
+}
+
+func newAudit(c *console) *cobra.Command {
+	var o auditOptions
+	cmd := &cobra.Command{
+		Use:   "audit [POLICY… | CLOUD:CONTAINER[/PREFIX] CLOUD:CONTAINER[/PREFIX]…]",
+		Short: "Prove what the ledger says: count the replicas that are really there",
+		Long: `Compare every copy that the ledger has with what its region lists now, ask by name where
+they disagree, and count the replicas that were seen, not those believed. With --read, a
+sample of the objects is read through; each audit takes another sample, so that in time
+everything is read. It changes nothing unless --repair is given.
+
+` + placesHelp,
+		Example: `  farshore audit                       # all policies of ./farshore.yaml
+  farshore audit assets --read 5%      # and read one object in twenty
+  farshore audit --read 100% --repair
+  farshore audit paris:photos lyon:photos`,
+		ValidArgsFunction: completeTasks(&o.selectOptions),
+	}
+	o.AddFlags(cmd.Flags())
+	cmd.RunE = c.do(func(ctx context.Context, args []string) error { return runAudit(ctx, &o, args, c) })
+	return cmd
+}
+
+func runAudit(ctx context.Context, o *auditOptions, args []string, c *console) error {
+	read, err := policies.ParseShare(o.Read)
+	if err != nil || read < 0 {
+		return usagef("from 0% to 100%", "--read %s is no share", o.Read)
+	}
+	w, err := choose(args, o.selectOptions, adHocOptions{Replicas: o.Replicas})
+	if err != nil {
+		return err
+	}
+	if err := o.apply(&w.limits); err != nil {
+		return err
+	}
+	if !exists(w.ledger) {
+		return &hintError{op: "open ledger", item: w.ledger, err: errors.New("there is none: nothing was ever copied by it"),
+			hint: "name another with --ledger, or farshore ledger rebuild if it was lost"}
+	}
+	opts := replicator.AuditOptions{Read: float64(read), Seed: o.Seed, Repair: o.Repair}
+	return eachPolicy(ctx, w, c, openFor(w.ledger), func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
+		return e.Audit(ctx, p, jobs, opts)
+	}, showAudit)
+}
+
+// showAudit prints what one policy's audit saw.
+func showAudit(c *console, r report.Result) {
+	a := r.Audit
+	if a == nil {
+		return
+	}
+	c.say("%s: %s seen as recorded (%s)", r.Policy, count(a.Seen, "copy"), seen(a.ByRegion))
+	c.say("  %s", joined(
+		[]string{"missing", "damaged", "repaired", "foreign at destinations", "not recorded yet", "changed since the last pass", "gone at the source"},
+		[]int64{a.Missing, a.Damaged, a.Repaired, a.Foreign, a.Unrecorded, a.Changed, a.Gone}, 2))
+	if a.ReadCount > 0 {
+		c.say("  read through: %s, %s (seed %d)", count(a.ReadCount, "object"), size(a.ReadBytes), a.Seed)
+	}
+	if r.Totals.Copied > 0 {
+		c.say("  sent again: %s, %s", count(r.Totals.Copied, "object"), size(r.Totals.Bytes))
+	}
+	c.say("  %s", replicas(r.Replicas))
+}
+
+func seen(byRegion map[string]int64) string {
+	out := ""
+	for i, name := range sortedNames(byRegion) {
+		if i > 0 {
+			out += ", "
+		}
+		out += name + " " + humanize.Comma(byRegion[name])
+	}
+	if out == "" {
+		return "none"
+	}
+	return out
+}
