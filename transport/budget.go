@@ -144,7 +144,7 @@ func (b *budget) failed(ctx context.Context, err error) error {
 func (b *budget) canceled(cause, last error) error {
 	err := cause
 	if last != nil && !errors.Is(last, context.Canceled) {
-		err = fmt.Errorf("%w, after: %v", cause, last)
+		err = fmt.Errorf("%w, after: %w", cause, last)
 	}
 	return &Error{Op: b.at.Op, Region: b.at.Region, Container: b.at.Container, Name: b.at.Name, Class: Canceled, Err: err}
 }

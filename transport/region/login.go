@@ -73,11 +73,11 @@ func sameHost(req *http.Request, via []*http.Request) error {
 func (l *login) first(ctx context.Context) error {
 	fresh, err := openstack.NewClient(l.auth.IdentityEndpoint)
 	if err != nil {
-		return l.wrap("log in", errors.New("auth_url is not a URL"))
+		return l.wrap(errors.New("auth_url is not a URL"))
 	}
 	l.provider.IdentityBase, l.provider.IdentityEndpoint = fresh.IdentityBase, fresh.IdentityEndpoint
 	_, err = transport.Try(ctx, l.policy, l.attempt(), func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, l.wrap("log in", openstack.Authenticate(ctx, l.provider, l.auth))
+		return struct{}{}, l.wrap(openstack.Authenticate(ctx, l.provider, l.auth))
 	})
 	if err != nil {
 		return err
@@ -241,7 +241,7 @@ func (l *login) again(previous string) error {
 		return nil
 	}
 	_, err := transport.Try(l.life, l.policy, l.attempt(), func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, l.wrap("log in", l.relogin(ctx))
+		return struct{}{}, l.wrap(l.relogin(ctx))
 	})
 	if err == nil {
 		return l.note()
@@ -281,7 +281,7 @@ func (l *login) stop() {
 // wrap classes an error of gophercloud's and leaves nothing of the login in it.
 // The error itself is not kept: it holds the whole reply, and Keystone's
 // complaints about a request quote it.
-func (l *login) wrap(op string, err error) error {
+func (l *login) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -289,7 +289,7 @@ func (l *login) wrap(op string, err error) error {
 	if errors.As(err, &known) {
 		return known
 	}
-	e := &transport.Error{Op: op, Region: l.region, Class: transport.ClassOf(err)}
+	e := &transport.Error{Op: "log in", Region: l.region, Class: transport.ClassOf(err)}
 	var (
 		code gophercloud.ErrUnexpectedResponseCode
 		cut  *url.Error

@@ -110,7 +110,7 @@ func Open(ctx context.Context, c Config) (*Region, error) {
 	}
 	if err := r.conn.Authenticate(ctx); err != nil {
 		r.idle()
-		return nil, r.login.wrap("log in", err)
+		return nil, r.login.wrap(err)
 	}
 	return r, nil
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -220,7 +221,7 @@ func (b *replyBody) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		err = b.watch.explain(err)
 		if b.watch.stalled() && b.ended.CompareAndSwap(false, true) {
 			b.counters.stalls.Add(1)
