@@ -109,6 +109,28 @@ func TestIndexKeepsOrder(t *testing.T) {
 	}
 }
 
+// A full chunk splits right wherever the new name falls.
+func TestIndexSplitsAnywhere(t *testing.T) {
+	for at := range chunkMax + 1 {
+		var x index
+		for i := range chunkMax {
+			x.set(fmt.Sprintf("%04d", 2*i), nil)
+		}
+		x.set(fmt.Sprintf("%04d", 2*at-1), nil)
+		cur, last, n := x.seek("", false), "", 0
+		for e, ok := cur.peek(); ok; e, ok = cur.peek() {
+			if e.name <= last && n > 0 {
+				t.Fatalf("insert at %d: %q after %q", at, e.name, last)
+			}
+			last, n = e.name, n+1
+			cur.advance()
+		}
+		if n != chunkMax+1 {
+			t.Fatalf("insert at %d: %d names", at, n)
+		}
+	}
+}
+
 func TestBodies(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	data := make([]byte, 3*blockSize+77)
