@@ -73,9 +73,7 @@ func (e *Endpoint) PutManifest(ctx context.Context, container, name string, segm
 		Errors       [][2]string `json:"Errors"`
 	}
 	if err := readJSON(resp.Body, &answer); err != nil {
-		f := e.fail(r, nil, fmt.Errorf("read the manifest's answer: %w", err))
-		f.Class, f.TxID = transport.Transient, txID(resp.Header)
-		return transport.Receipt{}, f
+		return transport.Receipt{}, e.unread(r, resp, err)
 	}
 	if len(answer.Status) < 3 || answer.Status[0] != '2' {
 		text := answer.Body

@@ -190,9 +190,7 @@ func (e *Endpoint) bulk(ctx context.Context, container string, lines []byte, cou
 	err = readJSON(resp.Body, &answer)
 	switch {
 	case err != nil:
-		f := e.fail(r, nil, fmt.Errorf("read bulk-delete's answer: %w", err))
-		f.TxID = txID(resp.Header)
-		return f
+		return e.unread(r, resp, err)
 	case len(answer.Errors) > 0:
 		first := answer.Errors[0]
 		name, err := url.PathUnescape(strings.TrimPrefix(first[0], "/"))
@@ -205,6 +203,16 @@ func (e *Endpoint) bulk(ctx context.Context, container string, lines []byte, cou
 		return e.reported(r, resp, answer.Status, answer.Body)
 	}
 	return nil
+}
+
+// unread is the error of a write whose outcome stands in a body that did not
+// arrive: it may be done or not, so it is to be made again.
+func (e *Endpoint) unread(r request, resp *http.Response, err error) *transport.Error {
+	f := e.fail(r, nil, fmt.Errorf("read the answer: %w", err))
+	if f.TxID = txID(resp.Header); f.Class != transport.Canceled {
+		f.Class = transport.Transient
+	}
+	return f
 }
 
 // named puts the container into the error of a request to the account.
