@@ -47,11 +47,11 @@ func TestSLO(t *testing.T) {
 	g.eq("after POST", g.must(200, "GET", "/c/o", "").body, "helloorlabc")
 
 	// A changed segment is a 409 where it is first, an early end where later.
-	g.r.Put("s", "2", []byte("changed"), nil)
+	g.r.Put("s", "2", []byte("WORLD!"), nil)
 	if a := g.do("GET", "/c/o", ""); a.code != 200 || a.err == nil || a.body != "hello" {
 		t.Errorf("later segment changed: %d %q %v", a.code, a.body, a.err)
 	}
-	g.r.Put("s", "1", []byte("changed"), nil)
+	g.r.Put("s", "1", []byte("HELLO"), nil)
 	g.must(409, "GET", "/c/o", "")
 	del := g.must(200, "DELETE", "/c/o?multipart-manifest=delete", "", "Accept", "application/json")
 	g.eq("delete", del.body, `{"Response Status": "200 OK", "Response Body": "", "Number Deleted": 3, "Number Not Found": 0, "Errors": []}`)
