@@ -434,6 +434,9 @@ func TestAuditInRangesAndBelowPrefixes(t *testing.T) {
 	w.policy = policies.NewPolicy("p", "a", "b")
 	job := Job{Policy: w.policy, From: Side{"a", "c", "in/"}, To: []Side{{"b", "e", "copy/"}}}
 	e := w.engine()
+	for name, ep := range e.o.Regions {
+		e.o.Regions[name] = reusing{ep}
+	}
 	if r, err := e.Sync(t.Context(), w.policy, []Job{job}, SyncOptions{}); err != nil || r.Totals.Copied != 60 {
 		t.Fatalf("%+v %v", r, err)
 	}
@@ -452,4 +455,45 @@ func TestAuditInRangesAndBelowPrefixes(t *testing.T) {
 		t.Fatalf("%+v %+v %v", r.Audit, r.Findings, err)
 	}
 	w.restart()
+}
+
+// A repair of bad bytes is believed only when the bytes were read back.
+func TestARepairIsProvedByReading(t *testing.T) {
+	w := mirrored(t, policies.Exact)
+	w.mem["b"].Rot("c", "small/003", rot)
+	w.faults["b"].Add(tt.Put, tt.After(func() { w.mem["b"].Rot("c", "small/003", rot) }).On("c", "small/003"))
+	r := w.audit(AuditOptions{Read: 1, Repair: true})
+	one(t, r, report.KindDamaged, report.Error, "b", "small/003", "its repair failed: the bytes read have MD5")
+	if r.Audit.Repaired != 0 || r.Replicas.Short != 1 {
+		t.Errorf("%+v %+v", r.Audit, r.Replicas)
+	}
+}
+
+// A pass beside the audit carries an object after the audit read its record.
+func TestAuditBesideAPass(t *testing.T) {
+	w := mirrored(t, policies.Exact)
+	w.faults["b"].Add(tt.List, tt.Before(func() {
+		w.put("small/003", 99, 50, nil)
+		w.sync()
+	}))
+	r := w.audit(AuditOptions{})
+	if r.Counts[report.KindDamaged] != 0 || r.Audit.Damaged != 0 {
+		t.Errorf("%+v", r.Findings)
+	}
+	w.clean(w.audit(AuditOptions{Read: 1}))
+}
+
+// reusing lists like an endpoint that keeps one page for all.
+type reusing struct {
+	transport.Sink
+}
+
+func (r reusing) List(ctx context.Context, container string, rg transport.Range, yield func([]transport.Entry) error) error {
+	return r.Sink.List(ctx, container, rg, func(page []transport.Entry) error {
+		err := yield(page)
+		for i := range page {
+			page[i] = transport.Entry{Name: "reused", ETag: "reused", Size: -1}
+		}
+		return err
+	})
 }

@@ -84,6 +84,10 @@ func (p *pass) part(ctx context.Context, lo, hi string, entries []transport.Entr
 		step := p.diff(s, o)
 		switch {
 		case !step.Idle():
+			if s.Entry != nil { // a step outlives the page, which the endpoint uses again
+				e := *s.Entry
+				step.Subject.Entry = &e
+			}
 			steps = append(steps, step)
 		case s.Entry != nil:
 			unchanged[p.heldAt(s)]++

@@ -88,10 +88,10 @@ func TestRebuildTellsOursFromTheirs(t *testing.T) {
 			w.put("large", 78, 2<<20+17, nil)
 			w.put("new", 5, 10, nil)
 			theirs := []byte("theirs")
-			w.mem["b"].Set("c", "small/002", theirs, nil)                                                     // edited there: no stamp
-			o, _, _ := w.mem["b"].Get("c", "small/004")                                                       // edited there by a client that keeps metadata,
-			w.mem["b"].Set("c", "small/004", theirs, o.Header)                                                // stamp and all
-			w.put("small/005", 5, 5, transport.Header{})                                                      // changed here, and there by
+			w.mem["b"].Set("c", "small/002", theirs, nil)                                                      // edited there: no stamp
+			o, _, _ := w.mem["b"].Get("c", "small/004")                                                        // edited there by a client that keeps metadata,
+			w.mem["b"].Set("c", "small/004", theirs, o.Header)                                                 // stamp and all
+			w.put("small/005", 5, 5, transport.Header{})                                                       // changed here, and there by
 			w.mem["b"].Set("c", "small/005", theirs, transport.Header{transport.OriginHeader: "zz 1 " + md5a}) // another tool's stamp
 			w.mem["b"].Set("c", "only there", theirs, nil)
 			w.loseLedger()
@@ -124,6 +124,33 @@ func TestRebuildTellsOursFromTheirs(t *testing.T) {
 }
 
 const md5a = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+func TestWhichStampsAreBelieved(t *testing.T) {
+	source := &transport.Entry{ETag: md5a, Size: 7, Modified: time.UnixMicro(50), Kind: transport.Plain}
+	old := "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+	for _, c := range []struct {
+		stamp, etag string
+		size        int64
+		kind        transport.Kind
+		want        bool
+	}{
+		{"a 40 " + old, old, 3, transport.Plain, true},
+		{"a 50 " + md5a, md5a, 7, transport.Plain, true},
+		{"b 40 " + old, old, 3, transport.Plain, false},  // of another region
+		{"a 51 " + old, old, 3, transport.Plain, false},  // newer than the source
+		{"a 40 " + old, md5a, 3, transport.Plain, false}, // its content is another
+		{"a 40 " + old, "slo", 3, transport.SLO, true},
+		{"a 50 " + md5a, "slo", 7, transport.SLO, true},
+		{"a 50 " + md5a, "slo", 8, transport.SLO, false}, // of the source's content, but longer
+		{"a 40 " + old, old, 3, transport.DLO, false},
+		{"", old, 3, transport.Plain, false},
+	} {
+		rep, ok := ownCopy("a", source, transport.Object{ETag: c.etag, Size: c.size, Kind: c.kind, Header: transport.Header{transport.OriginHeader: c.stamp}})
+		if ok != c.want || ok && c.kind == transport.SLO && rep.ETag != c.etag {
+			t.Errorf("%+v: %v %+v", c, ok, rep)
+		}
+	}
+}
 
 // A source that was put back to an older state must not overwrite newer copies.
 func TestRebuildDoesNotBelieveASourceOlderThanItsCopies(t *testing.T) {
