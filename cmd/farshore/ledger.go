@@ -98,7 +98,7 @@ func runLedgerDump(ctx context.Context, path string, c *console) error {
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }() // it was only read
 	if err := l.Dump(ctx, c.stdout); err != nil {
 		return fmt.Errorf("dump ledger: %w", err)
 	}

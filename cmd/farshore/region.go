@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -189,17 +190,12 @@ func showRegion(c *console, r regionResult, a transport.Abilities) {
 	}
 	words := inWords()
 	for _, x := range r.Checks {
-		text, mark := x.Name, "?"
+		text, mark := x.Name+" could not be found out", "?"
 		switch x.Answer {
 		case transport.Yes:
-			text, mark = words[x.Name][0], "yes"
+			text, mark = cmp.Or(words[x.Name][0], x.Name), "yes"
 		case transport.No:
-			text, mark = words[x.Name][1], "NO"
-		default:
-			text = x.Name + " could not be found out"
-		}
-		if text == "" {
-			text = x.Name
+			text, mark = cmp.Or(words[x.Name][1], x.Name), "NO"
 		}
 		if x.Detail != "" {
 			text += " (" + x.Detail + ")"

@@ -60,7 +60,9 @@ func openSession(ctx context.Context, path, standsFor string, c *console) (conte
 		return ctx, nil, heldBy(ctx, path, err)
 	}
 	s := newSession(l)
-	s.path = standsFor
+	if s.path, err = filepath.Abs(standsFor); err != nil {
+		s.path = standsFor
+	}
 	ctx, s.cancel = context.WithCancelCause(ctx)
 	if s.server, err = control.Serve(standsFor, s); err != nil {
 		// The work matters more than watching it.

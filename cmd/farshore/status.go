@@ -82,7 +82,7 @@ func runStatus(ctx context.Context, o *selectOptions, c *console) error {
 	if err != nil {
 		return heldBy(ctx, path, err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }() // it was only read
 	if err := out.read(l); err != nil {
 		return err
 	}
