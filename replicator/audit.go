@@ -99,7 +99,7 @@ func (a *auditor) tooFew(v report.Replicas, err error) {
 	for _, to := range a.policy.To {
 		held = append(held, fmt.Sprintf("%s %d", to, a.byRegion[to]))
 	}
-	cause := fmt.Sprintf("%d of %d objects have fewer than %d replicas that were seen; replicas seen by region: %s", v.Short, v.Objects, v.Wanted, strings.Join(held, ", "))
+	cause := fmt.Sprintf("of %d objects, %d have fewer replicas than the %d wanted; seen by region: %s", v.Objects, v.Short, v.Wanted, strings.Join(held, ", "))
 	if len(a.blind) > 0 {
 		cause += "; not answering: " + strings.Join(a.blind, ", ")
 	}

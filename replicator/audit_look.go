@@ -61,6 +61,9 @@ func (x *auditJob) absent(ctx context.Context, r *replica) error {
 		return nil
 	}
 	r.fault, r.cause = report.KindMissing, "the ledger has a copy there, and neither the listing nor a HEAD finds it"
+	if r.sub.Dests[r.i].Entry != nil {
+		r.cause = "the ledger and the listing have a copy there, but a HEAD of it answers 404"
+	}
 	return nil
 }
 
@@ -109,6 +112,8 @@ func (x *auditJob) read(ctx context.Context, r *replica) error {
 		got, what, err = x.fetch(ctx, r, true)
 	}
 	switch {
+	case transport.Is(err, transport.NotFound) && first != "":
+		x.bad(r, first+"; its region took it out of service when it noticed that too (404)") // Swift's quarantine
 	case transport.Is(err, transport.Changed), transport.Is(err, transport.NotFound):
 		r.seen = false
 		return x.ask(ctx, r) // it was replaced or removed since it was listed

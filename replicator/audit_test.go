@@ -154,7 +154,7 @@ func TestAuditFindsAndRepairs(t *testing.T) {
 			c.harm(w, w.mem["b"])
 			r := w.audit(AuditOptions{Read: c.read})
 			one(t, r, c.kind, report.Error, "b", c.about, c.cause)
-			one(t, r, report.KindTooFew, report.Error, "", "", "1 of 22 objects have fewer than 2 replicas that were seen; replicas seen by region: b 21, d 22")
+			one(t, r, report.KindTooFew, report.Error, "", "", "of 22 objects, 1 have fewer replicas than the 2 wanted; seen by region: b 21, d 22")
 			if r.Replicas.ByCount[1] != 1 || r.Replicas.ByCount[2] != 21 || r.Replicas.Satisfied || r.Audit.Repaired != 0 {
 				t.Errorf("%+v %+v", r.Replicas, r.Audit)
 			}
@@ -361,6 +361,19 @@ func TestOneBadReadIsNoDamage(t *testing.T) {
 	}
 }
 
+// Swift takes an object out of service when a read finds it rotten: it was damaged all the same.
+func TestQuarantineIsDamage(t *testing.T) {
+	w := mirrored(t, policies.Exact)
+	w.mem["b"].Rot("c", "small/003", rot)
+	w.faults["b"].Add(tt.Open, tt.After(func() {}).On("c", "small/003"), tt.Before(func() { w.mem["b"].Remove("c", "small/003") }).On("c", "small/003"))
+	r := w.audit(AuditOptions{Read: 1})
+	one(t, r, report.KindDamaged, report.Error, "b", "small/003", "out of service")
+	r = w.audit(AuditOptions{})
+	one(t, r, report.KindMissing, report.Error, "b", "small/003", "neither")
+	w.clean(w.audit(AuditOptions{Read: 1, Repair: true}))
+	w.same("b", "d")
+}
+
 // The source is read only where the ledger knows no SHA-256: of adopted objects.
 func TestAMismatchIsSettledByTheSource(t *testing.T) {
 	w := newWorld(t, "b")
@@ -404,7 +417,7 @@ func TestAuditWithRegionsDown(t *testing.T) {
 		}
 		one(t, r, report.KindMissing, report.Error, "b", "small/003", "HEAD")
 		one(t, r, report.KindRegionDown, report.Warn, region, "", "no route to host")
-		want := map[string]string{"a": "1 of 22 objects", "d": "22 of 22 objects"}[region]
+		want := map[string]string{"a": "of 22 objects, 1 have", "d": "of 22 objects, 22 have"}[region]
 		one(t, r, report.KindTooFew, report.Error, "", "", want)
 	}
 }
