@@ -116,24 +116,27 @@ func (l *Link) Acquire(ctx context.Context) (release func(Result), err error) {
 func (l *Link) wait(ctx context.Context, turn <-chan struct{}) bool {
 	for {
 		l.mu.Lock()
-		d, repaused := l.paused.Sub(l.clock.Now()), l.repaused
+		// Also when the pause ends between queueing and here: nobody else may be left to do it.
+		now := l.clock.Now()
+		l.admit(now)
+		d, repaused := l.paused.Sub(now), l.repaused
 		l.mu.Unlock()
 		var over <-chan time.Time
+		stop := func() bool { return true }
 		if d > 0 {
 			t := l.clock.NewTimer(d)
-			defer t.Stop()
-			over = t.C()
+			over, stop = t.C(), t.Stop
 		}
 		select {
 		case <-turn:
+			stop()
 			return true
 		case <-ctx.Done():
+			stop()
 			return false
 		case <-repaused:
+			stop()
 		case <-over:
-			l.mu.Lock()
-			l.admit(l.clock.Now())
-			l.mu.Unlock()
 		}
 	}
 }

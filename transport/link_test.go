@@ -276,6 +276,43 @@ func TestLinkIsFirstComeFirstServed(t *testing.T) {
 	})
 }
 
+// leaps is a clock whose readings are given beforehand.
+type leaps struct {
+	transport.SystemClock
+	start time.Time
+	at    []time.Duration
+}
+
+func (l *leaps) Now() time.Time {
+	d := l.at[0]
+	if len(l.at) > 1 {
+		l.at = l.at[1:]
+	}
+	return l.start.Add(d)
+}
+
+// The pause ends just when the only stream has taken its place in the queue.
+func TestLinkPauseEndsWhileQueueing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := &leaps{start: time.Now(), at: []time.Duration{0, 0, 0, 999 * time.Millisecond, 1001 * time.Millisecond}}
+		l := transport.NewLink(transport.LinkOptions{Clock: clock})
+		release, err := l.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		release(transport.Result{Err: &transport.Error{Class: transport.Throttled, After: time.Second}})
+		if clock.Now(); len(clock.at) != 2 {
+			t.Fatalf("%d readings left", len(clock.at))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if release, err = l.Acquire(ctx); err != nil {
+			t.Fatal("it waits for ever: ", err)
+		}
+		release(transport.Result{})
+	})
+}
+
 // Slots are neither lost nor doubled when waiting streams give up at random.
 func TestLinkKeepsItsSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
