@@ -73,9 +73,9 @@ type output struct {
 
 // document is the part of the --json shape that the suites read (docs/json.md).
 type document struct {
-	OK    bool
-	Exit  int
-	Error *struct{ Op, Region, Item, Cause, Hint string }
+	OK     bool
+	Exit   int
+	Error  *struct{ Op, Region, Item, Cause, Hint string }
 	Result struct {
 		Policies []struct {
 			Policy  string
@@ -83,7 +83,7 @@ type document struct {
 			Seconds float64
 			Totals  struct {
 				Listed, Unchanged, Copied, Bytes, Metadata_updates, Adopted, Deleted, Conflicts, Cannot, Failed int64
-				Read_bytes, Bytes_sent_twice                                                                     int64
+				Read_bytes, Bytes_sent_twice                                                                    int64
 			}
 			Replicas struct {
 				Wanted    int
@@ -92,7 +92,7 @@ type document struct {
 				Short     int64
 				Satisfied bool
 			}
-			Findings []struct{ Kind, Level, Region, Container, Name, Op, Cause, Hint string }
+			Findings       []struct{ Kind, Level, Region, Container, Name, Op, Cause, Hint string }
 			Finding_counts map[string]int64
 			Release_brake  string
 		}
@@ -218,4 +218,36 @@ func equal(t testing.TB, a, b *fakecloud.Region, container, copied string) {
 			}
 		}
 	}
+}
+
+// dumped is a line of `ledger dump` (docs/ledger.md).
+type dumped struct {
+	Type     string
+	Name     string
+	ETag     string
+	Replicas []struct {
+		State   string
+		ETag    string
+		Version *struct{ ETag string } // null: the object's
+	}
+}
+
+func (f *farshore) dump() []dumped {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	out, err := f.command(ctx, "ledger", "dump", "--ledger", f.ledger).Output()
+	if err != nil {
+		f.t.Fatalf("ledger dump: %v", err)
+	}
+	var all []dumped
+	d := json.NewDecoder(bytes.NewReader(out))
+	for d.More() {
+		var x dumped
+		if err := d.Decode(&x); err != nil {
+			f.t.Fatalf("ledger dump: %v", err)
+		}
+		all = append(all, x)
+	}
+	return all
 }

@@ -3,22 +3,15 @@ package replicator
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"slices"
-	"strings"
-	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"farshore/replicator/report"
 	"farshore/store"
 	"farshore/transport"
-	"farshore/transport/chunk"
 )
 
 const (
@@ -118,7 +111,7 @@ func (p *pass) later(ctx context.Context, it *item, t target, err error) {
 	if errors.As(err, &te) && te.Region == t.d.side.Region {
 		p.e.breaker(t.d.side.Region).note(err)
 	}
-	if transport.Is(err, transport.Changed) && t.tries < maxVersions {
+	if (transport.Is(err, transport.Changed) || errors.Is(err, errDigest)) && t.tries < maxVersions {
 		t.tries++
 		it.sendAgain(t)
 		return
@@ -139,72 +132,6 @@ func (p *pass) later(ctx context.Context, it *item, t target, err error) {
 	p.failed(ctx, it, t.d, err)
 }
 
-// read opens the source's current version for targets. ok is false when there is
-// nothing to send: it is gone, or of a kind that is not carried.
-func (p *pass) read(ctx context.Context, it *item, targets []target) (obj transport.Object, rc io.ReadCloser, ok bool, err error) {
-	obj, rc, err = p.src.Open(ctx, p.job.From.Container, it.name, transport.OpenOptions{Length: -1})
-	if transport.Is(err, transport.NotFound) {
-		return obj, nil, false, p.vanished(ctx, it, targets)
-	}
-	if err != nil {
-		for _, t := range targets {
-			p.failed(ctx, it, t.d, err)
-		}
-		return obj, nil, false, context.Cause(ctx)
-	}
-	if why := carries(obj); why != "" {
-		if rc != nil {
-			rc.Close()
-		}
-		it.version = versionOf(obj)
-		for _, t := range targets {
-			p.cannot(it, t.d, why)
-		}
-		return obj, nil, false, nil
-	}
-	if obj.ETag != it.version.ETag {
-		it.version, it.entry = versionOf(obj), withSize(it.entry, obj.Size)
-		for _, t := range targets {
-			if err := p.begin(ctx, it, t.d); err != nil {
-				rc.Close()
-				return obj, nil, false, err
-			}
-		}
-	}
-	it.version = versionOf(obj)
-	return obj, rc, true, nil
-}
-
-func versionOf(o transport.Object) store.Version {
-	return store.Version{ETag: o.ETag, Modified: micros(o.Modified)}
-}
-
-func withSize(e *transport.Entry, n int64) *transport.Entry {
-	c := *e
-	c.Size = n
-	return &c
-}
-
-// vanished forgets the intents of an object that is gone since it was listed;
-// the next listing lacks it, and the rules of deletes take over.
-func (p *pass) vanished(_ context.Context, it *item, targets []target) error {
-	for _, t := range targets {
-		p.e.o.Ledger.DropIntent(t.d.info.ID, it.name)
-	}
-	return nil
-}
-
-// carries says why an object cannot be kept exactly; "" if it can.
-func carries(o transport.Object) string {
-	if o.Kind != transport.Plain {
-		return string(o.Kind)
-	}
-	if len(o.ETag) != 32 || strings.Trim(o.ETag, "0123456789abcdef") != "" {
-		return "its region gives no MD5 of it (ETag " + o.ETag + ")"
-	}
-	return ""
-}
-
 // alone copies to one destination with the full patience of the retry layer.
 func (p *pass) alone(ctx context.Context, it *item, t target) error {
 	free, err := p.e.budget.hold(ctx, min(max(it.entry.Size, 64<<10), streamMemory))
@@ -217,37 +144,32 @@ func (p *pass) alone(ctx context.Context, it *item, t target) error {
 		return err
 	}
 	defer slot()
-	obj, rc, ok, err := p.read(ctx, it, []target{t})
-	if !ok {
+	src, err := p.read(ctx, it, []target{t})
+	if src == nil {
 		return err
 	}
+	obj, sum := src.obj, &summer{}
 	body := transport.Body{Size: obj.Size, MD5: obj.ETag}
-	sum := &summer{}
-	if obj.Size <= bufferUpTo {
-		data, err := p.readAll(rc, obj.Size)
-		if err != nil {
-			p.failed(ctx, it, t.d, err)
-			return context.Cause(ctx)
-		}
-		sum.write(data)
-		body.Open = p.counted(t.d, func() (io.Reader, error) { return bytes.NewReader(data), nil })
-	} else {
-		defer func() { rc.Close() }()
-		first := true
-		body.Open = p.counted(t.d, func() (io.Reader, error) {
-			if !first {
-				rc.Close()
-				_, again, err := p.src.Open(ctx, p.job.From.Container, it.name, transport.OpenOptions{Length: -1, ETag: obj.ETag})
-				if err != nil {
-					return nil, err
-				}
-				rc = again
-			}
-			first = false
-			sum.reset()
-			return io.TeeReader(p.counting64(rc), sum), nil
-		})
+	if src.stream == nil {
+		sum.write(src.data)
+		body.Open = p.counted(t.d, func() (io.Reader, error) { return bytes.NewReader(src.data), nil })
+		return p.put(ctx, it, t, obj, body, sum)
 	}
+	defer func() { src.close() }()
+	first := true
+	body.Open = p.counted(t.d, func() (io.Reader, error) {
+		if !first {
+			src.close()
+			_, again, err := p.src.Open(ctx, p.job.From.Container, it.name, transport.OpenOptions{Length: -1, ETag: obj.ETag, Unchecked: true})
+			if err != nil {
+				return nil, err
+			}
+			src.stream = again
+		}
+		first = false
+		sum.reset()
+		return io.TeeReader(p.countRead(src.stream), sum), nil
+	})
 	return p.put(ctx, it, t, obj, body, sum)
 }
 
@@ -265,24 +187,17 @@ func (p *pass) together(ctx context.Context, it *item, targets []target) error {
 		return err
 	}
 	defer slot()
-	obj, rc, ok, err := p.read(ctx, it, targets)
-	if !ok {
+	src, err := p.read(ctx, it, targets)
+	if src == nil {
 		return err
 	}
-	sum := &summer{}
+	obj, sum := src.obj, &summer{}
 	bodies := make([]func() (io.Reader, error), len(targets))
 	var streams *tee
-	if obj.Size <= bufferUpTo {
-		data, err := p.readAll(rc, obj.Size)
-		if err != nil {
-			for _, t := range targets {
-				p.failed(ctx, it, t.d, err)
-			}
-			return context.Cause(ctx)
-		}
-		sum.write(data)
+	if src.stream == nil {
+		sum.write(src.data)
 		for i := range targets {
-			bodies[i] = func() (io.Reader, error) { return bytes.NewReader(data), nil }
+			bodies[i] = func() (io.Reader, error) { return bytes.NewReader(src.data), nil }
 		}
 	} else {
 		streams = newTee(len(targets), p.e.o.Clock)
@@ -292,8 +207,8 @@ func (p *pass) together(ctx context.Context, it *item, targets []target) error {
 		pumped := make(chan struct{})
 		go func() {
 			defer close(pumped)
-			defer rc.Close()
-			streams.pump(ctx, io.TeeReader(p.counting64(rc), sum))
+			defer src.close()
+			streams.pump(ctx, io.TeeReader(p.countRead(src.stream), sum))
 		}()
 		defer func() { <-pumped }()
 	}
@@ -316,7 +231,7 @@ func (p *pass) put(ctx context.Context, it *item, t target, obj transport.Object
 	region.Active(1)
 	defer region.Active(-1)
 	if p.expired(obj) {
-		return p.vanished(ctx, it, []target{t})
+		return p.vanished(it, []target{t})
 	}
 	h := p.stamped(obj, t.d)
 	name := p.destName(t.d, it.name)
@@ -422,159 +337,4 @@ func (p *pass) done(it *item, d *dest, obj transport.Object, rep store.Replica, 
 func (p *pass) asksFirst(ctx context.Context, d *dest) bool {
 	a, err := p.e.abilitiesOf(ctx, d.side.Region)
 	return err == nil && a.IfNoneMatch == transport.No
-}
-
-// expired reports whether an object's X-Delete-At has passed: it is as good as gone.
-func (p *pass) expired(o transport.Object) bool {
-	var at int64
-	if _, err := fmt.Sscan(o.Header["X-Delete-At"], &at); err != nil {
-		return false
-	}
-	return p.e.o.Clock.Now().After(time.Unix(at, 0))
-}
-
-// stamped gives an object's headers with the origin stamp (R15).
-func (p *pass) stamped(o transport.Object, d *dest) transport.Header {
-	h := o.Header.Clone()
-	stamp := fmt.Sprintf("%s %d %s", p.job.From.Region, micros(o.Modified), o.ETag)
-	count, size := 1, len(transport.OriginHeader)-len(metaPrefix)+len(stamp)
-	for k, v := range h {
-		if strings.HasPrefix(k, metaPrefix) {
-			count++
-			size += len(k) - len(metaPrefix) + len(v)
-		}
-	}
-	if count > maxMeta || size > maxMetaBytes {
-		p.findings.Add(report.Finding{Kind: report.KindStamp, Level: report.Info, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container, Name: p.destName(d, o.Name),
-			Op: "stamp", Cause: "the object's own metadata leaves no room for the origin stamp", Hint: "nothing to do; a lost ledger is rebuilt for it by content alone"})
-		return h
-	}
-	h[transport.OriginHeader] = stamp
-	return h
-}
-
-// Swift's default limits of X-Object-Meta headers.
-const (
-	metaPrefix   = "X-Object-Meta-"
-	maxMeta      = 90
-	maxMetaBytes = 4096
-)
-
-func (p *pass) readAll(rc io.ReadCloser, size int64) ([]byte, error) {
-	defer rc.Close()
-	data := make([]byte, size)
-	if _, err := io.ReadFull(rc, data); err != nil {
-		return nil, fmt.Errorf("read source: %w", err)
-	}
-	// the reader checks length and digest when it says EOF
-	if n, err := io.CopyN(io.Discard, rc, 1); err != io.EOF {
-		return nil, fmt.Errorf("read source: %d bytes more than announced: %w", n, err)
-	}
-	p.e.o.Progress.Read(len(data))
-	p.tally.read.Add(size)
-	return data, nil
-}
-
-// counting64 counts bytes read from the source.
-func (p *pass) counting64(r io.Reader) io.Reader {
-	return readFunc(func(b []byte) (int, error) {
-		n, err := r.Read(b)
-		p.e.o.Progress.Read(n)
-		p.tally.read.Add(int64(n))
-		return n, err
-	})
-}
-
-// counted counts payload bytes handed to a destination, and those handed to it
-// again because an earlier try failed.
-func (p *pass) counted(d *dest, open func() (io.Reader, error)) func() (io.Reader, error) {
-	progress := p.e.o.Progress.Region(d.side.Region)
-	last := int64(0)
-	return func() (io.Reader, error) {
-		r, err := open()
-		if err != nil {
-			return nil, err
-		}
-		p.tally.sentTwice.Add(last)
-		last = 0
-		return readFunc(func(b []byte) (int, error) {
-			n, err := r.Read(b)
-			last += int64(n)
-			progress.Sent(int64(n))
-			p.tally.sent(d.side.Region, int64(n))
-			return n, err
-		}), nil
-	}
-}
-
-type readFunc func([]byte) (int, error)
-
-func (f readFunc) Read(b []byte) (int, error) { return f(b) }
-
-// summer is the SHA-256 of what went by, and how much it was.
-type summer struct {
-	mu sync.Mutex
-	h  hash.Hash
-	n  int64
-}
-
-func (s *summer) reset() {
-	s.mu.Lock()
-	s.h, s.n = sha256.New(), 0
-	s.mu.Unlock()
-}
-
-func (s *summer) write(b []byte) { _, _ = s.Write(b) }
-
-func (s *summer) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.h == nil {
-		s.h = sha256.New()
-	}
-	s.h.Write(b)
-	s.n += int64(len(b))
-	return len(b), nil
-}
-
-// sum is the digest if exactly size bytes went by, else nil.
-func (s *summer) sum(size int64) []byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.n != size {
-		return nil
-	}
-	if s.h == nil {
-		s.h = sha256.New()
-	}
-	return s.h.Sum(nil)
-}
-
-// sweepLater removes what an abandoned segmented transfer left, beside the walk.
-func (p *pass) sweepLater(d *dest, name string) {
-	p.start(func(ctx context.Context) error {
-		if err := p.sweep(ctx, d, name); err != nil {
-			p.e.o.Log.Warn("segments left behind; they expire by themselves", "region", d.side.Region, "name", name, "err", err)
-		}
-		return nil
-	})
-}
-
-// sweep removes all hidden segments of a destination name.
-func (p *pass) sweep(ctx context.Context, d *dest, name string) error {
-	prefix := chunk.ItemPrefix(d.side.Container, p.destName(d, name))
-	var names []string
-	err := d.ep.List(ctx, segmentContainer, transport.Range{Prefix: prefix}, func(page []transport.Entry) error {
-		for _, e := range page {
-			names = append(names, e.Name)
-		}
-		return nil
-	})
-	if transport.Is(err, transport.NotFound) {
-		return nil
-	}
-	if err != nil || len(names) == 0 {
-		return err
-	}
-	return d.ep.DeleteMany(ctx, segmentContainer, names)
 }

@@ -88,6 +88,9 @@ func (tr *transfer) landAt(ctx context.Context, s *sender) error {
 func (p *pass) forget(ctx context.Context, s *sender, name string) {
 	if err := p.sweep(ctx, s.t.d, name); err == nil {
 		p.e.o.Ledger.DropIntent(s.t.d.info.ID, name)
+		// the next try reads the ledger, and must not find the segments there; an
+		// error is the next write's too
+		_ = p.e.o.Ledger.Flush(ctx)
 	}
 }
 
@@ -176,6 +179,35 @@ func (p *pass) sweepOld(ctx context.Context, d *dest, name, keep string) error {
 		}
 	}
 	return nil
+}
+
+// sweepLater removes what an abandoned segmented transfer left, beside the walk.
+func (p *pass) sweepLater(d *dest, name string) {
+	p.start(func(ctx context.Context) error {
+		if err := p.sweep(ctx, d, name); err != nil {
+			p.e.o.Log.Warn("segments left behind; they expire by themselves", "region", d.side.Region, "name", name, "err", err)
+		}
+		return nil
+	})
+}
+
+// sweep removes all hidden segments of a destination name.
+func (p *pass) sweep(ctx context.Context, d *dest, name string) error {
+	prefix := chunk.ItemPrefix(d.side.Container, p.destName(d, name))
+	var names []string
+	err := d.ep.List(ctx, segmentContainer, transport.Range{Prefix: prefix}, func(page []transport.Entry) error {
+		for _, e := range page {
+			names = append(names, e.Name)
+		}
+		return nil
+	})
+	if transport.Is(err, transport.NotFound) {
+		return nil
+	}
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	return d.ep.DeleteMany(ctx, segmentContainer, names)
 }
 
 func hexMD5(sum [16]byte) string { return hex.EncodeToString(sum[:]) }

@@ -108,7 +108,7 @@ var errDigest = errors.New("the bytes read do not have the MD5 that the source a
 func (p *pass) large(ctx context.Context, it *item, targets []target) error {
 	obj, err := p.src.Head(ctx, p.job.From.Container, it.name)
 	if transport.Is(err, transport.NotFound) {
-		return p.vanished(ctx, it, targets)
+		return p.vanished(it, targets)
 	}
 	if err != nil {
 		for _, t := range targets {
@@ -290,10 +290,8 @@ func (tr *transfer) send(ctx context.Context) error {
 		return nil
 	}
 	if got := hex.EncodeToString(tr.md5.Sum(nil)); got != tr.obj.ETag {
-		for _, s := range tr.senders { // what was read cannot be told from what is right: start anew next time
-			if err := p.sweep(ctx, s.t.d, tr.it.name); err == nil {
-				p.e.o.Ledger.DropIntent(s.t.d.info.ID, tr.it.name)
-			}
+		for _, s := range tr.senders { // which chunk is wrong cannot be told: start anew
+			p.forget(ctx, s, tr.it.name)
 		}
 		return &transport.Error{Op: "get", Region: p.job.From.Region, Container: p.job.From.Container, Name: tr.it.name, Class: transport.Corrupt,
 			Err: fmt.Errorf("%w: %s, not %s", errDigest, got, tr.obj.ETag)}
@@ -365,7 +363,7 @@ func (tr *transfer) chunk(ctx context.Context, x chunk.Extent, free func(), dige
 		return err
 	}
 	c.data = make([]byte, x.Length)
-	_, err = io.ReadFull(p.counting64(rc), c.data)
+	_, err = io.ReadFull(p.countRead(rc), c.data)
 	rc.Close()
 	if err != nil {
 		return fmt.Errorf("read chunk %d of the source: %w", x.Index, err)

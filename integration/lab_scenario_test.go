@@ -1,0 +1,282 @@
+//go:build integration
+
+package integration
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/md5"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"farshore/integration/lab"
+)
+
+// hostile are object names that clients and servers have got wrong before.
+var hostile = []string{
+	"with space", "%41", "a%2Fb", "what?", "frag#ment", "new\nline", "/leading", "./dot", "a/./b", "a//b", "//", "../up", "semi;colon", "a&b=c", "plus+", "~tilde",
+	"quote\"'`", "back\\slash", "<tag>", "tab\there", "emoji 🚢⚓", "e\u0301 decomposed", "\u00e9 composed", "中文/名前", "trailing/", "trailing ", ".", "x/..",
+	strings.Repeat("n", 1024), strings.Repeat("\u00e9", 512), "\u200bzero width", "*", "[a]", "{b}", "$HOME", "|", "a:b", "@", "^",
+}
+
+// labWorld is two of the lab's regions with a scratch container each and a way to
+// run the binary on them.
+type labWorld struct {
+	t        *testing.T
+	lab      *lab.Lab
+	one, two *lab.Client
+	from, to string
+	f        *farshore
+}
+
+func newLabWorld(t *testing.T) *labWorld {
+	t.Helper()
+	l := lab.Require(t)
+	w := &labWorld{t: t, lab: l, one: l.Client(t, "lab-one"), two: l.Client(t, "lab-two")}
+	w.from = lab.Scratch(t, w.one)
+	w.to = w.from + "-copy"
+	t.Cleanup(func() { w.two.Remove(t, w.to); w.two.Remove(t, ".farshore-segments") })
+	w.f = newFarshore(t, l.CloudsFile())
+	return w
+}
+
+// sync runs the ad hoc command between the two scratch containers.
+func (w *labWorld) sync(more ...string) output {
+	w.t.Helper()
+	return w.f.must(append([]string{"sync", "lab-one:" + w.from, "lab-two:" + w.to}, more...)...)
+}
+
+// requests counts what region two's own proxy logged for the account since the mark.
+func (w *labWorld) requests(since int64) (n int, lines []string) {
+	w.t.Helper()
+	f, err := os.Open(w.proxyLog())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Seek(since, 0); err != nil {
+		w.t.Fatal(err)
+	}
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		if strings.Contains(s.Text(), "/"+w.to) || strings.Contains(s.Text(), ".farshore-segments") {
+			n++
+			lines = append(lines, s.Text())
+		}
+	}
+	return n, lines
+}
+
+func (w *labWorld) proxyLog() string {
+	return filepath.Join(filepath.Dir(w.lab.CloudsFile()), "log", "swift-proxy-two.log")
+}
+
+func (w *labWorld) mark() int64 {
+	w.t.Helper()
+	i, err := os.Stat(w.proxyLog())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return i.Size()
+}
+
+// same compares both containers with python-swiftclient: names, SHA-256 of every
+// object's bytes, and every header that a copy must keep.
+func (w *labWorld) same() {
+	w.t.Helper()
+	cmd := exec.Command("/usr/bin/python3", "testdata/compare.py", w.from, w.to)
+	cmd.Env = append(w.lab.OpenRC("lab-one"), "OTHER_REGION=RegionTwo")
+	out, err := cmd.CombinedOutput()
+	w.t.Logf("python-swiftclient: %s", bytes.TrimSpace(out))
+	if err != nil {
+		w.t.Fatalf("the containers differ: %v", err)
+	}
+}
+
+// rcloneCheck compares both containers with rclone: names, sizes and MD5.
+func (w *labWorld) rcloneCheck() {
+	w.t.Helper()
+	cmd := exec.Command("rclone", "--config", w.lab.RcloneConfig(), "check", "--checksum", "lab-one:"+w.from, "lab-two:"+w.to)
+	cmd.Env = w.lab.Env("lab-one")
+	out, err := cmd.CombinedOutput()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	w.t.Logf("rclone check: %s", lines[len(lines)-1])
+	if err != nil {
+		w.t.Fatalf("rclone check: %v\n%s", err, out)
+	}
+}
+
+// TestLabScenario is the main job on real Swift: two thousand objects from 0
+// bytes to 300 MiB with hostile names arrive identical; what changes afterwards
+// is carried by the next pass with no more requests than it needs.
+func TestLabScenario(t *testing.T) {
+	w := newLabWorld(t)
+	rng := rand.New(rand.NewPCG(7, 7))
+	type object struct {
+		name string
+		size int
+	}
+	var objects []object
+	for i, n := range hostile {
+		objects = append(objects, object{n, i * 37})
+	}
+	for i := len(objects); i < 2000; i++ {
+		size := []int{0, 1, 17, 4096, 4096, 4096, 4096, 40000, 200000}[rng.IntN(9)]
+		objects = append(objects, object{fmt.Sprintf("dir %02d/%05d.bin", i%23, i), size})
+	}
+	large := []int{64<<20 - 1, 64 << 20, 64<<20 + 1, scaled(100<<20, 300<<20)}
+	for i, s := range large {
+		objects = append(objects, object{fmt.Sprintf("large/%d", i), s})
+	}
+	var wg sync.WaitGroup
+	queue := make(chan int)
+	for range 8 {
+		wg.Go(func() {
+			for i := range queue {
+				w.one.Put(t, w.from, objects[i].name, content(uint64(i), objects[i].size), map[string]string{
+					"Content-Type": fmt.Sprintf("application/x-%d; charset=utf-8", i%5), "X-Object-Meta-Index": fmt.Sprint(i), "X-Object-Meta-Text": "Zürich 🚢"})
+			}
+		})
+	}
+	for i := range objects {
+		queue <- i
+	}
+	close(queue)
+	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+
+	began := time.Now()
+	o := w.sync()
+	t.Logf("first pass: %d objects in %v", o.JSON.Result.Policies[0].Totals.Copied, time.Since(began).Round(time.Millisecond))
+	if got := o.JSON.Result.Policies[0].Totals.Copied; got != int64(len(objects)) {
+		t.Fatalf("%d of %d objects copied\n%s", got, len(objects), o.Stdout)
+	}
+	w.same()
+	w.rcloneCheck()
+	if left := w.two.List(t, ".farshore-segments", nil); len(left) > 0 {
+		t.Errorf("%d segments left behind", len(left))
+	}
+
+	mark := w.mark()
+	began = time.Now()
+	o = w.sync()
+	t.Logf("unchanged pass: %v", time.Since(began).Round(time.Millisecond))
+	if n, lines := w.requests(mark); n > 0 {
+		t.Errorf("an unchanged pass made %d requests to the destination:\n%s", n, strings.Join(lines, "\n"))
+	}
+	if p := o.JSON.Result.Policies[0].Totals; p.Read_bytes != 0 || p.Unchanged != int64(len(objects)) {
+		t.Errorf("an unchanged pass read %d bytes and found %d unchanged", p.Read_bytes, p.Unchanged)
+	}
+
+	// an overwrite of the same size, a metadata-only POST, a delete, an addition
+	time.Sleep(1100 * time.Millisecond) // Swift's Last-Modified has whole seconds
+	changes := []struct {
+		what string
+		do   func()
+		most int // requests at the destination
+	}{
+		{"overwrite of the same size", func() {
+			w.one.Put(t, w.from, objects[100].name, content(9999, objects[100].size), map[string]string{"Content-Type": "text/x"})
+		}, 2},
+		{"metadata-only POST", func() {
+			w.one.Call(t, "POST", lab.Path(w.from, objects[101].name), map[string]string{"X-Object-Meta-New": "v", "Content-Type": "text/y"}, nil).Want(t, 202)
+		}, 2},
+		{"addition", func() { w.one.Put(t, w.from, "added", content(1, 10), nil) }, 1},
+		{"delete", func() { w.one.Call(t, "DELETE", lab.Path(w.from, objects[102].name), nil, nil).Want(t, 204) }, 2},
+	}
+	for _, c := range changes {
+		c.do()
+		mark := w.mark()
+		w.sync("--delete")
+		n, lines := w.requests(mark)
+		t.Logf("%s: %d requests at the destination", c.what, n)
+		if n == 0 || n > c.most {
+			t.Errorf("%s took %d requests at the destination, %d are enough:\n%s", c.what, n, c.most, strings.Join(lines, "\n"))
+		}
+	}
+	w.same()
+	w.f.checkLedger()
+}
+
+// TestLabKilled kills the program twenty times in one copy on real Swift.
+func TestLabKilled(t *testing.T) {
+	kills := scaled(6, 20)
+	w := newLabWorld(t)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 2))
+	total := int64(0)
+	put := func(name string, i uint64, n int) {
+		w.one.Put(t, w.from, name, content(i, n), nil)
+		total += int64(n)
+	}
+	for i := range 3 {
+		put(fmt.Sprintf("large %d", i), uint64(i), 12*killChunk)
+	}
+	for i := range scaled(200, 800) {
+		put(fmt.Sprintf("small/%05d", i), uint64(100+i), killSmall)
+	}
+	policy := w.f.policyFile(fmt.Sprintf(`
+regions:
+  one: {cloud: lab-one}
+  two: {cloud: lab-two}
+limits: {streams: 4}
+policies:
+  - name: kill
+    from: one
+    to: [two]
+    containers: [%s]
+    container: "{container}-copy"
+    large: {as: exact, over: 2MiB, chunk: 1MiB}
+`, w.from))
+	killed := 0
+	sent := int64(0)
+	mark := w.mark()
+	for killed < kills && w.f.runAndKill(time.Duration(600+rng.IntN(1500))*time.Millisecond, "sync", "-f", policy) {
+		killed++
+		w.f.checkLedger()
+	}
+	w.f.must("sync", "-f", policy)
+	w.same()
+	if left := w.two.List(t, ".farshore-segments", nil); len(left) > 0 {
+		t.Errorf("%d segments left behind", len(left))
+	}
+	w.f.checkLedger()
+	_, lines := w.requests(mark)
+	for _, l := range lines { // "… PUT /v1/… HTTP/1.0 201 referer agent token bytes_recvd bytes_sent …"
+		x := strings.Fields(l)
+		if len(x) > 11 && x[4] == "PUT" {
+			var n int64
+			if _, err := fmt.Sscan(x[11], &n); err == nil {
+				sent += n
+			}
+		}
+	}
+	allowed := int64(killed) * (killStreams*killChunk + 256*killSmall + killStreams*killSmall)
+	t.Logf("%d kills, %d bytes, %d received twice by the destination (%d a kill; promise 3 allows %d)", killed, total, sent-total, (sent-total)/int64(max(killed, 1)), allowed)
+	if sent < total {
+		t.Errorf("the proxy's log says %d bytes arrived, of %d", sent, total)
+	}
+	if sent-total > allowed {
+		t.Errorf("%d bytes sent twice", sent-total)
+	}
+	if killed < kills/2 {
+		t.Errorf("only %d kills", killed)
+	}
+}
+
+func md5hex(b []byte) string {
+	s := md5.Sum(b)
+	return hex.EncodeToString(s[:])
+}

@@ -1,0 +1,64 @@
+"""Compares a container of two regions with python-swiftclient: names, SHA-256 of
+every object's bytes, and every header a copy must keep. Exits 1 on a difference.
+
+usage: compare.py CONTAINER OTHER_CONTAINER   (OS_* for the first region, OTHER_REGION for the second)
+"""
+import hashlib
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import swiftclient
+
+KEPT = ('content-type', 'content-encoding', 'content-disposition', 'content-language', 'cache-control',
+        'expires', 'x-robots-tag', 'x-delete-at')
+
+
+def connect(region):
+    e = os.environ
+    return swiftclient.Connection(
+        authurl=e['OS_AUTH_URL'], user=e['OS_USERNAME'], key=e['OS_PASSWORD'], auth_version='3',
+        os_options={'project_name': e['OS_PROJECT_NAME'], 'region_name': region,
+                    'user_domain_name': e.get('OS_USER_DOMAIN_NAME', 'Default'),
+                    'project_domain_name': e.get('OS_PROJECT_DOMAIN_NAME', 'Default')}, retries=5)
+
+
+def look(conn, container, name):
+    headers, body = conn.get_object(container, name, resp_chunk_size=1 << 20)
+    digest, size = hashlib.sha256(), 0
+    for block in body:
+        digest.update(block)
+        size += len(block)
+    kept = {k: v for k, v in headers.items()
+            if k in KEPT or k.startswith('x-object-meta-') and k != 'x-object-meta-farshore-origin'}
+    return size, digest.hexdigest(), headers['etag'], kept
+
+
+def main():
+    regions = [os.environ['OS_REGION_NAME'], os.environ['OTHER_REGION']]
+    containers = sys.argv[1:3]
+    names = [[o['name'] for o in connect(r).get_container(c, full_listing=True)[1]] for r, c in zip(regions, containers)]
+    if names[0] != names[1]:
+        print('names differ:', sorted(set(names[0]) ^ set(names[1]))[:20])
+        return 1
+    workers = 4
+    conns = [[connect(r) for r in regions] for _ in range(workers)]
+    bad, total = [], 0
+
+    def part(w):
+        n = 0
+        for name in names[0][w::workers]:
+            a, b = (look(conns[w][i], containers[i], name) for i in (0, 1))
+            n += a[0]
+            if a != b:
+                bad.append((name, a, b))
+        return n
+    with ThreadPoolExecutor(workers) as pool:
+        total = sum(pool.map(part, range(workers)))
+    for x in bad[:10]:
+        print('differs:', x)
+    print('%d objects, %d bytes compared, %d differ' % (len(names[0]), total, len(bad)))
+    return 1 if bad else 0
+
+
+sys.exit(main())

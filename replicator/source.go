@@ -1,0 +1,248 @@
+package replicator
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"farshore/replicator/report"
+	"farshore/store"
+	"farshore/transport"
+)
+
+// source is an object as it was opened: its whole content in data if it is small,
+// else a stream that has begun.
+type source struct {
+	obj    transport.Object
+	data   []byte
+	stream io.ReadCloser // nil: data is all
+}
+
+// read opens the source's current version for targets. A nil source without an
+// error means that there is nothing to send: it is gone, of a kind that is not
+// carried, or could not be read, which is reported.
+func (p *pass) read(ctx context.Context, it *item, targets []target) (*source, error) {
+	var src *source
+	var err error
+	for range 3 { // what was damaged on the way is read again
+		if src, err = p.openSource(ctx, it); !transport.Is(err, transport.Corrupt) {
+			break
+		}
+	}
+	if transport.Is(err, transport.NotFound) {
+		return nil, p.vanished(it, targets)
+	}
+	if err != nil {
+		for _, t := range targets {
+			p.failed(ctx, it, t.d, err)
+		}
+		return nil, context.Cause(ctx)
+	}
+	obj := src.obj
+	if why := carries(obj); why != "" {
+		it.version = versionOf(obj)
+		for _, t := range targets {
+			p.cannot(it, t.d, why)
+		}
+		return nil, nil
+	}
+	changed := obj.ETag != it.version.ETag
+	it.version = versionOf(obj)
+	if changed {
+		it.entry = withSize(it.entry, obj.Size)
+		for _, t := range targets {
+			if err := p.begin(ctx, it, t.d); err != nil {
+				src.close()
+				return nil, err
+			}
+		}
+	}
+	return src, nil
+}
+
+func (s *source) close() {
+	if s.stream != nil {
+		s.stream.Close()
+	}
+}
+
+// openSource opens an object and, if it is small, reads it whole.
+func (p *pass) openSource(ctx context.Context, it *item) (*source, error) {
+	// A stream is not digested here: every destination checks it against the ETag
+	// and, where it does not agree, it is read again.
+	unchecked := it.entry.Size > bufferUpTo
+	obj, rc, err := p.src.Open(ctx, p.job.From.Container, it.name, transport.OpenOptions{Length: -1, Unchecked: unchecked})
+	if err != nil {
+		return nil, err
+	}
+	src := &source{obj: obj, stream: rc}
+	if carries(obj) != "" {
+		src.close()
+		return src, nil
+	}
+	if obj.ETag == it.version.ETag && obj.Size != it.entry.Size {
+		src.close()
+		return nil, p.corrupt(it, fmt.Errorf("the reply announces %d bytes, the listing %d for the same ETag", obj.Size, it.entry.Size))
+	}
+	if obj.Size > bufferUpTo {
+		return src, nil
+	}
+	src.stream = nil
+	defer rc.Close()
+	// one byte more than announced, so that the reader says whether length and digest are right
+	src.data, err = io.ReadAll(io.LimitReader(p.countRead(rc), obj.Size+1))
+	if err == nil && int64(len(src.data)) != obj.Size {
+		err = p.corrupt(it, fmt.Errorf("%d bytes or more came of %d announced", len(src.data), obj.Size))
+	}
+	return src, err
+}
+
+func (p *pass) corrupt(it *item, err error) error {
+	return &transport.Error{Op: "get", Region: p.job.From.Region, Container: p.job.From.Container, Name: it.name, Class: transport.Corrupt, Err: err}
+}
+
+func versionOf(o transport.Object) store.Version {
+	return store.Version{ETag: o.ETag, Modified: micros(o.Modified)}
+}
+
+func withSize(e *transport.Entry, n int64) *transport.Entry {
+	c := *e
+	c.Size = n
+	return &c
+}
+
+// vanished forgets the intents of an object that is gone since it was listed;
+// the next listing lacks it, and the rules of deletes take over.
+func (p *pass) vanished(it *item, targets []target) error {
+	for _, t := range targets {
+		p.e.o.Ledger.DropIntent(t.d.info.ID, it.name)
+	}
+	return nil
+}
+
+// carries says why an object cannot be kept exactly; "" if it can.
+func carries(o transport.Object) string {
+	if o.Kind != transport.Plain {
+		return string(o.Kind)
+	}
+	if len(o.ETag) != 32 || strings.Trim(o.ETag, "0123456789abcdef") != "" {
+		return "its region gives no MD5 of it (ETag " + o.ETag + ")"
+	}
+	return ""
+}
+
+// expired reports whether an object's X-Delete-At has passed: it is as good as gone.
+func (p *pass) expired(o transport.Object) bool {
+	var at int64
+	if _, err := fmt.Sscan(o.Header["X-Delete-At"], &at); err != nil {
+		return false
+	}
+	return p.e.o.Clock.Now().After(time.Unix(at, 0))
+}
+
+// stamped gives an object's headers with the origin stamp (R15).
+func (p *pass) stamped(o transport.Object, d *dest) transport.Header {
+	h := o.Header.Clone()
+	stamp := fmt.Sprintf("%s %d %s", p.job.From.Region, micros(o.Modified), o.ETag)
+	count, size := 1, len(transport.OriginHeader)-len(metaPrefix)+len(stamp)
+	for k, v := range h {
+		if strings.HasPrefix(k, metaPrefix) {
+			count++
+			size += len(k) - len(metaPrefix) + len(v)
+		}
+	}
+	if count > maxMeta || size > maxMetaBytes {
+		p.findings.Add(report.Finding{Kind: report.KindStamp, Level: report.Info, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container, Name: p.destName(d, o.Name),
+			Op: "stamp", Cause: "the object's own metadata leaves no room for the origin stamp", Hint: "nothing to do; a lost ledger is rebuilt for it by content alone"})
+		return h
+	}
+	h[transport.OriginHeader] = stamp
+	return h
+}
+
+// Swift's default limits of X-Object-Meta headers.
+const (
+	metaPrefix   = "X-Object-Meta-"
+	maxMeta      = 90
+	maxMetaBytes = 4096
+)
+
+// countRead counts bytes read from the source.
+func (p *pass) countRead(r io.Reader) io.Reader {
+	return readFunc(func(b []byte) (int, error) {
+		n, err := r.Read(b)
+		p.e.o.Progress.Read(n)
+		p.tally.read.Add(int64(n))
+		return n, err
+	})
+}
+
+// counted counts payload bytes handed to a destination, and those handed to it
+// again because an earlier try failed.
+func (p *pass) counted(d *dest, open func() (io.Reader, error)) func() (io.Reader, error) {
+	progress := p.e.o.Progress.Region(d.side.Region)
+	last := int64(0)
+	return func() (io.Reader, error) {
+		r, err := open()
+		if err != nil {
+			return nil, err
+		}
+		p.tally.sentTwice.Add(last)
+		last = 0
+		return readFunc(func(b []byte) (int, error) {
+			n, err := r.Read(b)
+			last += int64(n)
+			progress.Sent(int64(n))
+			p.tally.sent(d.side.Region, int64(n))
+			return n, err
+		}), nil
+	}
+}
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(b []byte) (int, error) { return f(b) }
+
+// summer is the SHA-256 of what went by, and how much it was.
+type summer struct {
+	mu sync.Mutex
+	h  hash.Hash
+	n  int64
+}
+
+func (s *summer) reset() {
+	s.mu.Lock()
+	s.h, s.n = sha256.New(), 0
+	s.mu.Unlock()
+}
+
+func (s *summer) write(b []byte) { _, _ = s.Write(b) }
+
+func (s *summer) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.h == nil {
+		s.h = sha256.New()
+	}
+	s.h.Write(b)
+	s.n += int64(len(b))
+	return len(b), nil
+}
+
+// sum is the digest if exactly size bytes went by, else nil.
+func (s *summer) sum(size int64) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.n != size {
+		return nil
+	}
+	if s.h == nil {
+		s.h = sha256.New()
+	}
+	return s.h.Sum(nil)
+}
