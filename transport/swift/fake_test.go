@@ -51,3 +51,15 @@ func TestFakecloudConforms(t *testing.T) {
 		return f.ep, f.raw
 	})
 }
+
+// TestFakecloudRGWConforms runs the suite on a Ceph RGW, whose lacks a probe finds
+// out first; what is skipped then is what the engine will not rely on.
+func TestFakecloudRGWConforms(t *testing.T) {
+	transporttest.Run(t, func(t *testing.T) (transport.Sink, transporttest.Raw) {
+		f := newFake(t, fakecloud.RegionOptions{Profile: fakecloud.RGW}, suiteOptions)
+		if _, err := f.ep.Probe(t.Context(), "probe"); err != nil {
+			t.Fatal(err)
+		}
+		return f.ep, f.raw
+	}, "ListEntries")
+}

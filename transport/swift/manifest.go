@@ -87,6 +87,7 @@ func (e *Endpoint) PutManifest(ctx context.Context, container, name string, segm
 		}
 		return transport.Receipt{}, f
 	}
+	resp.StatusCode = http.StatusCreated
 	resp.Header.Set("Etag", answer.ETag)
 	resp.Header.Set("Last-Modified", answer.LastModified)
 	return e.receipt(r, resp, want)
@@ -128,7 +129,7 @@ func (e *Endpoint) Collapse(ctx context.Context, fromContainer, fromName, toCont
 		return transport.Receipt{}, err
 	}
 	rc, err := e.receipt(r, resp, md5)
-	if err != nil {
+	if transport.Is(err, transport.Corrupt) {
 		e.undo(ctx, toContainer, toName, resp.Header.Get("Etag"))
 	}
 	return rc, err

@@ -63,6 +63,7 @@ func decodeRows(r io.Reader, each func(*row) error) error {
 	if err := d.expect('['); err != nil {
 		return early(err)
 	}
+	var w row
 	for first := true; ; first = false {
 		c, err := d.next()
 		switch {
@@ -80,7 +81,7 @@ func decodeRows(r io.Reader, each func(*row) error) error {
 		if c != '{' {
 			return d.wrong("a row that starts with %q", c)
 		}
-		var w row
+		w = row{}
 		subdir, err := d.row(&w)
 		switch {
 		case err != nil:

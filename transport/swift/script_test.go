@@ -243,6 +243,8 @@ func TestWriteMistrusts(t *testing.T) {
 	}
 	answer = reply(201, md5hex([]byte("other")), "")
 	want(t, put(), transport.Corrupt, 201, "stored MD5")
+	answer = reply(202, "", "<p>The request is accepted for processing.</p>")
+	want(t, put(), transport.Transient, 202, "a newer write")
 	answer = reply(201, "", "")
 	want(t, put(), transport.Corrupt, 201, "stored MD5")
 	want(t, manifest(), transport.Corrupt, 201, "stored MD5")
@@ -279,7 +281,7 @@ func TestWriteMistrusts(t *testing.T) {
 		`{"Response Status": "503 Service Unavailable", "Response Body": "later"}`:        {transport.Throttled, 503},
 		`{"Response Status": "413 Too Large", "Response Body": "Upload exceeds quota."}`:  {transport.Quota, 413},
 		`{"Response Status": "422 Unprocessable Entity"}`:                                 {transport.Corrupt, 422},
-		`{"Response Status": "201 Created", "Etag": "ffff"}`:                              {transport.Corrupt, 202},
+		`{"Response Status": "201 Created", "Etag": "ffff"}`:                              {transport.Corrupt, 201},
 		`{"Response Stat`: {transport.Transient, 0},
 		``:                {transport.Transient, 0},
 	} {

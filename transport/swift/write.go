@@ -62,6 +62,12 @@ func (e *Endpoint) permanent(r request, err error) error {
 // receipt reads the reply to a write and insists on the ETag.
 func (e *Endpoint) receipt(r request, resp *http.Response, want string) (transport.Receipt, error) {
 	etag, _ := cleanETag(resp.Header.Get("Etag"))
+	if etag == "" && resp.StatusCode == http.StatusAccepted {
+		// Swift's answer to a PUT that is older than what the object servers already have.
+		f := e.fail(r, nil, errors.New("202 Accepted: a newer write of this name has won"))
+		f.Class, f.Status, f.TxID = transport.Transient, resp.StatusCode, txID(resp.Header)
+		return transport.Receipt{}, f
+	}
 	if etag != want {
 		f := e.fail(r, nil, fmt.Errorf("the region stored MD5 %q instead of %s", etag, want))
 		f.Class, f.Status, f.TxID = transport.Corrupt, resp.StatusCode, txID(resp.Header)
