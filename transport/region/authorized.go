@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 
 	"farshore/transport"
@@ -18,10 +19,6 @@ type authorized struct {
 	login   *login
 	storage *url.URL
 }
-
-// smallBody is the size up to which a body is sent without waiting for "100
-// Continue": below it the wait costs more than sending in vain now and then.
-const smallBody = 1 << 20
 
 // RoundTrip implements http.RoundTripper.
 func (a *authorized) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -40,9 +37,6 @@ func (a *authorized) RoundTrip(req *http.Request) (*http.Response, error) {
 	first.Header.Set("X-Auth-Token", tok)
 	held := &heldBody{}
 	if req.Body != nil && req.Body != http.NoBody {
-		if req.ContentLength >= 0 && req.ContentLength <= smallBody {
-			first.Header.Del("Expect")
-		}
 		held.body = req.Body
 		first.Body, first.GetBody = held, nil
 	}
@@ -59,7 +53,7 @@ func (a *authorized) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if begun {
 		closeBody(req)
-		return nil, &transport.Error{Op: "send", Region: a.login.region, Class: transport.Transient, Status: 401,
+		return nil, &transport.Error{Op: strings.ToLower(req.Method), Region: a.login.region, Class: transport.Transient, Status: 401,
 			Err: errors.New("the token had ended and was renewed; the body has to be sent again")}
 	}
 	again := first.Clone(req.Context())

@@ -64,13 +64,14 @@ func NewTransport(conf *tls.Config) *http.Transport {
 	var h1 http.Protocols
 	h1.SetHTTP1(true)
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:       conf,
-		TLSHandshakeTimeout:   10 * time.Second,
-		MaxIdleConns:          0,
-		MaxIdleConnsPerHost:   128,
-		IdleConnTimeout:       90 * time.Second,
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:     conf,
+		TLSHandshakeTimeout: 10 * time.Second,
+		MaxIdleConns:        0,
+		MaxIdleConnsPerHost: 128,
+		// Below the 60 s after which Swift closes: a PUT that meets a closing connection fails.
+		IdleConnTimeout:       45 * time.Second,
 		ExpectContinueTimeout: time.Second,
 		DisableCompression:    true,
 		Protocols:             &h1,
