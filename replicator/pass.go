@@ -233,15 +233,19 @@ func (p *pass) openDest(ctx context.Context, srcID transport.Identity, from stor
 // the first pass of a route only: an unchanged pass asks the destination nothing.
 func (p *pass) firstContact(ctx context.Context, d *dest, src transport.ContainerInfo) error {
 	info, err := d.ep.Container(ctx, d.side.Container)
-	if transport.Is(err, transport.NotFound) {
+	gone := transport.Is(err, transport.NotFound)
+	if err != nil && !gone {
+		return err
+	}
+	if err := p.forgetBack(d, gone || info.Objects == 0); err != nil {
+		return err
+	}
+	if gone {
 		if p.o.DryRun {
 			d.absent = true
 			return nil
 		}
 		return p.e.ensureContainer(ctx, d.side.Region, d.side.Container)
-	}
-	if err != nil {
-		return err
 	}
 	if info.QuotaBytes >= 0 && info.Bytes+src.Bytes > info.QuotaBytes {
 		p.findings.Add(report.Finding{Kind: report.KindDegraded, Level: report.Warn, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container,
@@ -249,6 +253,26 @@ func (p *pass) firstContact(ctx context.Context, d *dest, src transport.Containe
 			Hint: "raise the container's quota (X-Container-Meta-Quota-Bytes) before the copy fails with 413"})
 	}
 	return nil
+}
+
+// forgetBack ends the belief in the opposite route where nothing stands at the
+// destination any more: it was a source and is lost, and that its names are gone
+// is no delete of each (which would be left to the opposite direction). It holds,
+// through interruptions, until the first pass is complete.
+func (p *pass) forgetBack(d *dest, empty bool) error {
+	if d.back == 0 {
+		return nil
+	}
+	note := fmt.Sprintf("lost/%d", d.info.ID)
+	_, known, err := p.e.o.Ledger.Note(note)
+	if err != nil || !known && !empty {
+		return err
+	}
+	d.back = 0
+	if known || p.o.DryRun {
+		return nil
+	}
+	return p.e.o.Ledger.PutNote(note, []byte("the destination was found empty"))
 }
 
 // countOnly walks the ledger for the replica counts when no destination answers.

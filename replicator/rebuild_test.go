@@ -290,3 +290,71 @@ func TestRebuildOfTwoPoliciesOnOneSource(t *testing.T) {
 		t.Errorf("%+v %v %v", o, ok, err)
 	}
 }
+
+// A source that was lost whole gets everything back from its copy, with the same
+// ledger, also when that is interrupted; then both directions are at rest.
+func TestALostSourceIsFilledFromItsCopy(t *testing.T) {
+	w := newWorld(t, "b")
+	back := policies.NewPolicy("back", "b", "a")
+	back.Containers = []string{"c"}
+	for i := range 30 {
+		w.put(fmt.Sprintf("n%02d", i), uint64(i), 10+i, nil)
+	}
+	w.sync()
+	want := w.mem["b"].Names("c")
+	w.clock.ahead += time.Hour
+	w.mem["a"].RemoveContainer("c")
+	w.faults["a"].Add(tt.Put, tt.Fail(transport.Permanent).Skip(5).Times(3))
+	r, err := w.try(back, SyncOptions{})
+	if err != nil || r.Totals.Copied != 27 || r.Totals.Failed != 3 {
+		t.Fatalf("%+v %v", r.Totals, err)
+	}
+	w.faults["a"].VerifyUsed(t)
+	w.restart()
+	if r, err = w.try(back, SyncOptions{}); err != nil || r.Totals.Copied != 3 || r.Errors != 0 {
+		t.Fatalf("%+v %v %+v", r.Totals, err, r.Findings)
+	}
+	if got := w.mem["a"].Names("c"); len(got) != len(want) {
+		t.Fatalf("a has %q", got)
+	}
+	w.clock.ahead += time.Minute
+	for _, p := range []policies.Policy{w.policy, back, w.policy} {
+		r, err := w.try(p, SyncOptions{})
+		if err != nil || r.Totals.Copied != 0 || r.Totals.Deleted != 0 || r.Errors != 0 || !r.Replicas.Satisfied {
+			t.Errorf("%s: %+v %v %+v", p.Name, r.Totals, err, r.Findings)
+		}
+	}
+	w.same("b")
+	// From here on a delete is a delete again.
+	w.mem["a"].Remove("c", "n03")
+	if r, err := w.try(back, SyncOptions{}); err != nil || r.Totals.Copied != 0 {
+		t.Errorf("%+v %v", r.Totals, err)
+	}
+	w.restart()
+}
+
+// The same when the pass that fills it is stopped in the middle.
+func TestALostSourceIsFilledThroughAnInterruption(t *testing.T) {
+	w := newWorld(t, "b")
+	w.mem["b"] = tt.NewMem(tt.MemOptions{Region: "b", Now: w.clock.Now, PageSize: 10})
+	back := policies.NewPolicy("back", "b", "a")
+	back.Containers = []string{"c"}
+	for i := range 60 {
+		w.put(fmt.Sprintf("n%02d", i), uint64(i), 10+i, nil)
+	}
+	w.sync()
+	w.mem["a"].RemoveContainer("c")
+	w.faults["b"].StopAt(w.faults["b"].Count() + 25)
+	if r, err := w.try(back, SyncOptions{}); err == nil && r.Errors == 0 {
+		t.Fatal("it was not interrupted")
+	}
+	w.faults["b"].Revive()
+	w.restart()
+	for range 2 {
+		if r, err := w.try(back, SyncOptions{}); err != nil || r.Errors != 0 {
+			t.Fatalf("%+v %v %+v", r.Totals, err, r.Findings)
+		}
+	}
+	w.same("b")
+	w.restart()
+}

@@ -169,6 +169,8 @@ func diffRoute(s Subject, d Dest, o Options) RouteStep {
 			if v.Modified <= br.Written-lagSlack && o.Now-br.Written < staleFor {
 				return RouteStep{} // the listing lags behind our own write here (R2)
 			}
+		case d.Listed && d.Entry == nil && d.Intent != nil:
+			// it was being sent back to a place that had lost it
 		case d.Listed && d.Entry == nil, d.Listed && d.Entry.ETag != br.Version.ETag:
 			if v.Modified <= br.Written {
 				return RouteStep{} // changed or deleted over there: the opposite direction carries it

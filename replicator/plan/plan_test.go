@@ -136,6 +136,7 @@ func TestDiff(t *testing.T) {
 		{"edited on both sides, not the first way back", "src:b,9 rec:a,3 ok:a,3,w1 dst:c,5 back:a,1 bok:a,1,w3", "conflict c"},
 		{"edited on both sides to the same", "src:b,9 dst:b,5 back:a,1 bok:a,1,w3", "adopt b,5"},
 		{"deleted there: the other direction carries it", "src:a,3 dst:- back:a,1 bok:a,1,w3", "none"},
+		{"lost there, and on its way back already", "src:a,3 dst:- back:a,1 bok:a,1,w3 intent:a", "copy new"},
 		{"deleted there, edited here: the edit wins", "src:b,9 dst:- back:a,1 bok:a,1,w3", "copy new"},
 		{"deleted there, touched here: the touch wins", "src:a,9 dst:- back:a,1 bok:a,1,w3", "copy new"},
 		{"the listing here lags behind our own write here", "src:a,5 dst:b,3 back:b,3 bok:b,3,w7", "none"},
