@@ -41,11 +41,13 @@ func newLedgerPath(c *console) *cobra.Command {
 		Example: `  cp "$(farshore ledger path -q)" backup.db    # while nothing runs`}, runLedgerPath)
 }
 
+type ledgerPathResult struct {
+	Ledger string `json:"ledger"`
+	Socket string `json:"socket"`
+}
+
 func runLedgerPath(_ context.Context, path string, c *console) error {
-	c.result = struct {
-		Ledger string `json:"ledger"`
-		Socket string `json:"socket"`
-	}{path, control.Path(path)}
+	c.result = ledgerPathResult{path, control.Path(path)}
 	c.warn("%s", path)
 	c.say("%s", control.Path(path))
 	return nil
@@ -57,12 +59,14 @@ func newLedgerCheck(c *console) *cobra.Command {
 		Example: `  farshore ledger check --ledger /var/lib/farshore/ledger.db`}, runLedgerCheck)
 }
 
+type ledgerCheckResult struct {
+	Ledger   string          `json:"ledger"`
+	Problems []store.Problem `json:"problems"` // the first thousand
+	Count    int64           `json:"count"`
+}
+
 func runLedgerCheck(ctx context.Context, path string, c *console) error {
-	out := struct {
-		Ledger   string          `json:"ledger"`
-		Problems []store.Problem `json:"problems"` // the first thousand
-		Count    int64           `json:"count"`
-	}{Ledger: path, Problems: []store.Problem{}}
+	out := ledgerCheckResult{Ledger: path, Problems: []store.Problem{}}
 	err := store.Check(ctx, path, func(p store.Problem) error {
 		if out.Count++; len(out.Problems) < 1000 {
 			out.Problems = append(out.Problems, p)
@@ -111,16 +115,18 @@ func newLedgerCompact(c *console) *cobra.Command {
 		Example: `  farshore ledger compact`}, runLedgerCompact)
 }
 
+type ledgerCompactResult struct {
+	Ledger string `json:"ledger"`
+	Before int64  `json:"before_bytes"`
+	After  int64  `json:"after_bytes"`
+}
+
 func runLedgerCompact(ctx context.Context, path string, c *console) error {
 	before, after, err := store.Compact(ctx, path, store.Options{})
 	if err != nil {
 		return err
 	}
-	c.result = struct {
-		Ledger string `json:"ledger"`
-		Before int64  `json:"before_bytes"`
-		After  int64  `json:"after_bytes"`
-	}{path, before, after}
+	c.result = ledgerCompactResult{path, before, after}
 	c.say("ledger %s: %s before, %s after", path, size(before), size(after))
 	return nil
 }

@@ -26,6 +26,13 @@ as two policies that write one container. All problems are shown, each with its 
 	return group("policy", "Look after the policy file", check)
 }
 
+type policyCheckResult struct {
+	File     string      `json:"file"`
+	Ledger   string      `json:"ledger"`
+	Regions  []string    `json:"regions"`
+	Policies []policyRow `json:"policies"`
+}
+
 type policyRow struct {
 	Name       string   `json:"name"`
 	From       string   `json:"from"`
@@ -40,12 +47,7 @@ func runPolicyCheck(file string, c *console) error {
 	if err != nil {
 		return err
 	}
-	out := struct {
-		File     string      `json:"file"`
-		Ledger   string      `json:"ledger"`
-		Regions  []string    `json:"regions"`
-		Policies []policyRow `json:"policies"`
-	}{File: f.Name, Ledger: ledgerPath("", f), Regions: sortedNames(f.Regions), Policies: []policyRow{}}
+	out := policyCheckResult{File: f.Name, Ledger: ledgerPath("", f), Regions: sortedNames(f.Regions), Policies: []policyRow{}}
 	c.say("%s: no problems; %s, ledger %s", f.Name, count(int64(len(f.Regions)), "region"), out.Ledger)
 	for _, p := range f.Policies {
 		row := policyRow{Name: p.Name, From: p.From, To: p.To, Replicas: p.Replicas, Containers: p.Containers, When: when(p)}
