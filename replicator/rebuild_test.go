@@ -344,11 +344,20 @@ func TestALostSourceIsFilledThroughAnInterruption(t *testing.T) {
 	}
 	w.sync()
 	w.mem["a"].RemoveContainer("c")
-	w.faults["b"].StopAt(w.faults["b"].Count() + 25)
-	if r, err := w.try(back, SyncOptions{}); err == nil && r.Errors == 0 {
-		t.Fatal("it was not interrupted")
+	w.limits.Streams = 1
+	ctx, stop := context.WithCancel(t.Context())
+	w.faults["b"].Add(tt.Open, tt.Before(stop).Skip(12))
+	e := w.engine()
+	jobs, err := e.Jobs(ctx, back)
+	if err != nil {
+		t.Fatal(err)
 	}
-	w.faults["b"].Revive()
+	if _, err := e.Sync(ctx, back, jobs, SyncOptions{}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("it was not interrupted: %v", err)
+	}
+	if n := len(w.mem["a"].Names("c")); n == 0 || n == 60 {
+		t.Fatalf("%d objects arrived before it", n)
+	}
 	w.restart()
 	for range 2 {
 		if r, err := w.try(back, SyncOptions{}); err != nil || r.Errors != 0 {
