@@ -39,8 +39,8 @@ const pageProblems = 100
 // Check examines the ledger at path, which nobody may have open for writing, and
 // calls yield for every problem; an error of yield ends it and is returned. It
 // changes nothing. It returns an error when it could not look: no such file, in
-// use, no ledger, damaged beyond reading, of another format. Memory: about 16
-// bytes a page of the file.
+// use, no ledger, damaged beyond reading, of another format. Memory: about 50
+// bytes a page of the file, bbolt's own check's.
 func Check(ctx context.Context, path string, yield func(Problem) error) error {
 	return checkWith(ctx, path, Options{}, yield)
 }
