@@ -233,7 +233,7 @@ func (s *suite) putBroken() {
 			for what, r := range map[string]io.Reader{"short": bytes.NewReader(good[:size-1]), "empty": bytes.NewReader(nil),
 				"half": bytes.NewReader(good[:size/2]), "other": bytes.NewReader(bytes.Repeat([]byte("y"), size))} {
 				b := want
-				b.Open = opens(r)
+				b.Open, b.Once = opens(r), true
 				_, err := s.ep.Put(s.ctx, s.c, name, b, transport.PutOptions{})
 				class := transport.Transient
 				if what == "other" {
@@ -245,6 +245,7 @@ func (s *suite) putBroken() {
 				}
 			}
 			b := want
+			b.Once = true
 			b.Open = opens(io.MultiReader(bytes.NewReader(good[:size/2]), failing{source}))
 			if _, err := s.ep.Put(s.ctx, s.c, name, b, transport.PutOptions{}); !errors.Is(err, source) || transport.ClassOf(err) != transport.Changed {
 				s.Errorf("a body that breaks with %v gives %v", source, err)
