@@ -169,7 +169,7 @@ func (x *auditJob) summary() {
 	}
 	if x.s.srcGone {
 		x.findings.Add(report.Finding{Kind: report.KindDegraded, Level: report.Warn, Policy: x.policy.Name, Region: from.Region, Container: from.Container, Op: "list source",
-			Cause: "the source container does not exist any more; the copies were judged by the ledger alone", Hint: "if it was lost, see \"A region is lost\" in docs/operations.md"})
+			Cause: "the source container is gone, or empty although the ledger knows objects of it; the copies were judged by the ledger alone", Hint: "if it was lost, see \"A region is lost\" in docs/operations.md"})
 	}
 	for _, to := range x.p.job.To {
 		i := slices.IndexFunc(x.p.dests, func(d *dest) bool { return d.side == to })

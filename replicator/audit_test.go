@@ -423,11 +423,18 @@ func TestAuditWithRegionsDown(t *testing.T) {
 }
 
 func TestAuditOfASourceThatIsGone(t *testing.T) {
-	w := mirrored(t, policies.Exact)
-	w.mem["a"].RemoveContainer("c")
-	r := w.audit(AuditOptions{Read: 1, Repair: true})
-	if !r.Replicas.Satisfied || r.Replicas.Objects != 22 || r.Counts[report.KindDegraded] != 1 {
-		t.Errorf("%+v %+v", r.Replicas, r.Findings)
+	for _, empty := range []bool{false, true} {
+		w := mirrored(t, policies.Exact)
+		w.mem["a"].RemoveContainer("c")
+		if empty {
+			_ = w.mem["a"].CreateContainer(t.Context(), "c")
+		}
+		w.mem["b"].Remove("c", "small/003")
+		r := w.audit(AuditOptions{Read: 1, Repair: true})
+		if r.Replicas.Satisfied || r.Replicas.Objects != 22 || r.Replicas.Short != 1 || r.Counts[report.KindDegraded] != 1 {
+			t.Errorf("%+v %+v", r.Replicas, r.Findings)
+		}
+		one(t, r, report.KindMissing, report.Error, "b", "small/003", "HEAD")
 	}
 }
 

@@ -25,7 +25,7 @@ type survey struct {
 
 	unseen  atomic.Bool // the source does not list: nothing follows from a name's absence
 	whyNot  error       // why, if it is more than that its container is gone
-	srcGone bool        // its container does not exist
+	srcGone bool        // its container does not exist, or is empty although the ledger knows objects of it
 	mu      sync.Mutex
 }
 
@@ -48,11 +48,16 @@ func (e *Engine) survey(ctx context.Context, j Job, create bool) (*survey, error
 		return nil, err
 	}
 	s.p.known = s.known
+	present, err := s.present()
+	if err != nil {
+		return nil, err
+	}
+	var info transport.ContainerInfo
 	if s.p.src, err = e.region(j.From.Region); err == nil {
-		_, err = s.p.src.Container(ctx, j.From.Container)
+		info, err = s.p.src.Container(ctx, j.From.Container)
 	}
 	switch {
-	case transport.Is(err, transport.NotFound):
+	case transport.Is(err, transport.NotFound), err == nil && info.Objects == 0 && present > 0:
 		s.srcGone = true
 		s.unseen.Store(true)
 	case err != nil && (ctx.Err() != nil || !regionTrouble(err)):
@@ -70,6 +75,20 @@ func (e *Engine) survey(ctx context.Context, j Job, create bool) (*survey, error
 		}
 	}
 	return s, nil
+}
+
+// present is how many objects the last pass saw at the source.
+func (s *survey) present() (int64, error) {
+	if !s.known {
+		return 0, nil
+	}
+	places, err := s.e.o.Ledger.Places()
+	for _, x := range places {
+		if x.ID == s.p.place {
+			return x.Present, nil
+		}
+	}
+	return 0, err
 }
 
 func (s *survey) openDest(ctx context.Context, from store.Place, to Side, i int, create bool) (*dest, error) {
