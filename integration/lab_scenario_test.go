@@ -280,3 +280,96 @@ func md5hex(b []byte) string {
 	s := md5.Sum(b)
 	return hex.EncodeToString(s[:])
 }
+
+// TestLabWayBack fails over: edits made at the destination travel back by a
+// reverse sync, only the edits, and an object edited on both sides is one conflict.
+func TestLabWayBack(t *testing.T) {
+	w := newLabWorld(t)
+	for i := range 30 {
+		w.one.Put(t, w.from, fmt.Sprintf("o%02d", i), content(uint64(i), 1000+i), nil)
+	}
+	w.one.Put(t, w.from, "collapsed", content(50, 66<<20), nil)
+	w.sync()
+	w.same()
+	time.Sleep(1100 * time.Millisecond)
+	w.two.Put(t, w.to, "o03", content(103, 50), nil)
+	w.two.Put(t, w.to, "new", content(104, 60), nil)
+	w.two.Put(t, w.to, "o07", content(107, 70), nil)
+	w.one.Put(t, w.from, "o07", content(207, 80), nil)
+	back := func() output {
+		return w.f.run("sync", "lab-two:"+w.to, "lab-one:"+w.from)
+	}
+	o := back()
+	p := o.JSON.Result.Policies[0]
+	if o.Exit != 3 || p.Totals.Copied != 2 || p.Finding_counts["conflict"] != 1 {
+		t.Fatalf("way back: exit %d, %+v %+v", o.Exit, p.Totals, p.Findings)
+	}
+	if got := w.one.Get(t, w.from, "o03"); !bytes.Equal(got.Body, content(103, 50)) {
+		t.Error("an edit did not travel back")
+	}
+	if got := w.one.Get(t, w.from, "o07"); !bytes.Equal(got.Body, content(207, 80)) {
+		t.Error("an object edited on both sides was overwritten")
+	}
+	for range 2 { // nothing loops
+		there := w.f.run("sync", "lab-one:"+w.from, "lab-two:"+w.to)
+		again := back()
+		if a, b := there.JSON.Result.Policies[0], again.JSON.Result.Policies[0]; a.Totals.Copied+b.Totals.Copied != 0 || a.Finding_counts["conflict"] != 1 || b.Finding_counts["conflict"] != 1 {
+			t.Fatalf("looping: %+v %+v / %+v %+v", a.Totals, a.Findings, b.Totals, b.Findings)
+		}
+	}
+	// the source loses the collapsed object: it comes back from the destination, where a COPY made it
+	w.one.Call(t, "DELETE", lab.Path(w.from, "collapsed"), nil, nil).Want(t, 204)
+	w.f.ledger += ".fresh"
+	if o := back(); o.JSON.Result.Policies[0].Totals.Copied != 1 {
+		t.Fatalf("restore: %s", o.Stdout)
+	}
+	if size, sum := w.one.Digest(t, w.from, "collapsed"); size != 66<<20 || sum != md5hex(content(50, 66<<20)) {
+		t.Errorf("restored %d bytes, MD5 %s", size, sum)
+	}
+	w.f.checkLedger()
+}
+
+// TestLabFanOut copies one source to two real destinations; one goes down.
+func TestLabFanOut(t *testing.T) {
+	w := newLabWorld(t)
+	three := w.lab.Client(t, "lab-three")
+	t.Cleanup(func() { three.Remove(t, w.to); three.Remove(t, ".farshore-segments") })
+	total := int64(0)
+	for i := range 40 {
+		w.one.Put(t, w.from, fmt.Sprintf("o%02d", i), content(uint64(i), 5000), nil)
+		total += 5000
+	}
+	w.one.Put(t, w.from, "large", content(77, 6<<20), nil)
+	total += 6 << 20
+	policy := w.f.policyFile(fmt.Sprintf(`
+regions:
+  one: {cloud: lab-one}
+  two: {cloud: lab-two}
+  three: {cloud: lab-three}
+policies:
+  - name: fan
+    from: one
+    to: [two, three]
+    replicas: 1
+    containers: [%s]
+    container: "{container}-copy"
+    large: {as: exact, over: 2MiB, chunk: 1MiB}
+`, w.from))
+	o := w.f.must("sync", "-f", policy)
+	if p := o.JSON.Result.Policies[0]; p.Totals.Read_bytes != total || p.Replicas.By_count["2"] != 41 {
+		t.Errorf("read %d bytes of %d once for two destinations; %+v", p.Totals.Read_bytes, total, p.Replicas)
+	}
+	w.same()
+	w.lab.StopRegion(t, "three")
+	w.one.Put(t, w.from, "later", content(78, 100), nil)
+	o = w.f.must("sync", "-f", policy)
+	if p := o.JSON.Result.Policies[0]; !p.Replicas.Satisfied || p.Finding_counts["region-down"] != 1 {
+		t.Errorf("one region down: %+v %+v", p.Replicas, p.Findings)
+	}
+	w.lab.StartRegion(t, "three")
+	o = w.f.must("sync", "-f", policy)
+	if p := o.JSON.Result.Policies[0]; p.Replicas.By_count["2"] != 42 {
+		t.Errorf("it did not catch up: %+v", p.Replicas)
+	}
+	w.same()
+}

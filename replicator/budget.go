@@ -177,16 +177,17 @@ func (b *breaker) fail(err error) {
 	b.inRow, b.err, b.until = failuresToOpen, err, b.clock.Now().Add(tryAgain)
 }
 
-// open reports whether calls are being refused.
-func (b *breaker) open() bool {
+// gaveUp opens it for a copy that failed because nobody answered; the copy waits.
+func (b *breaker) gaveUp(err error) {
+	b.fail(err)
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.inRow >= failuresToOpen && b.clock.Now().Before(b.until)
+	b.skipped++
+	b.mu.Unlock()
 }
 
-// failure is why the region counts as down, and how many objects were put off.
-func (b *breaker) failure() (error, int64) {
+// failure is how many objects were put off, and why the region counts as down.
+func (b *breaker) failure() (int64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.err, b.skipped
+	return b.skipped, b.err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -129,7 +130,19 @@ func (p *pass) later(ctx context.Context, it *item, t target, err error) {
 			}
 		}
 	}
+	if unreachable(err) && te != nil && te.Region == t.d.side.Region && ctx.Err() == nil {
+		p.e.breaker(te.Region).gaveUp(err) // reported once, as a whole
+		p.tally.failed.Add(1)
+		p.e.o.Progress.Region(te.Region).Failed()
+		return
+	}
 	p.failed(ctx, it, t.d, err)
+}
+
+// unreachable reports whether nobody listens where the region should be.
+func unreachable(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // alone copies to one destination with the full patience of the retry layer.

@@ -254,7 +254,7 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 // regionFindings reports regions that did not answer, once each.
 func (e *Engine) regionFindings(p policies.Policy, f *report.Findings) {
 	for _, to := range p.To {
-		err, skipped := e.breaker(to).failure()
+		skipped, err := e.breaker(to).failure()
 		if err == nil {
 			continue
 		}
