@@ -49,8 +49,9 @@ type objects struct {
 	inserts, neighbour int
 }
 
-func newBatch(l *Ledger) *batch {
-	return &batch{l: l, places: map[PlaceID]*PlaceInfo{}, routes: map[RouteID]*RouteInfo{},
+func newBatch(l *Ledger, works int) *batch {
+	return &batch{l: l, arena: make([]byte, 0, 128*works+512),
+		places: map[PlaceID]*PlaceInfo{}, routes: map[RouteID]*RouteInfo{},
 		made: map[Place]PlaceID{}, madeR: map[Route]RouteID{}, objects: map[PlaceID]*objects{}, subs: map[subKey]*bbolt.Bucket{}}
 }
 

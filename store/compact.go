@@ -82,7 +82,7 @@ func (l *Ledger) compactIfSparse(ctx context.Context) (bool, error) {
 
 // compact runs where nobody else writes, and swaps the file under the readers.
 func (l *Ledger) compact(ctx context.Context) error {
-	tmp := compactPath(l.path)
+	tmp := compactPath(l.real)
 	db, file, err := l.compactInto(ctx, tmp)
 	if err != nil {
 		return wrap(l.path, "compact", errors.Join(err, os.Remove(tmp)))
@@ -91,14 +91,14 @@ func (l *Ledger) compact(ctx context.Context) error {
 	// whoever waits for the old one notices in openFile.
 	l.dbMu.Lock()
 	defer l.dbMu.Unlock()
-	if err := os.Rename(tmp, l.path); err != nil {
+	if err := os.Rename(tmp, l.real); err != nil {
 		return wrap(l.path, "compact", errors.Join(err, db.Close(), os.Remove(tmp)))
 	}
 	old := l.db
 	l.db, l.file = db, file
 	err = guard(old.Close)
 	if !l.opts.NoSync {
-		err = errors.Join(syncDir(filepath.Dir(l.path)), err)
+		err = errors.Join(syncDir(filepath.Dir(l.real)), err)
 	}
 	return wrap(l.path, "compact", err)
 }

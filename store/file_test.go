@@ -83,6 +83,53 @@ func TestLockedInThisProcess(t *testing.T) {
 	}
 }
 
+// A file that somebody writes at this moment is in use, and never looks damaged.
+func TestBusyLedgerIsNotTakenForDamaged(t *testing.T) {
+	l := open(t, tempPath(t), Options{NoSync: true})
+	r := route(t, l, paris("a"), lyon("a"))
+	var stop atomic.Bool
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; !stop.Load(); i++ {
+			name := fmt.Sprint(i % 1000)
+			l.Update(r.From, name, func(o *Object, _ bool) bool { o.Size = int64(i); return true })
+			if err := l.Flush(context.Background()); i%20 == 0 && err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for i := range 400 {
+		if _, err := Open(l.Path(), Options{ReadOnly: i%2 == 0}); !errors.Is(err, ErrLocked) {
+			t.Fatalf("open %d: %v", i, err)
+		}
+	}
+	stop.Store(true)
+	<-done
+	closeAndCheck(t, l)
+}
+
+// The ledger may be reached by a symbolic link, which a compaction must not replace.
+func TestLinkedLedgerStaysLinked(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "disk"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path, to := filepath.Join(dir, "ledger.db"), filepath.Join(dir, "disk", "real.db")
+	sample(t, to, 3)
+	if err := os.Symlink(to, path); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Compact(context.Background(), path, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.Readlink(path); got != to {
+		t.Errorf("link to %q, %v", got, err)
+	}
+	mustCheck(t, path)
+	mustCheck(t, to)
+}
+
 // shrink fills a ledger and empties most of it, so that it is sparse.
 func shrink(t *testing.T, l *Ledger, objects, nameBytes, keep int) RouteInfo {
 	t.Helper()

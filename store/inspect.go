@@ -65,35 +65,28 @@ func inspect(f *os.File) error {
 	return inspectFree(f, h)
 }
 
-// readHeaders reads both meta pages; each has its own error. It may race with a
-// writer, which rewrites one at a time, so it looks again before it gives up.
+// readHeaders reads both meta pages; each has its own error.
 func readHeaders(f *os.File) (size int64, heads [2]header, err error) {
-	for range 3 {
-		info, err := f.Stat()
-		if err != nil {
-			return 0, heads, err
-		}
-		if size = info.Size(); size == 0 {
-			return 0, heads, fmt.Errorf("%w: the file is empty", errForeign)
-		}
-		buf := make([]byte, 2*pageBytes)
-		n, err := f.ReadAt(buf, 0)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return 0, heads, err
-		}
-		if n < pageHeader+64 || native.Uint32(buf[pageHeader:]) != boltMagic &&
-			(n < pageBytes+pageHeader+64 || native.Uint32(buf[pageBytes+pageHeader:]) != boltMagic) {
-			return 0, heads, errForeign
-		}
-		if n < len(buf) {
-			return 0, heads, fmt.Errorf("%w: the file is cut short: %d bytes", errDamaged, n)
-		}
-		heads = [2]header{parseHeader(buf[pageHeader:]), parseHeader(buf[pageBytes+pageHeader:])}
-		if newest(heads) != nil {
-			break
-		}
+	info, err := f.Stat()
+	if err != nil {
+		return 0, heads, err
 	}
-	return size, heads, nil
+	if size = info.Size(); size == 0 {
+		return 0, heads, fmt.Errorf("%w: the file is empty", errForeign)
+	}
+	buf := make([]byte, 2*pageBytes)
+	n, err := f.ReadAt(buf, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, heads, err
+	}
+	if n < pageHeader+64 || native.Uint32(buf[pageHeader:]) != boltMagic &&
+		(n < pageBytes+pageHeader+64 || native.Uint32(buf[pageBytes+pageHeader:]) != boltMagic) {
+		return 0, heads, errForeign
+	}
+	if n < len(buf) {
+		return 0, heads, fmt.Errorf("%w: the file is cut short: %d bytes", errDamaged, n)
+	}
+	return size, [2]header{parseHeader(buf[pageHeader:]), parseHeader(buf[pageBytes+pageHeader:])}, nil
 }
 
 func parseHeader(b []byte) header {

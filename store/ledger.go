@@ -40,7 +40,8 @@ type Options struct {
 
 // Ledger is an open ledger. All methods may be called concurrently.
 type Ledger struct {
-	path string
+	path string // as given
+	real string // with links resolved: what is renamed over
 	opts Options
 
 	// dbMu guards db against being closed or swapped (Compact) under a reader;
@@ -92,12 +93,15 @@ func openSchema(path string, o Options, schema uint32, steps []migration) (*Ledg
 		return nil, err
 	}
 	l := &Ledger{path: path, opts: o, db: db, file: file}
+	if l.real, err = filepath.EvalSymlinks(path); err != nil {
+		return nil, wrap(path, "open", errors.Join(err, l.release()))
+	}
 	if err := l.load(schema, steps); err != nil {
 		return nil, errors.Join(err, l.release())
 	}
 	if !o.ReadOnly {
 		// A compaction that was killed leaves its half; the lock says that it is nobody's.
-		_ = os.Remove(compactPath(path))
+		_ = os.Remove(compactPath(l.real))
 		l.queue = make(chan message, queueLen)
 		l.stopped = make(chan struct{})
 		go l.write()
@@ -118,7 +122,7 @@ func (l *Ledger) load(schema uint32, steps []migration) error {
 		case have < schema && l.opts.ReadOnly:
 			return &Error{Kind: ErrReadOnly, Path: l.path, Detail: fmt.Sprintf("format %d has to be brought to %d first", have, schema), Hint: "run a command that writes, such as `farshore sync`"}
 		case have < schema:
-			if err := migrate(l.db, l.path, have, schema, steps); err != nil {
+			if err := migrate(l.db, l.real, have, schema, steps); err != nil {
 				return fmt.Errorf("migrate from format %d: %w", have, err)
 			}
 		}
@@ -171,12 +175,14 @@ func openOnce(path string, o Options) (db *bbolt.DB, file *os.File, err error) {
 				if err != nil {
 					return nil, err
 				}
+				file = f
+				if err := lock(f, !o.ReadOnly, o.Timeout); err != nil {
+					return nil, err
+				}
 				// bbolt would take an empty file for a new one, and trusts sizes and counts.
 				if err := inspect(f); err != nil {
-					_ = f.Close()
 					return nil, unfit(path, err)
 				}
-				file = f
 				return f, nil
 			},
 		})
@@ -186,7 +192,7 @@ func openOnce(path string, o Options) (db *bbolt.DB, file *os.File, err error) {
 		return db, file, nil
 	}
 	if file != nil {
-		_ = file.Close() // after a panic bbolt did not; a second close does no harm
+		_ = file.Close() // a second close does no harm
 	}
 	if errors.Is(err, berrors.ErrTimeout) {
 		e := &Error{Kind: ErrLocked, Path: path, Hint: "wait for it, stop it, or ask it (farshore status)"}

@@ -241,7 +241,7 @@ func (l *Ledger) apply(works []work) error {
 	order := sorted(works, l.sourceOf)
 	l.tuneGrowth()
 	committed := false
-	b := newBatch(l)
+	b := newBatch(l, len(works))
 	err := guardExcept(&b.foreign, func() error {
 		tx, err := l.db.Begin(true)
 		if err != nil {

@@ -1,15 +1,47 @@
-//go:build unix
+//go:build linux || darwin || freebsd
 
 package store
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
+
+	berrors "go.etcd.io/bbolt/errors"
 )
+
+// lockRetry is how long to wait between two tries to lock.
+const lockRetry = 25 * time.Millisecond
+
+// lock takes the lock that bbolt takes later on the same descriptor, which then
+// costs nothing. Before it is held the pages may change under whoever looks at them.
+func lock(f *os.File, exclusive bool, timeout time.Duration) error {
+	how := syscall.LOCK_SH
+	if exclusive {
+		how = syscall.LOCK_EX
+	}
+	for {
+		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB) //nolint:gosec // descriptors are small
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case !errors.Is(err, syscall.EWOULDBLOCK):
+			return fmt.Errorf("lock: %w", err)
+		case timeout <= 0:
+			return berrors.ErrTimeout
+		}
+		wait := min(timeout, lockRetry)
+		timeout -= wait
+		<-time.NewTimer(wait).C
+	}
+}
 
 // freeBytes is what an ordinary user may still write where path lies.
 func freeBytes(path string) (int64, bool) {
