@@ -18,6 +18,7 @@ type faultWorld struct {
 	one, two *fakecloud.Region
 	f        *farshore
 	policy   string
+	flags    []string
 }
 
 const faultPolicy = `
@@ -51,7 +52,10 @@ func (w *faultWorld) put(name string, seed uint64, n int) {
 	w.one.Put("data", name, content(seed, n), map[string]string{"Content-Type": "text/plain", "X-Object-Meta-Seed": fmt.Sprint(seed)})
 }
 
-func (w *faultWorld) sync() output { w.t.Helper(); return w.f.run("sync", "-f", w.policy) }
+func (w *faultWorld) sync() output {
+	w.t.Helper()
+	return w.f.run(append([]string{"sync", "-f", w.policy}, w.flags...)...)
+}
 
 // converge runs passes until one ends with 0, at most n. After each, whatever the
 // ledger calls confirmed must be true, and every finding must be complete.
@@ -230,7 +234,7 @@ func TestStallIsCut(t *testing.T) {
 			t.Parallel()
 			w := newFaultWorld(t, fakecloud.Options{})
 			arm(w)
-			w.f.env = append(w.f.env, "FARSHORE_STALL=2s")
+			w.flags = []string{"--stall", "2s"}
 			began := time.Now()
 			w.converge(1)
 			if d := time.Since(began); d < 2*time.Second || d > 50*time.Second {

@@ -43,10 +43,42 @@ func (p *pass) stopped(token, cause, hint string) error {
 	return fmt.Errorf("%s: %s: %w", p.job.From, cause, ErrBrake)
 }
 
-// brakeEmpty stops a pass whose source has nothing although the ledger knows objects of it.
-func (p *pass) brakeEmpty(why string) error {
-	return p.stopped(p.token(brakeEmpty, p.present, nil), fmt.Sprintf("%s, but the ledger knows %d objects of it", why, p.present),
-		"check that the source region and container are whole")
+// checkEmpty stops a pass whose source has nothing although the ledger knows
+// objects that this job copied, be they marked missing already or not: it trips
+// at every pass until a person releases it.
+func (p *pass) checkEmpty(ctx context.Context, why string) error {
+	n, err := p.knownHere(ctx)
+	if err != nil {
+		return err
+	}
+	if !p.job.Policy.Brake.TripsEmpty(0, n) {
+		return nil
+	}
+	token := p.token(brakeEmpty, n, nil)
+	if p.released = p.o.ReleaseBrake == token; p.released || p.o.DryRun {
+		return nil
+	}
+	return p.stopped(token, fmt.Sprintf("%s, but the ledger knows %d objects of it", why, n), "check that the source region and container are whole")
+}
+
+// knownHere counts the objects that this job has copied.
+func (p *pass) knownHere(ctx context.Context) (int64, error) {
+	n, after := int64(0), ""
+	for {
+		page, err := p.e.o.Ledger.Page(p.place, after, "", p.job.From.Prefix, pageSize)
+		if err != nil || len(page) == 0 {
+			return n, err
+		}
+		for i := range page {
+			if p.onRoutes(&page[i]) {
+				n++
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return n, err
+		}
+		after = page[len(page)-1].Name
+	}
 }
 
 // checkOverwrites walks once without changing anything, to count what would be
@@ -96,8 +128,7 @@ func (p *pass) deletes(ctx context.Context) error {
 			total = x.Objects
 		}
 	}
-	if token := p.token(brakeDeletes, due, h.Sum(nil)); pol.Brake.TripsDeletes(due, total) && p.o.ReleaseBrake != token &&
-		p.o.ReleaseBrake != p.token(brakeEmpty, p.present, nil) {
+	if token := p.token(brakeDeletes, due, h.Sum(nil)); pol.Brake.TripsDeletes(due, total) && p.o.ReleaseBrake != token && !p.released {
 		return p.stopped(token, fmt.Sprintf("%d of %d objects would be deleted, more than the policy's %s", due, total, pol.Brake.Deletes),
 			"check that the source is whole")
 	}
@@ -162,7 +193,7 @@ func (p *pass) eachDue(ctx context.Context, now int64, fn func(store.Object) err
 // onRoutes reports whether a destination of this job has anything of the object.
 func (p *pass) onRoutes(o *store.Object) bool {
 	for _, d := range p.dests {
-		if _, ok := o.Replica(d.info.ID); ok && !d.dead.Load() {
+		if _, ok := o.Replica(d.info.ID); ok {
 			return true
 		}
 	}

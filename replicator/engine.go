@@ -171,7 +171,7 @@ func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
 	}
 	for _, pl := range places {
 		c := pl.Place.Container
-		if pl.Place.Region != p.From || pl.Place.Project != id.Project || listed[c] || pl.Present == 0 || !p.Selects(c) {
+		if pl.Place.Region != p.From || pl.Place.Project != id.Project || listed[c] || pl.Objects == 0 || !p.Selects(c) {
 			continue
 		}
 		if dest, err := p.Destination(c); err == nil && e.hasRoute(pl.Place, p, dest) {

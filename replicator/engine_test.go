@@ -181,9 +181,15 @@ func TestBrake(t *testing.T) {
 		w.mem["a"].Remove("c", n)
 	}
 	w.policy.Brake.AtLeast = 1000
-	r, err = w.try(w.policy, SyncOptions{})
-	if !errors.Is(err, ErrBrake) || len(w.mem["b"].Names("c")) != 15 {
-		t.Fatalf("%v %+v", err, r)
+	for i := range 3 { // again and again, not only when it is first seen
+		r, err = w.try(w.policy, SyncOptions{})
+		if !errors.Is(err, ErrBrake) || len(w.mem["b"].Names("c")) != 15 {
+			t.Fatalf("pass %d over an empty source: %v %+v", i, err, r)
+		}
+	}
+	w.mem["a"].RemoveContainer("c")
+	if r, err = w.try(w.policy, SyncOptions{}); !errors.Is(err, ErrBrake) || len(w.mem["b"].Names("c")) != 15 {
+		t.Fatalf("a source that is gone: %v %+v", err, r)
 	}
 	r, err = w.try(w.policy, SyncOptions{ReleaseBrake: r.Brake})
 	if err != nil || len(w.mem["b"].Names("c")) != 0 {

@@ -1,6 +1,7 @@
 package replicator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,6 +49,7 @@ type pass struct {
 	dests      []*dest
 	rec        store.Pass
 	resumed    bool
+	released   bool // a person released the brake of an empty source
 	gone       bool // the source container does not exist, and a person said to go on
 	brakeToken string
 	overwrites atomic.Int64 // counted by a dry walk, for the brake
@@ -126,12 +128,11 @@ func (p *pass) open(ctx context.Context) error {
 			}
 		}
 	}
+	var gone error
 	info, err := p.src.Container(ctx, p.job.From.Container)
 	switch {
-	case transport.Is(err, transport.NotFound) && p.present > 0:
-		if p.gone = true; p.trips(brakeEmpty, p.present) {
-			return p.brakeEmpty("the container is gone")
-		}
+	case transport.Is(err, transport.NotFound) && p.known:
+		p.gone, gone = true, err
 	case err != nil:
 		return err
 	case info.Versioning != "":
@@ -154,6 +155,14 @@ func (p *pass) open(ctx context.Context) error {
 		p.dests = append(p.dests, d)
 		if !d.dead.Load() {
 			alive++
+		}
+	}
+	if p.gone {
+		if n, err := p.knownHere(ctx); err != nil || n == 0 {
+			return cmp.Or(err, gone)
+		}
+		if err := p.checkEmpty(ctx, "the container is gone"); err != nil {
+			return err
 		}
 	}
 	if alive == 0 {
@@ -363,8 +372,8 @@ func (p *pass) walkAll(ctx context.Context) error {
 	if err := p.savePass(ctx); err != nil {
 		return err
 	}
-	if p.job.Policy.Brake.TripsEmpty(p.listedHere.Load(), p.present) && p.trips(brakeEmpty, p.present) {
-		return p.brakeEmpty("the listing is empty")
+	if p.listedHere.Load() == 0 && !p.gone {
+		return p.checkEmpty(ctx, "the listing is empty")
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func runAudit(ctx context.Context, o *auditOptions, args []string, c *console) e
 	if err != nil {
 		return err
 	}
-	if err := o.apply(&w.limits); err != nil {
+	if err := o.apply(w); err != nil {
 		return err
 	}
 	if !exists(w.ledger) {

@@ -52,7 +52,7 @@ func runPlan(ctx context.Context, o *planOptions, args []string, c *console) err
 	if err != nil {
 		return err
 	}
-	if err := o.apply(&w.limits); err != nil {
+	if err := o.apply(w); err != nil {
 		return err
 	}
 	return planWork(ctx, w, "", c, &o.Check)

@@ -8,11 +8,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"farshore/policies"
 	"farshore/replicator"
+	"farshore/transport/wire"
 )
 
 // selectOptions are the flags of every command that works on policies.
@@ -35,16 +37,23 @@ func (o *selectOptions) addLedger(f *pflag.FlagSet) {
 type limitOptions struct {
 	Limit   string
 	Streams int
+	Stall   time.Duration
 }
 
 // AddFlags adds them.
 func (o *limitOptions) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Limit, "limit", "", "send at most so much in all, such as 50MiB/s or 400Mbit/s; windows of the timetable may be slower still")
+	f.DurationVar(&o.Stall, "stall", wire.DefaultIdle, "cut a connection whose peer is silent for so long, and try again")
 	f.IntVar(&o.Streams, "streams", 0, fmt.Sprintf("parallel streams (default: what the policy file says, else %d)", policies.DefaultStreams))
 }
 
 // apply puts them over the policy file's.
-func (o *limitOptions) apply(l *policies.Limits) error {
+func (o *limitOptions) apply(w *work) error {
+	l := &w.limits
+	if o.Stall < time.Second {
+		return usagef("", "--stall is at least 1s, not %s", o.Stall)
+	}
+	w.stall = o.Stall
 	if o.Limit != "" {
 		r, err := policies.ParseRate(o.Limit)
 		if err != nil {
@@ -91,6 +100,7 @@ type work struct {
 	ledger  string
 	regions map[string]policies.Region
 	limits  policies.Limits
+	stall   time.Duration // how long a peer may be silent
 	tasks   []task
 }
 

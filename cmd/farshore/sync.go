@@ -91,7 +91,7 @@ func runSync(ctx context.Context, o *syncOptions, args []string, c *console) err
 	if err != nil {
 		return err
 	}
-	if err := o.apply(&w.limits); err != nil {
+	if err := o.apply(w); err != nil {
 		return err
 	}
 	if o.DryRun {
@@ -123,7 +123,7 @@ func eachPolicy(ctx context.Context, w *work, c *console, open opener, do passFu
 	defer func() { hide() }() // calling it twice does nothing
 	log := c.logger()
 	s.progress.Phase("logging in")
-	l, err := connect(ctx, w.regions, s.progress, log)
+	l, err := connect(ctx, w.regions, w.stall, s.progress, log)
 	if err != nil {
 		return ended(ctx, out, err)
 	}

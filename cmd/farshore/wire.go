@@ -29,7 +29,7 @@ type links struct {
 // connect logs in to the regions, all at once. A region that does not answer goes to
 // down, so that the others go on (promise 8); a login that is refused or described
 // wrongly is an error: it will not pass by itself.
-func connect(ctx context.Context, want map[string]policies.Region, p *report.Progress, log *slog.Logger) (*links, error) {
+func connect(ctx context.Context, want map[string]policies.Region, stall time.Duration, p *report.Progress, log *slog.Logger) (*links, error) {
 	l := &links{sinks: map[string]transport.Sink{}, down: map[string]error{}, raw: map[string]*swift.Endpoint{}, open: map[string]*region.Region{}}
 	observe := func(a transport.Attempt) {
 		p.Region(a.Region).Retried()
@@ -45,7 +45,7 @@ func connect(ctx context.Context, want map[string]policies.Region, p *report.Pro
 	var g errgroup.Group
 	for i, name := range names {
 		g.Go(func() error {
-			r, err := login(ctx, want[name], observe, log)
+			r, err := login(ctx, want[name], stall, observe, log)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -76,10 +76,10 @@ func connect(ctx context.Context, want map[string]policies.Region, p *report.Pro
 	return l, nil
 }
 
-func login(ctx context.Context, r policies.Region, observe transport.Observer, log *slog.Logger) (*region.Region, error) {
+func login(ctx context.Context, r policies.Region, stall time.Duration, observe transport.Observer, log *slog.Logger) (*region.Region, error) {
 	began := time.Now()
 	open, err := region.Open(ctx, region.Config{Name: r.Name, Cloud: r.Cloud, RegionName: r.RegionName, Interface: r.Interface,
-		EndpointOverride: r.Endpoint, UserAgent: "farshore/" + version, Observer: observe})
+		EndpointOverride: r.Endpoint, Idle: stall, UserAgent: "farshore/" + version, Observer: observe})
 	if err != nil {
 		log.Warn("no login", "region", r.Name, "err", err)
 		return nil, err
