@@ -99,7 +99,7 @@ func TestLiveReads(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := startLive(t, 300*time.Millisecond)
+			l := startLive(t, 1500*time.Millisecond)
 			l.at.Put("c", "o", data, nil)
 			l.at.AddFault(fakecloud.Fault{Name: name, Match: get, Do: do})
 			o, r, err := l.Open(t.Context(), "c", "o", transport.OpenOptions{Length: -1})
@@ -162,7 +162,7 @@ func TestLiveWrites(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := startLive(t, 300*time.Millisecond)
+			l := startLive(t, 1500*time.Millisecond)
 			m := put
 			m.Times = int(c.puts - 1)
 			l.at.AddFault(fakecloud.Fault{Name: name, Match: m, Do: c.do})

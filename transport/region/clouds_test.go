@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -310,7 +311,7 @@ func TestTLS(t *testing.T) {
 	}
 	// The same cloud behind TLS.
 	plain := c.Region("RegionOne")
-	ks := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+	ks := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		out, err := http.NewRequest(q.Method, strings.TrimSuffix(plain.AuthURL(), "/v3")+q.URL.RequestURI(), q.Body)
 		if err != nil {
 			t.Error(err)
@@ -327,6 +328,8 @@ func TestTLS(t *testing.T) {
 		w.WriteHeader(resp.StatusCode)
 		_, _ = io.Copy(w, resp.Body)
 	}))
+	ks.Config.ErrorLog = log.New(io.Discard, "", 0) // of the refused certificate
+	ks.StartTLS()
 	defer ks.Close()
 	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	dir := t.TempDir()

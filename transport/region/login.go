@@ -76,6 +76,7 @@ func (l *login) first(ctx context.Context) error {
 		return l.wrap(errors.New("auth_url is not a URL"))
 	}
 	l.provider.IdentityBase, l.provider.IdentityEndpoint = fresh.IdentityBase, fresh.IdentityEndpoint
+	asked := l.clock.Now()
 	_, err = transport.Try(ctx, l.policy, l.attempt(), func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, l.wrap(openstack.Authenticate(ctx, l.provider, l.auth))
 	})
@@ -87,20 +88,20 @@ func (l *login) first(ctx context.Context) error {
 		// context must not end a login which others wait for.
 		l.provider.ReauthFunc = func(context.Context) error { return l.renew(l.life, l.token()) }
 	}
-	return l.note()
+	return l.note(asked)
 }
 
 func (l *login) attempt() transport.Attempt { return transport.Attempt{Op: "log in", Region: l.region} }
 
-// note takes the times of the newest token.
-func (l *login) note() error {
+// note takes the times of the newest token, which was asked for at that time.
+func (l *login) note(asked time.Time) error {
 	ends, err := l.readEnd()
 	if err != nil {
 		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.made, l.ends, l.lastErr = l.clock.Now(), ends, nil
+	l.made, l.ends, l.lastErr = asked, ends, nil
 	return nil
 }
 
@@ -197,19 +198,25 @@ func (l *login) renew(ctx context.Context, previous string) error {
 	if calm && last != nil {
 		return last
 	}
-	r := l.start(previous)
-	select {
-	case <-r.done:
-		return r.err
-	case <-ctx.Done():
-		return &transport.Error{Op: "log in", Region: l.region, Class: transport.Canceled, Err: context.Cause(ctx)}
+	for {
+		r := l.start(previous)
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			return &transport.Error{Op: "log in", Region: l.region, Class: transport.Canceled, Err: context.Cause(ctx)}
+		}
+		// The renewal under way may have been the one that made previous.
+		if r.err != nil || r.previous == previous || l.token() != previous {
+			return r.err
+		}
 	}
 }
 
 // renewal is one login for all who wait for it. err may be read once done is closed.
 type renewal struct {
-	done chan struct{}
-	err  error
+	previous string // the token it replaces
+	done     chan struct{}
+	err      error
 }
 
 // start begins a renewal, or joins the one under way.
@@ -219,7 +226,7 @@ func (l *login) start(previous string) *renewal {
 	if l.renewal != nil {
 		return l.renewal
 	}
-	r := &renewal{done: make(chan struct{})}
+	r := &renewal{previous: previous, done: make(chan struct{})}
 	if l.closed {
 		r.err = &transport.Error{Op: "log in", Region: l.region, Class: transport.Canceled, Err: errors.New("the region is closed")}
 		close(r.done)
@@ -240,11 +247,12 @@ func (l *login) again(previous string) error {
 	if l.token() != previous {
 		return nil
 	}
+	asked := l.clock.Now()
 	_, err := transport.Try(l.life, l.policy, l.attempt(), func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, l.wrap(l.relogin(ctx))
 	})
 	if err == nil {
-		return l.note()
+		return l.note(asked)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
