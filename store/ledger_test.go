@@ -555,3 +555,38 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	closeAndCheck(t, l)
 }
+
+// Whoever waits for durability while a commit runs shares the next one.
+func TestWaitersShareACommit(t *testing.T) {
+	block, entered := make(chan struct{}), make(chan struct{}, 100)
+	var on atomic.Bool
+	l := open(t, tempPath(t), Options{Hook: func(p string) error {
+		if on.Load() && p == "commit:before" {
+			entered <- struct{}{}
+			<-block
+		}
+		return nil
+	}})
+	r := route(t, l, paris("a"), lyon("a"))
+	on.Store(true)
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = l.PutNote("first", []byte("x")) })
+	<-entered
+	const waiters = 20
+	for i := range waiters {
+		wg.Go(func() {
+			if err := l.AddIntents(context.Background(), []Intent{{Route: r.ID, Name: fmt.Sprint(i)}}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for l.Stats().Queued < waiters {
+		time.Sleep(time.Millisecond)
+	}
+	close(block)
+	wg.Wait()
+	if n := len(entered); n != 1 {
+		t.Errorf("%d commits for %d that waited, want 1", n, waiters)
+	}
+	closeAndCheck(t, l)
+}
