@@ -119,7 +119,7 @@ type auditJob struct {
 	opened string // for findings: the source
 
 	fresh, news, lost sync.Map // one example each of unrecorded, changed and gone names
-	here              struct{ unrecorded, changed, gone, copiesGone atomic.Int64 }
+	here              struct{ unrecorded, changed, copiesGone atomic.Int64 }
 }
 
 func (a *auditor) job(ctx context.Context, j Job) error {
@@ -129,6 +129,9 @@ func (a *auditor) job(ctx context.Context, j Job) error {
 	}
 	x := &auditJob{auditor: a, s: s, p: s.p, never: true, opened: j.From.String()}
 	x.p.findings, x.p.tally = a.findings, a.tally
+	if len(s.p.dests) > maxDests {
+		return &UsageError{Msg: fmt.Sprintf("%s has %d destinations; an audit takes %d", j.From, len(s.p.dests), maxDests), Hint: "audit it in parts"}
+	}
 	for _, d := range s.p.dests {
 		if !d.info.Listed.IsZero() {
 			x.never = false
@@ -186,6 +189,7 @@ func (x *auditJob) summary() {
 // replica is one object at one destination under examination.
 type replica struct {
 	sub  *plan.Subject
+	obj  *object
 	i    int // index of its destination
 	d    *dest
 	rec  store.Replica
@@ -197,45 +201,71 @@ type replica struct {
 	theirs  bool // somebody else's object has taken its place
 	byBytes bool // found by reading, so a repair is proved by reading
 	gone    bool // the source no longer has the object: nothing to repair from
+	fixed   bool // it was sent again, and proved
+}
+
+// object is what a part keeps of one name. There are thousands of it at a time, so
+// it is small; a replica that needs a closer look has a struct of its own.
+type object struct {
+	version store.Version // the replicas that count are of this one
+	counts  bool          // it is one of the objects that must have replicas
+	gone    bool          // the source no longer has it
+	seen    uint64        // destinations, by bit, that have the replica as recorded
+	held    uint64        // the same, of the version that counts
+}
+
+// maxDests is how many destinations an object's bits are for.
+const maxDests = 64
+
+// mark notes that a replica was seen whole.
+func (r *replica) mark() {
+	r.obj.seen |= 1 << r.i
+	if r.fixed || r.rec.Version == r.obj.version {
+		r.obj.held |= 1 << r.i
+	}
 }
 
 // visit judges one part of the names.
 func (x *auditJob) visit(ctx context.Context, subjects []plan.Subject) error {
-	var all, doubts []*replica
-	objects := make([]judged, 0, len(subjects))
+	objects := make([]object, len(subjects))
+	var doubts, sample []*replica
 	for j := range subjects {
 		s := &subjects[j]
-		o, count := x.object(s)
-		if count {
-			objects = append(objects, o)
-		}
+		objects[j] = x.object(s)
 		if s.Record == nil {
 			continue
 		}
 		for i := range s.Dests {
-			r, doubt := x.replica(s, i, o.gone)
-			if r == nil {
-				continue
-			}
-			if all = append(all, r); doubt {
-				doubts = append(doubts, r)
+			r := replica{sub: s, obj: &objects[j], i: i, d: x.p.dests[i]}
+			switch recorded, doubt := x.compare(&r); {
+			case doubt:
+				doubts = append(doubts, &replica{})
+				*doubts[len(doubts)-1] = r
+			case recorded && audit.Sampled(x.o.Seed, s.Name, x.o.Read):
+				sample = append(sample, &replica{})
+				*sample[len(sample)-1] = r
+			case recorded:
+				r.mark()
 			}
 		}
 	}
 	if err := x.each(ctx, doubts, x.ask); err != nil {
 		return err
 	}
-	var sample, faults []*replica
-	for _, r := range all {
+	examined := slices.Concat(doubts, sample)
+	for _, r := range doubts {
 		if r.seen && audit.Sampled(x.o.Seed, r.sub.Name, x.o.Read) {
-			x.e.o.Progress.Region(r.d.side.Region).Want(1, max(r.want.Size, 0))
 			sample = append(sample, r)
 		}
+	}
+	for _, r := range sample {
+		x.e.o.Progress.Region(r.d.side.Region).Want(1, max(r.want.Size, 0))
 	}
 	if err := x.each(ctx, sample, x.read); err != nil {
 		return err
 	}
-	for _, r := range all {
+	var faults []*replica
+	for _, r := range examined {
 		if r.fault != "" {
 			faults = append(faults, r)
 		}
@@ -243,7 +273,12 @@ func (x *auditJob) visit(ctx context.Context, subjects []plan.Subject) error {
 	if err := x.faults(ctx, faults); err != nil {
 		return err
 	}
-	x.count(objects, all)
+	for _, r := range examined {
+		if r.seen && r.fault == "" {
+			r.mark()
+		}
+	}
+	x.count(objects)
 	return nil
 }
 
@@ -262,30 +297,22 @@ func (x *auditJob) each(ctx context.Context, rs []*replica, do func(context.Cont
 	return g.Wait()
 }
 
-// judged is an object whose replicas are counted: those of one version.
-type judged struct {
-	name    string
-	version store.Version
-	gone    bool
-}
-
 // object decides whether an object counts, and by which version: the one that the
 // last pass saw, unless the policy's RPO has passed since a newer one, or a pass
 // should have seen it.
-func (x *auditJob) object(s *plan.Subject) (judged, bool) {
+func (x *auditJob) object(s *plan.Subject) object {
 	e, r := s.Entry, s.Record
 	if r == nil {
 		x.unrecorded.Add(1)
 		x.here.unrecorded.Add(1)
 		x.fresh.LoadOrStore("", s.Name)
-		return judged{name: s.Name, version: plan.VersionOf(e)}, x.never || x.due(e.Modified)
+		return object{version: plan.VersionOf(e), counts: x.never || x.due(e.Modified)}
 	}
-	o := judged{name: s.Name, version: r.Version}
+	o := object{version: r.Version, counts: true}
 	if r.Missing != 0 || e == nil && !x.s.unseen.Load() {
-		o.gone = true
+		o.gone, o.counts = true, false
 		x.gone.Add(1)
-		x.here.gone.Add(1)
-		return o, false
+		return o
 	}
 	if e != nil && plan.VersionOf(e) != r.Version && micros(e.Modified) >= r.Version.Modified {
 		x.changed.Add(1)
@@ -295,7 +322,7 @@ func (x *auditJob) object(s *plan.Subject) (judged, bool) {
 			o.version = plan.VersionOf(e)
 		}
 	}
-	return o, true
+	return o
 }
 
 // clockSlack is how far the clocks of a source and of this machine may be apart
@@ -310,41 +337,45 @@ func (x *auditJob) due(modified time.Time) bool {
 	return x.since != 0 && micros(modified.Add(clockSlack)) < x.since
 }
 
-// replica compares one record with one row. It returns nil where there is nothing
-// to prove, and whether the replica must be asked for by name.
-func (x *auditJob) replica(s *plan.Subject, i int, gone bool) (r *replica, doubt bool) {
-	d, at := x.p.dests[i], &s.Dests[i]
-	rec, ok := s.Record.Replica(d.info.ID)
-	if !ok {
+// compare sets one record against one row. It reports whether the row is as
+// recorded, or whether the replica must be asked for by name; neither where there is
+// nothing to prove.
+func (x *auditJob) compare(r *replica) (recorded, doubt bool) {
+	s, d, gone := r.sub, r.d, r.obj.gone
+	at := &s.Dests[r.i]
+	var ok bool
+	if r.rec, ok = s.Record.Replica(d.info.ID); !ok {
 		if at.Entry != nil {
-			x.stray(d, at.Entry)
+			e := *at.Entry
+			e.Name = x.p.destName(d, s.Name)
+			x.stray(d, &e)
 		}
-		return nil, false
+		return false, false
 	}
-	switch rec.State {
+	switch r.rec.State {
 	case store.Conflict:
 		if !gone {
-			x.add(report.KindConflict, report.Error, d, s.Name, "an object that is not ours stands there ("+rec.Note+")",
+			x.add(report.KindConflict, report.Error, d, s.Name, "an object that is not ours stands there ("+r.rec.Note+")",
 				"remove or rename the one you do not want, or set takeover: true in the policy, and run farshore sync")
 		}
-		return nil, false
+		return false, false
 	case store.Cannot:
 		if !gone {
-			x.p.cannotFinding(d, s.Name, rec.Note)
+			x.p.cannotFinding(d, s.Name, r.rec.Note)
 		}
-		return nil, false
+		return false, false
 	}
 	if gone && x.policy.Deletes.Propagate || d.dead.Load() || !at.Listed {
-		return nil, false // its delete is on its way, or nobody answers
+		return false, false // its delete is on its way, or nobody answers
 	}
-	r = &replica{sub: s, i: i, d: d, rec: rec, want: audit.Expect(s.Record, rec), gone: gone}
-	if rec.State == store.Lost {
+	r.want, r.gone = audit.Expect(s.Record, r.rec), gone
+	if r.rec.State == store.Lost {
 		r.fault, r.byBytes = report.KindDamaged, true
-		r.cause = "an earlier audit found it so, and it was not sent again since: " + rec.Note
-		return r, true
+		r.cause = "an earlier audit found it so, and it was not sent again since: " + r.rec.Note
+		return false, true
 	}
 	r.seen = at.Entry != nil && r.want.Differs(at.Entry.ETag, at.Entry.Size) == ""
-	return r, !r.seen
+	return r.seen, !r.seen
 }
 
 // stray reports what stands at a destination and is in no record of this route.
@@ -366,30 +397,26 @@ func (x *auditJob) add(kind string, level report.Level, d *dest, name, cause, hi
 		Op: "audit", Cause: cause, Hint: hint})
 }
 
-// count adds a part's replicas to the proof.
-func (x *auditJob) count(objects []judged, all []*replica) {
-	seen := map[string]map[string]bool{} // object: regions that hold its judged version
+// count adds a part's replicas to the proof. Two destinations in one region count
+// as one.
+func (x *auditJob) count(objects []object) {
 	regions := map[string]int64{}
-	versions := make(map[string]store.Version, len(objects))
-	for _, o := range objects {
-		versions[o.name] = o.version
-	}
-	for _, r := range all {
-		if !r.seen {
-			continue
-		}
-		x.seen.Add(1)
-		regions[r.d.side.Region]++
-		if v, ok := versions[r.sub.Name]; ok && r.rec.Version == v {
-			if seen[r.sub.Name] == nil {
-				seen[r.sub.Name] = map[string]bool{}
-			}
-			seen[r.sub.Name][r.d.side.Region] = true
-		}
-	}
 	held := map[int]int64{}
+	var here []string
 	for _, o := range objects {
-		held[len(seen[o.name])]++
+		here = here[:0]
+		for i, d := range x.p.dests {
+			if o.seen&(1<<i) != 0 {
+				x.seen.Add(1)
+				regions[d.side.Region]++
+			}
+			if o.held&(1<<i) != 0 && !slices.Contains(here, d.side.Region) {
+				here = append(here, d.side.Region)
+			}
+		}
+		if o.counts {
+			held[len(here)]++
+		}
 	}
 	x.tally.heldMany(held)
 	x.mu.Lock()

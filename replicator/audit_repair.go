@@ -164,7 +164,7 @@ func (x *auditJob) proveRepair(ctx context.Context, r *replica, causes *repairCa
 		}
 		return failed(why)
 	}
-	again := &replica{sub: r.sub, i: r.i, d: r.d, rec: rec, want: audit.Expect(&o, rec)}
+	again := &replica{sub: r.sub, obj: r.obj, i: r.i, d: r.d, rec: rec, want: audit.Expect(&o, rec)}
 	if err := x.ask(ctx, again); err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func (x *auditJob) proveRepair(ctx context.Context, r *replica, causes *repairCa
 		return failed(again.cause)
 	}
 	x.repaired.Add(1)
-	r.rec, r.want, r.seen, r.fault = rec, again.want, true, ""
+	r.rec, r.want, r.seen, r.fixed, r.fault = rec, again.want, true, true, ""
 	how := "sent again, and seen there by name"
 	if r.byBytes {
 		how = "sent again, and read back whole"

@@ -466,8 +466,10 @@ func TestAuditInRangesAndBelowPrefixes(t *testing.T) {
 		}
 		w.mem["b"].Set("e", fmt.Sprintf("copy/%03d-x", i), []byte("x"), nil)
 	}
+	w.put("in/059-y", 1, 10, nil) // no pass has seen it; the destination has something of the name
+	w.mem["b"].Set("e", "copy/059-y", []byte("x"), nil)
 	r, err := e.Audit(t.Context(), w.policy, []Job{job}, AuditOptions{Seed: 1})
-	if err != nil || r.Audit.Missing != 9 || r.Audit.Foreign != 60 || r.Audit.Seen != 51 || r.Replicas.Objects != 60 || r.Audit.Unrecorded != 0 {
+	if err != nil || r.Audit.Missing != 9 || r.Audit.Foreign != 60 || r.Audit.Seen != 51 || r.Replicas.Objects != 60 || r.Audit.Unrecorded != 1 {
 		t.Fatalf("%+v %+v %v", r.Audit, r.Replicas, err)
 	}
 	r, err = e.Audit(t.Context(), w.policy, []Job{job}, AuditOptions{Seed: 1, Repair: true})

@@ -159,7 +159,9 @@ func (s *survey) walk(ctx context.Context, visit func(context.Context, []plan.Su
 	if !s.unseen.Load() {
 		var err error
 		r := transport.Range{Prefix: s.p.job.From.Prefix}
-		if cuts, err = s.p.src.Split(ctx, s.p.job.From.Container, r, walkers); err != nil {
+		// each range holds a page of every destination besides the source's
+		n := max(1, 2*walkers/(1+len(s.p.dests)))
+		if cuts, err = s.p.src.Split(ctx, s.p.job.From.Container, r, min(n, walkers)); err != nil {
 			if ctx.Err() != nil || !regionTrouble(err) {
 				return err
 			}
@@ -284,6 +286,7 @@ func (w *surveyWalk) part(ctx context.Context, lo, hi string, entries []transpor
 				for k := range page {
 					e := page[k]
 					if at, ok := find(subjects, p.srcName(d, e.Name)); ok {
+						e.Name, e.ContentType = subjects[at].Name, "" // not kept twice
 						subjects[at].Dests[i].Entry = &e
 					} else if w.stray != nil {
 						w.stray(d, &e)
