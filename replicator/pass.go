@@ -93,6 +93,9 @@ func (p *pass) run(ctx context.Context) error {
 	if err := p.walkAll(ctx); err != nil {
 		return err
 	}
+	if err := p.reportCannot(ctx); err != nil {
+		return err
+	}
 	return p.deletes(ctx)
 }
 

@@ -13,6 +13,7 @@ import (
 type tally struct {
 	listed, unchanged, copied, bytes, read, meta, adopted  atomic.Int64
 	deleted, pending, conflicts, cannot, failed, sentTwice atomic.Int64
+	excused                                                atomic.Int64 // objects that cannot be kept, in a policy that accepts that
 
 	mu       sync.Mutex
 	byCount  map[int]int64 // present objects by confirmed regions
@@ -46,6 +47,8 @@ func (t *tally) result(p policies.Policy) (report.Totals, report.Replicas) {
 		objects += n
 	}
 	v := policies.Judge(p, policies.ReplicaCounts{Objects: objects, ByRegions: t.byCount})
+	v.Short = max(v.Short-t.excused.Load(), 0)
+	v.Satisfied = v.Short == 0
 	return report.Totals{Listed: t.listed.Load(), Unchanged: t.unchanged.Load(), Copied: t.copied.Load(), Bytes: t.bytes.Load(),
 			Read: t.read.Load(), Metadata: t.meta.Load(), Adopted: t.adopted.Load(), Deleted: t.deleted.Load(), Pending: t.pending.Load(),
 			Conflicts: t.conflicts.Load(), Cannot: t.cannot.Load(), Failed: t.failed.Load(), Twice: t.sentTwice.Load(), ByRegion: maps.Clone(t.byRegion)},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"farshore/replicator/plan"
@@ -222,9 +223,9 @@ func (p *pass) conflict(it *item, d *dest, etag string) {
 		Hint: "remove or rename the one you do not want, or set takeover: true in the policy to overwrite it"})
 }
 
-// cannot records an object of a kind that is not carried.
+// cannot records an object of a kind that is not carried. The pass's end reports
+// it, as every later pass does (reportCannot).
 func (p *pass) cannot(it *item, d *dest, why string) {
-	p.tally.cannot.Add(1)
 	size := it.entry.Size
 	rep := store.Replica{Route: d.info.ID, State: store.Cannot, Version: it.version, Note: why}
 	if it.record != nil { // an older version of ours that stands there stays ours
@@ -235,10 +236,45 @@ func (p *pass) cannot(it *item, d *dest, why string) {
 		}
 	}
 	p.confirm(it, d, rep, func(o *store.Object) { p.newer(o, it.version, size) })
-	p.cannotFinding(d, it.name, why)
+}
+
+// reportCannot reports what the ledger holds as impossible to keep, found by this
+// pass or an earlier one. It is never counted as done; a policy that accepts it
+// is not short of those objects' replicas.
+func (p *pass) reportCannot(ctx context.Context) error {
+	excused := slices.Contains(p.job.Policy.Accept, report.KindCannot)
+	after := ""
+	for p.known {
+		page, err := p.e.o.Ledger.Troubled(p.place, after, pageSize)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for i := range page {
+			o := &page[i]
+			if o.Missing != 0 || !strings.HasPrefix(o.Name, p.job.From.Prefix) {
+				continue
+			}
+			found := false
+			for _, d := range p.dests {
+				if r, ok := o.Replica(d.info.ID); ok && r.State == store.Cannot && r.Version == o.Version {
+					found = true
+					p.cannotFinding(d, o.Name, r.Note)
+				}
+			}
+			if found && excused {
+				p.tally.excused.Add(1)
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		after = page[len(page)-1].Name
+	}
+	return nil
 }
 
 func (p *pass) cannotFinding(d *dest, name, why string) {
+	p.tally.cannot.Add(1)
 	text := map[string]string{
 		string(transport.SLO):     "it is a static large object, which would have to be flattened",
 		string(transport.DLO):     "it is a dynamic large object, which would have to be flattened",
@@ -455,7 +491,7 @@ func (p *pass) count(s plan.Step) {
 		case plan.Conflict, plan.Recheck:
 			p.tally.conflicts.Add(1)
 		case plan.Cannot:
-			p.tally.cannot.Add(1)
+			p.cannotFinding(d, s.Subject.Name, rs.Why)
 		}
 	}
 	if s.Gone || len(s.Inherit) > 0 {

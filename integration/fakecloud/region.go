@@ -66,7 +66,7 @@ func (r *Region) Name() string { return r.opts.Name }
 func (r *Region) URL() string { return "http://" + r.srv.address() }
 
 // StorageURL is the object-store endpoint of Project.
-func (r *Region) StorageURL() string { return r.URL() + "/v1/" + r.accountName(Project) }
+func (r *Region) StorageURL() string { return r.URL() + "/v1/" + r.accountName() }
 
 // AuthURL is the identity endpoint, ending in /v3.
 func (r *Region) AuthURL() string { return r.ks.url() + "/v3" }
@@ -133,8 +133,8 @@ func (r *Region) eachContainer(f func(*container)) {
 	}
 }
 
-func (r *Region) accountName(projectName string) string {
-	return "AUTH_" + r.ks.project(projectName).ID
+func (r *Region) accountName() string {
+	return "AUTH_" + r.ks.project(Project).ID
 }
 
 // account returns the account, making it on first use as account_autocreate does.
@@ -172,7 +172,7 @@ func (r *Region) makeContainer(a *account, name, policy string, now stamp) (*con
 func (r *Region) CreateContainer(name string) { r.ensure(name) }
 
 func (r *Region) ensure(name string) *container {
-	c, _ := r.makeContainer(r.account(r.accountName(Project)), name, r.opts.Policies[0], r.tick.next())
+	c, _ := r.makeContainer(r.account(r.accountName()), name, r.opts.Policies[0], r.tick.next())
 	return c
 }
 
@@ -250,7 +250,7 @@ func (r *Region) Delete(containerName, name string) bool {
 // DeleteContainer removes a container with all its objects.
 func (r *Region) DeleteContainer(name string) {
 	if c := r.find(name); c != nil {
-		r.account(r.accountName(Project)).drop(c, true)
+		r.account(r.accountName()).drop(c, true)
 	}
 }
 
@@ -273,7 +273,7 @@ func (r *Region) Names(containerName string) []string {
 
 // ContainerNames lists the containers of Project in byte order.
 func (r *Region) ContainerNames() []string {
-	return append([]string(nil), r.account(r.accountName(Project)).names()...)
+	return append([]string(nil), r.account(r.accountName()).names()...)
 }
 
 // Corrupt inverts one byte of an object at rest, in the middle, leaving its
@@ -296,5 +296,5 @@ func (r *Region) Corrupt(containerName, name string) bool {
 }
 
 func (r *Region) find(containerName string) *container {
-	return r.account(r.accountName(Project)).container(containerName)
+	return r.account(r.accountName()).container(containerName)
 }
