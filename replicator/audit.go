@@ -43,9 +43,7 @@ func (e *Engine) Audit(ctx context.Context, p policies.Policy, jobs []Job, o Aud
 	f := report.NewFindings(p.Accept, e.o.OnFinding)
 	a := &auditor{e: e, o: o, policy: p, findings: f, byRegion: map[string]int64{},
 		tally: &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	go e.budget.follow(ctx)
+	defer e.budget.follow()()
 	var firstErr error
 	for _, j := range jobs {
 		if firstErr = ctx.Err(); firstErr != nil {

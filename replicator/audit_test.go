@@ -75,7 +75,7 @@ func mirrored(t *testing.T, as policies.LargeAs) *world {
 	w.put("empty", 1, 0, nil)
 	w.put("large", 201, 2<<20+17, nil)
 	w.sync()
-	w.clock.ahead += 10 * time.Second
+	w.clock.advance(10 * time.Second)
 	w.forget()
 	return w
 }
@@ -198,7 +198,7 @@ func TestAuditAsksByNameBeforeItSpeaks(t *testing.T) {
 	w.put("old", 1, 10, nil)
 	w.sync()
 	w.mem["b"].Freeze("c")
-	w.clock.ahead += time.Minute
+	w.clock.advance(time.Minute)
 	w.put("old", 2, 20, nil)
 	w.put("new", 3, 30, nil)
 	w.sync()
@@ -246,7 +246,7 @@ func TestAuditJudgesWhatAPassShouldHaveCarried(t *testing.T) {
 		t.Errorf("before the first pass: %+v %+v", r.Replicas, r.Findings)
 	}
 	w.sync()
-	w.clock.ahead += time.Hour
+	w.clock.advance(time.Hour)
 	w.put("x", 2, 10, nil)
 	w.put("y", 3, 10, nil)
 	r := w.audit(AuditOptions{})
@@ -255,9 +255,9 @@ func TestAuditJudgesWhatAPassShouldHaveCarried(t *testing.T) {
 		t.Errorf("new since the pass: %+v %+v", r.Audit, r.Findings)
 	}
 	w.policy.RPO = 15 * time.Minute
-	w.clock.ahead += 14 * time.Minute
+	w.clock.advance(14 * time.Minute)
 	w.clean(w.audit(AuditOptions{}))
-	w.clock.ahead += 2 * time.Minute
+	w.clock.advance(2 * time.Minute)
 	if r = w.audit(AuditOptions{}); r.Replicas.Short != 2 || r.Counts[report.KindTooFew] != 1 {
 		t.Errorf("past the RPO: %+v", r.Replicas)
 	}
@@ -293,7 +293,7 @@ func TestAuditOfDeletedObjects(t *testing.T) {
 		w.put(n, 1, 10, nil)
 	}
 	w.sync()
-	w.clock.ahead += time.Minute
+	w.clock.advance(time.Minute)
 	for _, n := range []string{"gone", "gone too", "gone bad"} {
 		w.mem["a"].Remove("c", n)
 	}
@@ -383,7 +383,7 @@ func TestAMismatchIsSettledByTheSource(t *testing.T) {
 		w.mem["b"].Set("c", n, fill(1, 100), nil)
 	}
 	w.sync()
-	w.clock.ahead += 10 * time.Second
+	w.clock.advance(10 * time.Second)
 	w.mem["b"].Rot("c", "x", rot)
 	w.mem["a"].Rot("c", "y", rot)
 	w.mem["b"].Rot("c", "y", rot)

@@ -55,8 +55,22 @@ func (b *budget) limit(ctx context.Context, p policies.Policy, from, to string) 
 	return transport.WithLimits(ctx, b.total, pair, pol)
 }
 
-// follow keeps the total limit at what the timetable says until ctx ends.
-func (b *budget) follow(ctx context.Context) {
+// follow keeps the total limit at what the timetable says until the function it
+// returns is called, which waits for the end of it.
+func (b *budget) follow() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		b.keep(ctx)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
+}
+
+func (b *budget) keep(ctx context.Context) {
 	for {
 		t := b.clock.NewTimer(time.Second)
 		select {

@@ -45,7 +45,7 @@ func TestFirstUnchangedAndChangedPasses(t *testing.T) {
 	}
 
 	w.forget()
-	w.clock.ahead += time.Second
+	w.clock.advance(time.Second)
 	w.put("small/001", 77, 100, nil) // overwrite of the same size
 	w.put("small/002", 2, 200, transport.Header{"Content-Type": "text/html"})
 	w.put("new", 5, 10, nil)
@@ -94,7 +94,7 @@ func TestEditAtDestinationIsNotOverwritten(t *testing.T) {
 	w := newWorld(t, "b")
 	w.put("x", 1, 10, nil)
 	w.sync()
-	w.clock.ahead += 5 * time.Second
+	w.clock.advance(5 * time.Second)
 	w.mem["b"].Set("c", "x", fill(50, 11), nil)
 	w.put("x", 2, 10, nil)
 	r, err := w.try(w.policy, SyncOptions{})
@@ -112,7 +112,7 @@ func TestWayBack(t *testing.T) {
 		w.put(fmt.Sprintf("o%02d", i), uint64(i), 100+i, nil)
 	}
 	w.sync()
-	w.clock.ahead += 5 * time.Second
+	w.clock.advance(5 * time.Second)
 	b := w.mem["b"]
 	b.Set("c", "o03", fill(103, 50), nil) // edited at b
 	b.Set("c", "new", fill(104, 50), nil)
@@ -204,7 +204,7 @@ func TestOverwriteBrakeStopsBeforeTheFirst(t *testing.T) {
 		w.put(fmt.Sprintf("o%02d", i), uint64(i), 10, nil)
 	}
 	w.sync()
-	w.clock.ahead += 3 * time.Second
+	w.clock.advance(3 * time.Second)
 	for i := range 5 {
 		w.put(fmt.Sprintf("o%02d", i), uint64(100+i), 10, nil)
 	}

@@ -63,7 +63,7 @@ type pass struct {
 func (p *pass) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	go p.e.budget.follow(ctx)
+	defer p.e.budget.follow()()
 	if err := p.open(ctx); err != nil || len(p.dests) == 0 {
 		return err
 	}

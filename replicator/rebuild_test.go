@@ -157,14 +157,14 @@ func TestRebuildDoesNotBelieveASourceOlderThanItsCopies(t *testing.T) {
 	w := newWorld(t, "b")
 	w.put("x", 1, 10, nil)
 	before, data, _ := w.mem["a"].Get("c", "x")
-	w.clock.ahead += time.Minute
+	w.clock.advance(time.Minute)
 	w.put("x", 2, 20, nil)
 	w.sync()
-	w.clock.ahead -= time.Hour // the restored object's time is an older one
+	w.clock.advance(-time.Hour) // the restored object's time is an older one
 	w.mem["a"] = tt.NewMem(tt.MemOptions{Region: "a", Now: w.clock.Now})
 	_ = w.mem["a"].CreateContainer(t.Context(), "c")
 	w.mem["a"].Set("c", "x", data, before.Header)
-	w.clock.ahead += 2 * time.Hour
+	w.clock.advance(2 * time.Hour)
 	w.loseLedger()
 	w.rebuild()
 	if r, err := w.try(w.policy, SyncOptions{}); err != nil || r.Totals.Conflicts != 1 || r.Totals.Copied != 0 {
@@ -242,7 +242,7 @@ func TestRebuildOfBothDirections(t *testing.T) {
 		w.put(fmt.Sprintf("n%d", i), uint64(i), 10, nil)
 	}
 	both("sync", pass)
-	w.clock.ahead += time.Minute
+	w.clock.advance(time.Minute)
 	w.mem["b"].Set("c", "n3", []byte("edited there"), nil)
 	w.put("n4", 44, 10, nil)
 	w.loseLedger()
@@ -302,7 +302,7 @@ func TestALostSourceIsFilledFromItsCopy(t *testing.T) {
 	}
 	w.sync()
 	want := w.mem["b"].Names("c")
-	w.clock.ahead += time.Hour
+	w.clock.advance(time.Hour)
 	w.mem["a"].RemoveContainer("c")
 	w.faults["a"].Add(tt.Put, tt.Fail(transport.Permanent).Skip(5).Times(3))
 	r, err := w.try(back, SyncOptions{})
@@ -317,7 +317,7 @@ func TestALostSourceIsFilledFromItsCopy(t *testing.T) {
 	if got := w.mem["a"].Names("c"); len(got) != len(want) {
 		t.Fatalf("a has %q", got)
 	}
-	w.clock.ahead += time.Minute
+	w.clock.advance(time.Minute)
 	for _, p := range []policies.Policy{w.policy, back, w.policy} {
 		r, err := w.try(p, SyncOptions{})
 		if err != nil || r.Totals.Copied != 0 || r.Totals.Deleted != 0 || r.Errors != 0 || !r.Replicas.Satisfied {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,10 +36,12 @@ type world struct {
 // ticker is a clock that a test moves.
 type ticker struct {
 	transport.SystemClock
-	ahead time.Duration
+	ahead atomic.Int64
 }
 
-func (c *ticker) Now() time.Time { return time.Now().Add(c.ahead) }
+func (c *ticker) Now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+func (c *ticker) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
 func newWorld(t *testing.T, to ...string) *world {
 	t.Helper()
