@@ -4,9 +4,11 @@ every object's bytes, and every header a copy must keep. Exits 1 on a difference
 usage: compare.py CONTAINER OTHER_CONTAINER   (OS_* for the first region, OTHER_REGION for the second)
 """
 import hashlib
+import http.client
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote, urlsplit
 
 import swiftclient
 
@@ -23,8 +25,23 @@ def connect(region):
                     'project_domain_name': e.get('OS_PROJECT_DOMAIN_NAME', 'Default')}, retries=5)
 
 
+def raw(conn, container, name):
+    """swiftclient's HTTP library folds "." and ".." in paths, so names that hold them go by http.client."""
+    url, token = conn.get_auth()
+    u = urlsplit(url)
+    h = http.client.HTTPConnection(u.netloc, timeout=60)
+    h.request('GET', '%s/%s/%s' % (u.path, quote(container), quote(name)), headers={'X-Auth-Token': token})
+    r = h.getresponse()
+    if r.status != 200:
+        raise SystemExit('GET %r: %d' % (name, r.status))
+    return {k.lower(): v.encode('latin-1').decode('utf-8') for k, v in r.getheaders()}, iter(lambda: r.read(1 << 20), b'')
+
+
 def look(conn, container, name):
-    headers, body = conn.get_object(container, name, resp_chunk_size=1 << 20)
+    if {'.', '..'} & set(name.split('/')):
+        headers, body = raw(conn, container, name)
+    else:
+        headers, body = conn.get_object(container, name, resp_chunk_size=1 << 20)
     digest, size = hashlib.sha256(), 0
     for block in body:
         digest.update(block)
