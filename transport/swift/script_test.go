@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"farshore/transport"
@@ -328,15 +330,47 @@ func TestWriteMistrusts(t *testing.T) {
 }
 
 // TestEarlyAnswer: the body of a request is not touched any more once its outcome
-// is returned, even if the server answered without reading it.
+// is returned, even while net/http is still sending it.
 func TestEarlyAnswer(t *testing.T) {
-	ep, _ := scripted(t, swift.Options{}, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(412) })
-	for range 20 {
-		data := bytes.Repeat([]byte("x"), 1<<20)
-		_, err := ep.Put(t.Context(), "c", "n", bodyOf(data), transport.PutOptions{IfAbsent: true})
-		clear(data) // the race detector sees whoever still reads
-		if c := transport.ClassOf(err); c != transport.Exists && c != transport.Transient {
-			t.Errorf("%v", err)
+	var servers sync.WaitGroup
+	t.Cleanup(servers.Wait)
+	goOn := make(chan struct{})
+	ep, _ := scripted(t, swift.Options{}, func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 412 X\r\nContent-Length: 2\r\n\r\nno")
+		servers.Go(func() { // takes more of the body only when the request is over
+			defer conn.Close()
+			<-goOn
+			_, _ = io.Copy(io.Discard, conn)
+		})
+	})
+	data := bytes.Repeat([]byte("x"), 32<<20) // more than socket buffers hold
+	for range 5 {
+		watched := &watchedReader{in: bytes.NewReader(data)}
+		body := bodyOf(nil)
+		body.Size, body.Open = int64(len(data)), func() (io.Reader, error) { return watched, nil }
+		_, err := ep.Put(t.Context(), "c", "n", body, transport.PutOptions{IfAbsent: true})
+		watched.over.Store(true)
+		goOn <- struct{}{}
+		want(t, err, transport.Exists, 412, "no")
+		servers.Wait()
+		if watched.late.Load() {
+			t.Error("the body was read after the request")
 		}
 	}
+}
+
+type watchedReader struct {
+	in         io.Reader
+	over, late atomic.Bool
+}
+
+func (r *watchedReader) Read(p []byte) (int, error) {
+	if r.over.Load() {
+		r.late.Store(true)
+	}
+	return r.in.Read(p)
 }

@@ -222,6 +222,10 @@ func TestTokenRenewed(t *testing.T) {
 			w.WriteHeader(401)
 			return
 		}
+		if r.URL.Path == "/info" {
+			_, _ = io.WriteString(w, `{"swift": {"max_file_size": 7}}`)
+			return
+		}
 		if w.Header().Set("Content-Length", "0"); r.Method == "PUT" {
 			got.Store(r.URL.Path, string(data))
 			w.Header().Set("Etag", md5hex(data))
@@ -258,6 +262,11 @@ func TestTokenRenewed(t *testing.T) {
 	want(t, err, transport.Transient, 401, "the token was renewed, send again")
 	if _, err := ep.Put(t.Context(), "c", "once", once, transport.PutOptions{}); err != nil || opened != 2 {
 		t.Errorf("%v, opened %d times", err, opened)
+	}
+	// What is asked beside the account is asked there again.
+	valid.Store(canary + "4")
+	if a, err := ep.Abilities(t.Context()); err != nil || a.MaxObject != 7 {
+		t.Errorf("%+v %v", a, err)
 	}
 	// A token that is refused again and again is a login that does not work.
 	valid.Store("none")
