@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -94,6 +95,8 @@ func runDemo(ctx context.Context, o *demoOptions, c *console) (err error) {
 	if o.Objects < demoFewest {
 		return usagef("", "--objects is at least %d, not %d", demoFewest, o.Objects)
 	}
+	// Three regions' worth of objects is all live; twice that is more than a laptop may have.
+	defer debug.SetGCPercent(debug.SetGCPercent(25))
 	w, err := startDemo(o.Objects, o.Keep)
 	if err != nil {
 		return err

@@ -188,7 +188,7 @@ type Object struct {
 
 // Bytes returns the stored bytes; for an SLO those of its manifest.
 func (o Object) Bytes() []byte {
-	var b collector
+	b := collector{p: make([]byte, 0, o.data.Len())}
 	_ = o.data.writeTo(&b, 0, o.data.Len())
 	return b.p
 }
