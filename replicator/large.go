@@ -381,14 +381,16 @@ func (tr *transfer) chunk(ctx context.Context, x chunk.Extent, free func(), dige
 	}
 	var g errgroup.Group
 	slow, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
 	var firstDone sync.Once
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer stop(nil)
 	began := p.e.o.Clock.Now()
 	for _, s := range wanting {
 		g.Go(func() error {
 			err := tr.sendChunk(slow, s, x, sum, c.data, len(wanting) > 1)
 			if err == nil && len(wanting) > 1 {
-				firstDone.Do(func() { go tr.hurry(slow, stop, began) })
+				firstDone.Do(func() { watch.Go(func() { tr.hurry(slow, stop, began) }) })
 			}
 			if err != nil {
 				if ctx.Err() != nil {
