@@ -146,9 +146,7 @@ func (e *Endpoint) DeleteMany(ctx context.Context, container string, names []str
 		if len(line) > longest {
 			line = bulkLine(container) + "/" + bulkLine(name)
 		}
-		// Swift gives up on lines twice as long as its read buffer, and sorts a name of
-		// slashes alone to the containers.
-		if len(line) > longest || strings.Trim(name, "/") == "" {
+		if len(line) > longest { // Swift gives up on lines twice as long as its read buffer
 			if err := e.Delete(ctx, container, name); err != nil {
 				return err
 			}
