@@ -462,6 +462,21 @@ func TestCheckStopsWhenTold(t *testing.T) {
 	if err := Check(context.Background(), path, func(Problem) error { seen++; return enough }); !errors.Is(err, enough) || seen != 1 {
 		t.Errorf("got %v after %d", err, seen)
 	}
+	// One step of the check can find three things at once.
+	sample(t, path+"1", 30)
+	tamper(t, path+"1", func(tx *bbolt.Tx) error {
+		one := be32(1)
+		return errors.Join(tx.Bucket([]byte(bucketObjects)).Bucket(one).Put([]byte("000003"), []byte("x")),
+			tx.Bucket([]byte(bucketMissing)).Bucket(one).Put([]byte("0000021"), []byte{1}),
+			tx.Bucket([]byte(bucketTroubled)).Bucket(one).Put([]byte("0000022"), []byte{1}))
+	})
+	if got := problems(t, path+"1"); len(got) != 3 {
+		t.Errorf("found %v", got)
+	}
+	seen = 0
+	if err := Check(context.Background(), path+"1", func(Problem) error { seen++; return enough }); !errors.Is(err, enough) || seen != 1 {
+		t.Errorf("got %v after %d", err, seen)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	sample(t, path+"2", 3000)
@@ -470,5 +485,35 @@ func TestCheckStopsWhenTold(t *testing.T) {
 	}
 	if err := Check(context.Background(), path+"3", nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
+	}
+}
+
+// A branch that leads back to itself would send bbolt's own check down until the
+// stack overflows, which nothing can catch.
+func TestCheckSurvivesPagesInACircle(t *testing.T) {
+	path := tempPath(t)
+	sample(t, path, 400)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newest([2]header{parseHeader(data[pageHeader:]), parseHeader(data[pageBytes+pageHeader:])})
+	circles := 0
+	for id := uint64(2); id < h.high; id++ {
+		p := data[id*pageBytes:]
+		if native.Uint16(p[8:]) == flagBranch && native.Uint64(p) == id {
+			native.PutUint64(p[pageHeader+8:], id)
+			circles++
+		}
+	}
+	if circles == 0 {
+		t.Fatal("no branch page to damage")
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found := problems(t, path)
+	if len(found) == 0 || found[0].Kind != ProblemPage || found[0].Detail != "in use twice" {
+		t.Errorf("check found %v", found)
 	}
 }

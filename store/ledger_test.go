@@ -590,3 +590,28 @@ func TestWaitersShareACommit(t *testing.T) {
 	}
 	closeAndCheck(t, l)
 }
+
+// Keys in order fill their pages (R8): ten million records have to fit in 3 GiB.
+func TestListingOrderFillsPages(t *testing.T) {
+	l := open(t, tempPath(t), Options{NoSync: true})
+	r := route(t, l, paris("a"), lyon("a"))
+	var bytes int64
+	const ranges, each = 4, 4_000
+	for i := range each { // several ranges at once, each in order
+		for k := range ranges {
+			o := testObject(fmt.Sprintf("%d/picture-%09d.jpg", k, i), r.ID)
+			v, err := appendObject(nil, r.From, []byte(o.Name), &o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			bytes += int64(elementSize + len(o.Name) + len(v))
+			l.Update(r.From, o.Name, set(o))
+		}
+	}
+	flush(t, l)
+	s := l.Stats()
+	if used := (s.Pages - s.FreePages) * pageBytes; float64(bytes)/float64(used) < 0.8 {
+		t.Errorf("%d bytes of records take %d bytes of pages", bytes, used)
+	}
+	closeAndCheck(t, l)
+}
