@@ -56,7 +56,7 @@ func valueOf(path, key string) string {
 	if err != nil {
 		return ""
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	for s := bufio.NewScanner(f); s.Scan(); {
 		i := strings.IndexAny(s.Text(), ":=")
 		if i > 0 && strings.TrimSpace(s.Text()[:i]) == key {

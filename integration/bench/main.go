@@ -106,7 +106,7 @@ func measureAll(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	began := time.Now()
 	b := &bench{ctx: ctx, dir: dir, runs: o.runs, streams: o.streams, sizes: usualSizes, isFull: o.full, id: strings.ToLower(rand.Text()[:6]),
 		log: func(format string, args ...any) {

@@ -80,7 +80,7 @@ func (b *bench) rivals(verb string, flags ...string) []entrant {
 // all are farshore, rclone and the floor.
 func (b *bench) all(flags ...string) []entrant {
 	e := append([]entrant{farshoreWith(ours, flags...)}, b.rivals("copy")...)
-	return append(e, floorWith(floor, false))
+	return append(e, floorWith(false))
 }
 
 // copyRow races everybody over one container of the site.
@@ -115,8 +115,8 @@ func labSmall(b *bench, r *row) error {
 	n := b.sizes.labSmall
 	r.Title = fmt.Sprintf("lab, %s × 4 KiB", grouped(n))
 	err := onLab(b, func(s *site) error { return b.copyRow(s, r, n, 4*kib, false, b.runs, b.all()) })
-	r.faster("rclone", 1.3)
-	r.ofFloor(0.9)
+	r.faster(1.3)
+	r.ofFloor()
 	return err
 }
 
@@ -124,8 +124,8 @@ func labLarge(b *bench, r *row) error {
 	n := b.sizes.labLarge
 	r.Title = fmt.Sprintf("lab, %d × 64 MiB", n)
 	err := onLab(b, func(s *site) error { return b.copyRow(s, r, n, 64*mb, false, b.runs, b.all()) })
-	r.faster("rclone", 1.0)
-	r.ofFloor(0.9)
+	r.faster(1.0)
+	r.ofFloor()
 	return err
 }
 
@@ -136,8 +136,8 @@ func (b *bench) unchanged(s *site, r *row, n int) error {
 		return fmt.Errorf("fill the source: %w", err)
 	}
 	rclone, sums := b.rivals("sync")[0], rcloneWith("rclone, listings only", "sync", b.streams, "--checksum", "--swift-no-large-objects")
-	bare := floorWith(floor, true)
-	err := b.again(s, r, from, b.runs, []entrant{farshoreWith(ours), rclone, sums, floorWith(floor, false)}, farshoreWith(ours), rclone, sums, bare)
+	bare := floorWith(true)
+	err := b.again(s, r, from, b.runs, []entrant{farshoreWith(ours), rclone, sums, floorWith(false)}, farshoreWith(ours), rclone, sums, bare)
 	r.Note = "rclone asks for each object's own modification time at both ends; with --checksum --swift-no-large-objects the two listings do. " +
 		"The floor logs in to both regions and lists the source."
 	return errors.Join(err, s.drop(b.ctx, s.source, from))
@@ -161,7 +161,7 @@ func labExact(b *bench, r *row) error {
 	r.Title = "lab, one object of " + amount(size)
 	r.Note = "exact ends with a server-side COPY of the segments into one plain object, segmented does not."
 	entrants := append([]entrant{farshoreWith(ours+", exact", "--large", "exact"), farshoreWith(ours+", segmented", "--large", "segmented")}, b.rivals("copy")...)
-	entrants = append(entrants, floorWith(floor, false))
+	entrants = append(entrants, floorWith(false))
 	err := onLab(b, func(s *site) error { return b.copyRow(s, r, 1, size, false, b.runs, entrants) })
 	if exact, seg := r.find(ours+", exact"), r.find(ours+", segmented"); exact != nil && seg != nil && len(seg.Samples) > 0 {
 		r.say("exact costs", fmt.Sprintf("%.2f × the time of segmented", ratio(*exact, *seg).mid), "reported")
@@ -173,8 +173,8 @@ func nearSmall(b *bench, r *row) error {
 	n := b.sizes.nearSmall
 	r.Title = fmt.Sprintf("fakecloud 0 ms, %s × 4 KiB", grouped(n))
 	err := onFake(b, serveOptions{}, func(s *site) error { return b.copyRow(s, r, n, 4*kib, true, b.runs, b.all()) })
-	r.faster("rclone", 2)
-	r.ofFloor(0.9)
+	r.faster(2)
+	r.ofFloor()
 	return err
 }
 
@@ -182,8 +182,8 @@ func nearLarge(b *bench, r *row) error {
 	n := b.sizes.nearLarge
 	r.Title = fmt.Sprintf("fakecloud 0 ms, %d × 64 MiB", n)
 	err := onFake(b, serveOptions{}, func(s *site) error { return b.copyRow(s, r, n, 64*mb, false, b.runs, b.all()) })
-	r.faster("rclone", 1.2)
-	r.ofFloor(0.9)
+	r.faster(1.2)
+	r.ofFloor()
 	return err
 }
 
@@ -207,9 +207,9 @@ func farSmall(b *bench, r *row) error {
 		entrants := append(b.all(), rcloneWith(rcloneDefault, "copy", 4, "--checkers", "8"))
 		return b.copyRow(s, r, n, 4*kib, true, b.runs, entrants)
 	})
-	r.faster("rclone", 4)
+	r.faster(4)
 	r.fasterThan(rcloneDefault, 4)
-	r.ofFloor(0.9)
+	r.ofFloor()
 	return err
 }
 
@@ -238,7 +238,7 @@ func farWindowed(b *bench, r *row) error {
 		}
 		return b.copyRow(s, r, 1, size, true, min(b.runs, farRunsMax), b.all("--large", "segmented"))
 	})
-	r.faster("rclone", 4)
+	r.faster(4)
 	r.ofLink(size, farLink, 0.9)
 	return err
 }
@@ -262,7 +262,7 @@ func limited(b *bench, r *row) error {
 			if _, err := s.fake.tell(order{Do: "meter", Region: copyName}); err != nil {
 				return err
 			}
-			x, _, err := b.measure(s, e, from, copied, filepath.Join(b.dir, copied+".db"))
+			x, err := b.measure(s, e, from, copied, filepath.Join(b.dir, copied+".db"))
 			if err != nil {
 				return err
 			}

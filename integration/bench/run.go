@@ -90,8 +90,8 @@ func rcloneWith(name, verb string, transfers int, flags ...string) entrant {
 }
 
 // floorWith is this program's own bare loop.
-func floorWith(name string, listOnly bool) entrant {
-	return entrant{name, func(b *bench, s *site, container, copied, _ string) (*exec.Cmd, error) {
+func floorWith(listOnly bool) entrant {
+	return entrant{floor, func(b *bench, s *site, container, copied, _ string) (*exec.Cmd, error) {
 		spec, err := json.Marshal(floorSpec{From: s.source.creds, To: s.copy.creds, Container: container, Copied: copied,
 			Streams: b.streams, ListOnly: listOnly})
 		if err != nil {
@@ -104,10 +104,10 @@ func floorWith(name string, listOnly bool) entrant {
 }
 
 // measure runs one entrant once.
-func (b *bench) measure(s *site, e entrant, container, copied, ledger string) (sample, []byte, error) {
+func (b *bench) measure(s *site, e entrant, container, copied, ledger string) (sample, error) {
 	made, err := e.command(b, s, container, copied, ledger)
 	if err != nil {
-		return sample{}, nil, err
+		return sample{}, err
 	}
 	ctx, cancel := context.WithTimeout(b.ctx, longest)
 	defer cancel()
@@ -117,7 +117,7 @@ func (b *bench) measure(s *site, e entrant, container, copied, ledger string) (s
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	end, err := s.requests(container, copied, copied+"_segments", ".farshore-segments")
 	if err != nil {
-		return sample{}, nil, err
+		return sample{}, err
 	}
 	usage, err := proc.Run(cmd)
 	x := sample{Usage: usage}
@@ -128,7 +128,7 @@ func (b *bench) measure(s *site, e entrant, container, copied, ledger string) (s
 	if err == nil && usage.Exit != 0 {
 		err = fmt.Errorf("%s: exit code %d: %s%s", e.name, usage.Exit, tail(errs.Bytes()), tail(out.Bytes()))
 	}
-	return x, out.Bytes(), err
+	return x, err
 }
 
 // tail is the end of what a program said.
@@ -156,7 +156,7 @@ func (b *bench) race(s *site, r *row, container string, n int, entrants ...entra
 			if err := s.copy.create(b.ctx, copied); err != nil {
 				return err
 			}
-			x, _, err := b.measure(s, e, container, copied, filepath.Join(b.dir, copied+".db"))
+			x, err := b.measure(s, e, container, copied, filepath.Join(b.dir, copied+".db"))
 			if err == nil {
 				if err = b.verify(s, container, copied); err != nil {
 					err = fmt.Errorf("%s made a wrong copy: %w", e.name, err)
@@ -182,14 +182,14 @@ func (b *bench) again(s *site, r *row, container string, n int, first []entrant,
 		if err := s.copy.create(b.ctx, copies[i]); err != nil {
 			return err
 		}
-		if _, _, err := b.measure(s, first[i], container, copies[i], filepath.Join(b.dir, copies[i]+".db")); err != nil {
+		if _, err := b.measure(s, first[i], container, copies[i], filepath.Join(b.dir, copies[i]+".db")); err != nil {
 			return fmt.Errorf("first pass: %w", err)
 		}
 	}
 	for round := range n {
 		for i := range entrants {
 			at := (i + round) % len(entrants)
-			x, _, err := b.measure(s, entrants[at], container, copies[at], filepath.Join(b.dir, copies[at]+".db"))
+			x, err := b.measure(s, entrants[at], container, copies[at], filepath.Join(b.dir, copies[at]+".db"))
 			if err != nil {
 				return err
 			}

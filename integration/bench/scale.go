@@ -27,7 +27,7 @@ func scaleRow(b *bench, r *row) error {
 			if err != nil {
 				return x, 0, err
 			}
-			if x, _, err = b.measure(s, farshoreWith(ours), from, copied, ledger); err != nil {
+			if x, err = b.measure(s, farshoreWith(ours), from, copied, ledger); err != nil {
 				return x, 0, err
 			}
 			after, err := s.fake.tell(order{Do: "counters", Region: sourceName})

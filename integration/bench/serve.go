@@ -88,7 +88,7 @@ func serveMain(options string) (err error) {
 			if err != nil {
 				return fmt.Errorf("start relay: %w", err)
 			}
-			defer way.Close()
+			defer func() { _ = way.Close() }()
 			s.relays[r.Name()] = way
 			u.Host = way.addr()
 			x.Through = u.String()

@@ -144,7 +144,7 @@ func logged(path string, containers []string) (func() (int64, error), error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return func() (n int64, err error) {
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		raw, err := io.ReadAll(f)
 		if err != nil {
 			return 0, fmt.Errorf("count requests: %w", err)
