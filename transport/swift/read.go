@@ -135,6 +135,10 @@ func (e *Endpoint) Open(ctx context.Context, container, name string, o transport
 		// Swift 2.30). So ask without the condition; the reply's own ETag decides.
 		delete(r.header, "If-Match")
 		resp, err = e.look(ctx, r)
+		if errors.As(err, &f) && (f.Status == http.StatusPreconditionFailed || f.Status == http.StatusRequestedRangeNotSatisfiable) {
+			f.Class, f.Hint = transport.Changed, "" // what is there now is another version, and shorter
+			return transport.Object{}, nil, err
+		}
 	}
 	if errors.As(err, &f) && f.Status == http.StatusRequestedRangeNotSatisfiable {
 		switch {

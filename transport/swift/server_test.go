@@ -138,8 +138,11 @@ func TestErrorClasses(t *testing.T) {
 			t.Errorf("%d: %#v", c.status, f)
 		}
 		sent, tries := count.Load()-before, int32(1)
+		if c.status == 412 && c.class == transport.Changed {
+			tries = 2 // once more without If-Match, which does not know collapsed objects
+		}
 		if c.status == 401 {
-			tries = 2 // the one exception: a fresh token, once
+			tries = 2 // a fresh token, once
 			if auth.logins.Load() != logins+1 && logins != 0 {
 				t.Errorf("%d logins", auth.logins.Load()-logins)
 			}

@@ -106,6 +106,16 @@ func (s *suite) collapse() {
 	if o, err := s.ep.Head(s.ctx, s.c, to); err != nil || o.Kind != transport.Plain || o.Size != int64(len(whole)) {
 		s.Errorf("%+v %v", o, err)
 	}
+	// It can be read pinned to its MD5, whole and in part: Swift's own If-Match still
+	// knows it by the manifest's ETag.
+	if o, data := s.read(to, transport.OpenOptions{Length: -1, ETag: hexMD5(whole)}); !bytes.Equal(data, whole) || o.ETag != hexMD5(whole) {
+		s.Errorf("read pinned: %+v", o)
+	}
+	if _, data := s.read(to, transport.OpenOptions{Offset: 99_990, Length: 20, ETag: hexMD5(whole)}); !bytes.Equal(data, whole[99_990:100_010]) {
+		s.Errorf("part read pinned: %q", data)
+	}
+	_, _, err = s.ep.Open(s.ctx, s.c, to, transport.OpenOptions{Length: -1, ETag: hexMD5([]byte("other"))})
+	s.wantError(err, transport.Changed, s.c, to)
 	// Over an existing object: right replaces, wrong leaves it.
 	_, err = s.ep.Collapse(s.ctx, s.c, from, s.c, to, hexMD5([]byte("other")), int64(len(whole)), transport.Header{"Content-Type": "b/b"})
 	s.wantError(err, transport.Corrupt, s.c, to)
