@@ -191,6 +191,13 @@ func (b *breaker) fail(err error) {
 	b.inRow, b.err, b.until = failuresToOpen, err, b.clock.Now().Add(tryAgain)
 }
 
+// isOpen reports whether the region failed too often in a row just now.
+func (b *breaker) isOpen() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.inRow >= failuresToOpen
+}
+
 // gaveUp opens it for a copy that failed because nobody answered; the copy waits.
 func (b *breaker) gaveUp(err error) {
 	b.fail(err)

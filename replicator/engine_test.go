@@ -258,3 +258,21 @@ func TestWhatCannotBeKeptIsReportedByEveryPass(t *testing.T) {
 		t.Fatalf("accepted: %+v", r)
 	}
 }
+
+func TestADeadSourceEndsThePass(t *testing.T) {
+	w := newWorld(t, "b")
+	for i := range 200 {
+		w.put(fmt.Sprintf("o%03d", i), uint64(i), 100, nil)
+	}
+	w.faults["a"].Add(tt.Open, tt.Fail(transport.Transient).Skip(50).Times(1<<30))
+	_, err := w.try(w.policy, SyncOptions{})
+	if !transport.Is(err, transport.Transient) {
+		t.Fatalf("the pass ended with %v", err)
+	}
+	if n := w.faults["a"].Count(tt.Open); n > 50+3*8 {
+		t.Errorf("%d reads of a dead source", n)
+	}
+	w.faults["a"] = &tt.Faults{}
+	w.sync()
+	w.same("b")
+}

@@ -111,10 +111,7 @@ func (p *pass) large(ctx context.Context, it *item, targets []target) error {
 		return p.vanished(it, targets)
 	}
 	if err != nil {
-		for _, t := range targets {
-			p.failed(ctx, it, t.d, err)
-		}
-		return context.Cause(ctx)
+		return p.unread(ctx, it, targets, err)
 	}
 	if why := carries(obj); why != "" {
 		it.version = versionOf(obj)

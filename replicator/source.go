@@ -38,11 +38,9 @@ func (p *pass) read(ctx context.Context, it *item, targets []target) (*source, e
 		return nil, p.vanished(it, targets)
 	}
 	if err != nil {
-		for _, t := range targets {
-			p.failed(ctx, it, t.d, err)
-		}
-		return nil, context.Cause(ctx)
+		return nil, p.unread(ctx, it, targets, err)
 	}
+	p.e.breaker(p.job.From.Region).note(nil)
 	obj := src.obj
 	if why := carries(obj); why != "" {
 		it.version = versionOf(obj)
@@ -63,6 +61,20 @@ func (p *pass) read(ctx context.Context, it *item, targets []target) (*source, e
 		}
 	}
 	return src, nil
+}
+
+// unread reports an object whose source could not be read. When the source region
+// as a whole does not answer, the pass ends: nothing can be copied from it.
+func (p *pass) unread(ctx context.Context, it *item, targets []target, err error) error {
+	b := p.e.breaker(p.job.From.Region)
+	b.note(err)
+	if ctx.Err() == nil && b.isOpen() {
+		return fmt.Errorf("the source stopped answering: %w", err)
+	}
+	for _, t := range targets {
+		p.failed(ctx, it, t.d, err)
+	}
+	return context.Cause(ctx)
 }
 
 func (s *source) close() {
