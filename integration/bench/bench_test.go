@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -46,6 +47,11 @@ func TestFloorAndCheck(t *testing.T) {
 	if err := runFloor(t.Context(), strings.NewReader(string(spec))); err != nil {
 		t.Fatal(err)
 	}
+	for _, r := range cloud.Regions() { // a request counts when its handling has ended, which Stop waits for
+		if err := errors.Join(r.Stop(), r.Start()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if got := one.Counters().Total().Requests; got != 26 {
 		t.Errorf("%d requests at the source, want a listing and 25 GETs", got)
 	}
@@ -61,8 +67,16 @@ func TestFloorAndCheck(t *testing.T) {
 		t.Errorf("other bytes at the destination: %v", err)
 	}
 	two.Delete("to", objectName(7))
+	two.Delete("to", objectName(24))
 	if err := check(); err == nil {
-		t.Error("a missing object was not missed")
+		t.Error("missing objects were not missed")
+	}
+	for i := range 25 {
+		two.Delete("to", objectName(i))
+		one.Delete("from", objectName(i))
+	}
+	if err := check(); err == nil {
+		t.Error("a copy of nothing counts")
 	}
 }
 
@@ -159,6 +173,9 @@ func TestRatiosArePaired(t *testing.T) {
 	got := ratio(wall(200, 3000, 410), wall(100, 1000, 200))
 	if got.mid != 2.05 || got.low != 2 || got.high != 3 {
 		t.Errorf("%+v", got)
+	}
+	if got := wall(1000, 4000, 2000, 5000).wall(); got.mid != 3 {
+		t.Errorf("median of an even number: %+v", got)
 	}
 }
 

@@ -72,11 +72,7 @@ func pipe(ctx context.Context, from, to *account, container, copied, name string
 		return err
 	}
 	defer get.Body.Close()
-	var body io.Reader = get.Body
-	if get.ContentLength == 0 {
-		body = http.NoBody // net/http takes 0 beside a body for "unknown"
-	}
-	put, err := to.do(ctx, http.MethodPut, place(copied, name), body, get.ContentLength)
+	put, err := to.do(ctx, http.MethodPut, place(copied, name), get.Body, get.ContentLength)
 	if err != nil {
 		return err
 	}

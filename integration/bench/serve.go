@@ -148,7 +148,7 @@ func (s *server) obey(q order) (reply, error) {
 		r.SetBandwidth(q.Bandwidth)
 	case "counters":
 		a := reply{Kinds: map[string]int64{}}
-		for k, c := range r.Counters() {
+		for k, c := range settled(r) {
 			a.Kinds[string(k.Class)+"."+k.Method] = c.Requests
 			a.Requests += c.Requests
 		}
@@ -168,6 +168,22 @@ func (s *server) obey(q order) (reply, error) {
 		return reply{}, fmt.Errorf("no such order: %q", q.Do)
 	}
 	return reply{}, nil
+}
+
+// settled gives the counters once they stand still: a request counts when its
+// handling ends, which may be after its client has gone.
+func settled(r *fakecloud.Region) fakecloud.Counters {
+	const still, tries = 20 * time.Millisecond, 100
+	last := r.Counters()
+	for range tries {
+		time.Sleep(still)
+		now := r.Counters()
+		if now.Total() == last.Total() {
+			break
+		}
+		last = now
+	}
+	return last
 }
 
 // objectName is fakecloud's own for object i of a synthetic container.
