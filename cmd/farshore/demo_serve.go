@@ -29,8 +29,8 @@ func (d *demo) serve(ctx context.Context) error {
 %s; lyon and berlin are empty. In another terminal:
 
 %s  export OS_CLIENT_CONFIG_FILE=%s
-  export XDG_STATE_HOME=%s       # farshore's ledger, beside the regions
-  cd %s              # has a farshore.yaml
+  export XDG_STATE_HOME=%s   # ledgers stay beside the regions
+  cd %s   # has a farshore.yaml
 
   farshore region check lyon --probe
   farshore plan

@@ -75,7 +75,7 @@ func startDemo(objects int, keep bool) (w *demoWorld, err error) {
 		return w, fmt.Errorf("find this program: %w", err)
 	}
 	if w.dir, err = os.MkdirTemp("", "farshore-demo-"); err != nil {
-		return w, fmt.Errorf("make a temporary folder: %w", err)
+		return w, &hintError{op: "make a temporary folder in", item: os.TempDir(), err: err, hint: "set TMPDIR to a folder that can be written to"}
 	}
 	w.cloud, err = fakecloud.Start(fakecloud.Options{Regions: []fakecloud.RegionOptions{{Name: "paris"}, {Name: "lyon"}, {Name: "berlin"}}})
 	if err != nil {
