@@ -41,6 +41,8 @@ type Engine struct {
 	budget   *budget
 	breakers map[string]*breaker
 
+	buffers sync.Pool // *[]byte, chunks that were sent
+
 	mu        sync.Mutex
 	ready     map[string]bool // "region/container" known to exist
 	noCopy    map[string]int  // region: collapses that failed in a row

@@ -59,7 +59,7 @@ func (tr *transfer) landAt(ctx context.Context, s *sender) error {
 	if _, err := t.d.ep.PutManifest(ctx, s.container, manifest, segments, transport.PutOptions{
 		Header: transport.Header{"Content-Type": "application/octet-stream"}, DeleteAfter: segmentLife}); err != nil {
 		if transport.ClassOf(err) == transport.Corrupt || transport.ClassOf(err) == transport.Permanent {
-			p.forget(ctx, s, tr.it.name) // segments are missing or damaged there: send them anew next time
+			p.forget(ctx, t.d, tr.it.name) // segments are missing or damaged there: send them anew next time
 		}
 		return err
 	}
@@ -85,9 +85,9 @@ func (tr *transfer) landAt(ctx context.Context, s *sender) error {
 
 // forget drops what is known of a destination's segments, so that the next try
 // sends them again.
-func (p *pass) forget(ctx context.Context, s *sender, name string) {
-	if err := p.sweep(ctx, s.t.d, name); err == nil {
-		p.e.o.Ledger.DropIntent(s.t.d.info.ID, name)
+func (p *pass) forget(ctx context.Context, d *dest, name string) {
+	if err := p.sweep(ctx, d, name); err == nil {
+		p.e.o.Ledger.DropIntent(d.info.ID, name)
 		// the next try reads the ledger, and must not find the segments there; an
 		// error is the next write's too
 		_ = p.e.o.Ledger.Flush(ctx)

@@ -77,6 +77,8 @@ type transfer struct {
 	layout  chunk.Layout
 	senders []*sender
 
+	reads chan struct{} // half of the window may read, so that the other half is being sent
+
 	mu    sync.Mutex
 	state store.HashState
 	ready []chan *piece // chunks read, for the digest of the whole, in order
@@ -86,16 +88,20 @@ type transfer struct {
 
 // piece is a chunk in memory: freed when it was sent and went into the digest.
 type piece struct {
-	data []byte
-	refs int
-	mu   sync.Mutex
-	free func()
+	data   []byte
+	refs   int
+	mu     sync.Mutex
+	free   func()
+	buffer *sync.Pool // where data goes back to
 }
 
 func (c *piece) done() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.refs--; c.refs == 0 {
+		if c.data != nil {
+			c.buffer.Put(&c.data)
+		}
 		c.free()
 	}
 }
@@ -108,7 +114,10 @@ var errDigest = errors.New("the bytes read do not have the MD5 that the source a
 func (p *pass) large(ctx context.Context, it *item, targets []target) error {
 	obj, err := p.src.Head(ctx, p.job.From.Container, it.name)
 	if transport.Is(err, transport.NotFound) {
-		return p.vanished(it, targets)
+		for _, t := range targets {
+			p.forget(ctx, t.d, it.name)
+		}
+		return context.Cause(ctx)
 	}
 	if err != nil {
 		return p.unread(ctx, it, targets, err)
@@ -277,6 +286,8 @@ func (tr *transfer) send(ctx context.Context) error {
 	for i := first; i < n; i++ {
 		tr.ready[i] = make(chan *piece, 1)
 	}
+	window := min(int(p.e.o.Limits.Memory/max(tr.layout.Chunk, 1)), p.e.o.Limits.Streams)
+	tr.reads = make(chan struct{}, max(window/2, 1))
 	g, sending := errgroup.WithContext(ctx)
 	g.Go(func() error { return tr.digest(sending, first, n) })
 	g.Go(func() error { return tr.feed(sending, g, first, n) })
@@ -288,7 +299,7 @@ func (tr *transfer) send(ctx context.Context) error {
 	}
 	if got := hex.EncodeToString(tr.md5.Sum(nil)); got != tr.obj.ETag {
 		for _, s := range tr.senders { // which chunk is wrong cannot be told: start anew
-			p.forget(ctx, s, tr.it.name)
+			p.forget(ctx, s.t.d, tr.it.name)
 		}
 		return &transport.Error{Op: "get", Region: p.job.From.Region, Container: p.job.From.Container, Name: tr.it.name, Class: transport.Corrupt,
 			Err: fmt.Errorf("%w: %s, not %s", errDigest, got, tr.obj.ETag)}
@@ -352,19 +363,19 @@ func (tr *transfer) feed(ctx context.Context, g *errgroup.Group, first, n int) e
 
 // chunk reads one extent and sends it to every destination that lacks it.
 func (tr *transfer) chunk(ctx context.Context, x chunk.Extent, free func(), digest bool) error {
-	c := &piece{refs: 1, free: free}
+	c := &piece{refs: 1, free: free, buffer: &tr.p.e.buffers}
 	defer c.done()
 	p := tr.p
-	_, rc, err := p.src.Open(ctx, p.job.From.Container, tr.it.name, transport.OpenOptions{ETag: tr.obj.ETag, Offset: x.Offset, Length: x.Length})
-	if err != nil {
+	select {
+	case tr.reads <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err := tr.readChunk(ctx, c, x); err != nil {
+		<-tr.reads
 		return err
 	}
-	c.data = make([]byte, x.Length)
-	_, err = io.ReadFull(p.countRead(rc), c.data)
-	rc.Close()
-	if err != nil {
-		return fmt.Errorf("read chunk %d of the source: %w", x.Index, err)
-	}
+	<-tr.reads
 	sum := md5.Sum(c.data) //nolint:gosec // Swift's checksum
 	if digest {
 		c.refs++
@@ -402,6 +413,25 @@ func (tr *transfer) chunk(ctx context.Context, x chunk.Extent, free func(), dige
 		})
 	}
 	return g.Wait()
+}
+
+// readChunk reads one extent of the pinned version into a buffer.
+func (tr *transfer) readChunk(ctx context.Context, c *piece, x chunk.Extent) error {
+	p := tr.p
+	_, rc, err := p.src.Open(ctx, p.job.From.Container, tr.it.name, transport.OpenOptions{ETag: tr.obj.ETag, Offset: x.Offset, Length: x.Length})
+	if err != nil {
+		return err
+	}
+	defer rc.Close()
+	if b, ok := p.e.buffers.Get().(*[]byte); ok && int64(cap(*b)) >= x.Length {
+		c.data = (*b)[:x.Length]
+	} else {
+		c.data = make([]byte, x.Length)
+	}
+	if _, err := io.ReadFull(p.countRead(rc), c.data); err != nil {
+		return fmt.Errorf("read chunk %d of the source: %w", x.Index, err)
+	}
+	return nil
 }
 
 // hurry gives the other destinations of a chunk as long again as the fastest

@@ -120,6 +120,7 @@ func (p *pass) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	known := int64(0) // objects of the place that the ledger has
 	if p.known {
 		places, err := l.Places()
 		if err != nil {
@@ -127,14 +128,14 @@ func (p *pass) open(ctx context.Context) error {
 		}
 		for _, x := range places {
 			if x.ID == p.place {
-				p.present = x.Present
+				p.present, known = x.Present, x.Objects
 			}
 		}
 	}
 	var gone error
 	info, err := p.src.Container(ctx, p.job.From.Container)
 	switch {
-	case transport.Is(err, transport.NotFound) && p.known:
+	case transport.Is(err, transport.NotFound) && known > 0:
 		p.gone, gone = true, err
 	case err != nil:
 		return err

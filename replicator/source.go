@@ -107,10 +107,15 @@ func (p *pass) openSource(ctx context.Context, it *item) (*source, error) {
 	src.stream = nil
 	defer rc.Close()
 	// one byte more than announced, so that the reader says whether length and digest are right
-	src.data, err = io.ReadAll(io.LimitReader(p.countRead(rc), obj.Size+1))
-	if err == nil && int64(len(src.data)) != obj.Size {
-		err = p.corrupt(it, fmt.Errorf("%d bytes or more came of %d announced", len(src.data), obj.Size))
+	buf := make([]byte, obj.Size+1)
+	n, err := io.ReadFull(p.countRead(rc), buf)
+	switch {
+	case err == nil, n < int(obj.Size) && (err == io.EOF || err == io.ErrUnexpectedEOF): //nolint:errorlint // ReadFull's own, bare
+		err = p.corrupt(it, fmt.Errorf("%d bytes or more came of %d announced", n, obj.Size))
+	case err == io.EOF || err == io.ErrUnexpectedEOF: //nolint:errorlint // ReadFull's own, bare
+		err = nil
 	}
+	src.data = buf[:n]
 	return src, err
 }
 
@@ -151,6 +156,9 @@ func carries(o transport.Object) string {
 // expired reports whether an object's X-Delete-At has passed: it is as good as gone.
 func (p *pass) expired(o transport.Object) bool {
 	var at int64
+	if o.Header["X-Delete-At"] == "" {
+		return false
+	}
 	if _, err := fmt.Sscan(o.Header["X-Delete-At"], &at); err != nil {
 		return false
 	}

@@ -122,6 +122,9 @@ func (p *pass) exec(ctx context.Context, s plan.Step) error {
 	var metas []*dest
 	for _, rs := range s.Routes {
 		d := p.byRoute(rs.Route)
+		if rs.Action != plan.Copy {
+			p.sweepBegun(ctx, d, s)
+		}
 		switch rs.Action {
 		case plan.Copy:
 			copies = append(copies, p.target(d, it, rs.IfAbsent, s))
@@ -153,6 +156,19 @@ func (p *pass) exec(ctx context.Context, s plan.Step) error {
 		return p.copy(ctx, it, copies)
 	}
 	return context.Cause(ctx)
+}
+
+// sweepBegun removes the segments of a transfer that an earlier run began and this
+// one will not go on with: it had landed, or what stands there is not ours.
+func (p *pass) sweepBegun(ctx context.Context, d *dest, s plan.Step) {
+	for _, sd := range s.Subject.Dests {
+		if sd.Route != d.info.ID || sd.Intent == nil || sd.Intent.Layout.Count() == 0 {
+			continue
+		}
+		if err := p.sweep(ctx, d, s.Subject.Name); err != nil {
+			p.e.o.Log.Warn("segments left behind; they expire by themselves", "region", d.side.Region, "name", s.Subject.Name, "err", err)
+		}
+	}
 }
 
 func (p *pass) target(d *dest, it *item, ifAbsent bool, s plan.Step) target {

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -102,6 +105,19 @@ func runSync(ctx context.Context, o *syncOptions, args []string, c *console) err
 	}, showResult)
 }
 
+// heapBeside is what the program takes beside the bytes on their way: listing pages,
+// ledger records, buffers of connections.
+const heapBeside = 48 << 20
+
+// boundMemory tells the collector what limits.memory means for the whole program, so
+// that the heap does not grow to twice of it before the next collection. GOMEMLIMIT,
+// where it is set, has the last word.
+func boundMemory(l policies.Limits) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(cmp.Or(l.Memory, policies.DefaultMemory) + heapBeside)
+	}
+}
+
 type passFunc func(context.Context, *replicator.Engine, policies.Policy, []replicator.Job) (report.Result, error)
 
 // eachPolicy runs do over the tasks, one after the other, with the ledger open and the
@@ -128,6 +144,7 @@ func eachPolicy(ctx context.Context, w *work, c *console, open opener, do passFu
 		return ended(ctx, out, err)
 	}
 	defer l.Close()
+	boundMemory(w.limits)
 	e := replicator.New(replicator.Options{Ledger: s.ledger, Regions: l.sinks, Down: l.down, Limits: w.limits, Progress: s.progress, Log: log})
 	s.drive(e)
 	var worst error

@@ -114,21 +114,35 @@ func (t edge) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Header.Del("Expect")
 	}
 	resp, err := t.base.RoundTrip(req)
-	if err != nil || resp.StatusCode < 300 {
+	if err != nil {
 		return resp, err
 	}
+	said, ok := req.Context().Value(saidKey{}).(*said)
+	if ok {
+		said.body = resp.Body
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
 	resp.Header.Del("Location")
-	if words, ok := req.Context().Value(wordsKey{}).(*string); ok && resp.Body != nil {
+	if ok && resp.Body != nil {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 8<<10))
-		*words = string(text)
+		said.words = string(text)
 		drain(resp.Body)
 		resp.Body = http.NoBody
 	}
 	return resp, nil
 }
 
-// wordsKey leads to where edge puts what the server says about a failure.
-type wordsKey struct{}
+// saidKey leads to where edge puts what the server said.
+type saidKey struct{}
+
+// said is a reply past ncw/swift: the text of a failure, which ncw loses, and the
+// body itself, because ncw's reader starts a goroutine and a timer for every Read.
+type said struct {
+	words string
+	body  io.ReadCloser
+}
 
 // CloseIdleConnections lets Connection drop the pool when it logs in again.
 func (t edge) CloseIdleConnections() {
@@ -196,12 +210,15 @@ func (e *Endpoint) do(ctx context.Context, r request) (*http.Response, error) {
 			}
 			opts.Body = sent
 		}
-		var words string
-		resp, _, err := e.conn.Call(context.WithValue(ctx, wordsKey{}, &words), target, opts)
+		var said said
+		resp, _, err := e.conn.Call(context.WithValue(ctx, saidKey{}, &said), target, opts)
 		if resp != nil && r.seen != nil {
 			*r.seen = resp.Header
 		}
 		if err == nil {
+			if said.body != nil {
+				resp.Body = said.body
+			}
 			return resp, nil
 		}
 		if sent != nil {
@@ -210,7 +227,7 @@ func (e *Endpoint) do(ctx context.Context, r request) (*http.Response, error) {
 			}
 		}
 		if resp != nil {
-			err = errors.New(words)
+			err = errors.New(said.words)
 		}
 		if resp == nil || resp.StatusCode != http.StatusUnauthorized || again {
 			return nil, e.fail(r, resp, err)
