@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -215,10 +216,10 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 
 func TestTokensExpireInMidTransfer(t *testing.T) {
 	w := newFaultWorld(t, fakecloud.Options{})
-	n := 0
+	var n atomic.Int64
 	w.two.OnRequest(func(r *http.Request) {
 		if r.Method == http.MethodPut {
-			if n++; n%15 == 0 {
+			if n.Add(1)%15 == 0 {
 				w.one.ExpireTokens()
 				w.two.ExpireTokens()
 			}
@@ -301,10 +302,10 @@ func TestReplacedWhileRead(t *testing.T) {
 
 func TestDestinationDiesAndReturns(t *testing.T) {
 	w := newFaultWorld(t, fakecloud.Options{})
-	n := 0
+	var n atomic.Int64
 	w.two.OnRequest(func(r *http.Request) {
 		if r.Method == http.MethodPut {
-			if n++; n == 20 {
+			if n.Add(1) == 20 {
 				go func() {
 					_ = w.two.Stop()
 					time.Sleep(1500 * time.Millisecond)

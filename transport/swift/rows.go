@@ -98,7 +98,7 @@ func decodeRows(r io.Reader, each func(*row) error) error {
 }
 
 func early(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err
@@ -249,7 +249,7 @@ func (d *rowReader) string() error {
 	d.text = d.text[:0]
 	for {
 		part, err := d.in.ReadSlice('"')
-		if err != nil && err != bufio.ErrBufferFull {
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return err
 		}
 		if d.text = append(d.text, part...); len(d.text) > 1<<20 {
