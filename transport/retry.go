@@ -294,21 +294,29 @@ func (r *retrier) PutManifest(ctx context.Context, container, name string, segme
 	for _, s := range segments {
 		sum.Write([]byte(s.ETag))
 	}
-	return r.silent(ctx, "put", container, name, hex.EncodeToString(sum.Sum(nil)), o, func() (Receipt, error) {
+	return r.silent(ctx, "put", container, name, hex.EncodeToString(sum.Sum(nil)), o, int64(len(segments))*silentRate/20, func() (Receipt, error) {
 		return r.ep.PutManifest(ctx, container, name, segments, o)
 	})
 }
 
 func (r *retrier) Collapse(ctx context.Context, fromContainer, fromName, toContainer, toName, md5 string, size int64, h Header) (Receipt, error) {
-	return r.silent(ctx, "collapse", toContainer, toName, md5, PutOptions{Header: h}, func() (Receipt, error) {
+	return r.silent(ctx, "collapse", toContainer, toName, md5, PutOptions{Header: h}, size, func() (Receipt, error) {
 		return r.ep.Collapse(ctx, fromContainer, fromName, toContainer, toName, md5, size, h)
 	})
 }
 
+// A silent call's work on so many bytes a second, and silentLeast beside, is far
+// slower than any seen (L1: 100 MB/s): after that it is not running any more.
+const (
+	silentRate  = 4_000_000
+	silentLeast = 15 * time.Second
+)
+
 // silent makes a call that the server works on in silence (R11). When the reply
 // is lost the work may be going on: a second call would start it a second time beside
-// the first, so its outcome is looked for instead.
-func (r *retrier) silent(ctx context.Context, op, container, name, etag string, o PutOptions, f func() (Receipt, error)) (rec Receipt, err error) {
+// the first, so its outcome is looked for instead, for as long as work on size bytes
+// can take and no longer than RetryPolicy.SilentWait.
+func (r *retrier) silent(ctx context.Context, op, container, name, etag string, o PutOptions, size int64, f func() (Receipt, error)) (rec Receipt, err error) {
 	b, err := r.budget(ctx, op, container, name)
 	if err != nil {
 		return rec, err
@@ -325,7 +333,8 @@ func (r *retrier) silent(ctx context.Context, op, container, name, etag string, 
 			return r.settle(ctx, err, container, name, etag, o)
 		}
 		if replyLost(err) && context.Cause(ctx) == nil {
-			return r.look(ctx, b, err, etag, o)
+			longest := silentLeast + time.Duration(size/silentRate)*time.Second
+			return r.look(ctx, b, err, etag, o, min(longest, r.p.SilentWait))
 		}
 		if err = b.failed(ctx, err); err != nil {
 			return Receipt{}, err
@@ -334,9 +343,9 @@ func (r *retrier) silent(ctx context.Context, op, container, name, etag string, 
 }
 
 // look asks for the object until it is the one that a call whose reply was lost was to make.
-func (r *retrier) look(ctx context.Context, b *budget, lost error, etag string, o PutOptions) (Receipt, error) {
+func (r *retrier) look(ctx context.Context, b *budget, lost error, etag string, o PutOptions, longest time.Duration) (Receipt, error) {
 	b.total++
-	wait, end := 2*time.Second, r.p.Clock.Now().Add(r.p.SilentWait)
+	wait, end := 2*time.Second, r.p.Clock.Now().Add(longest)
 	for {
 		got, err := r.Head(ctx, b.at.Container, b.at.Name)
 		switch {
@@ -349,7 +358,7 @@ func (r *retrier) look(ctx context.Context, b *budget, lost error, etag string, 
 		}
 		left := end.Sub(r.p.Clock.Now())
 		if left <= 0 {
-			return Receipt{}, b.unknown(lost, r.p.SilentWait)
+			return Receipt{}, b.unknown(lost, longest)
 		}
 		if cause := Sleep(ctx, r.p.Clock, min(wait, left), nil); cause != nil {
 			return Receipt{}, b.canceled(cause, lost)

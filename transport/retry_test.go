@@ -249,7 +249,7 @@ func TestCollapseIsNeverStartedTwice(t *testing.T) {
 			},
 		}
 		rec, err := transport.Retry(s, nil, transport.RetryPolicy{}).
-			Collapse(t.Context(), "s", "m", "c", "n", md5Hello, 5, h)
+			Collapse(t.Context(), "s", "m", "c", "n", md5Hello, 1<<30, h)
 		if err != nil || rec.ETag != md5Hello || s.made("collapse") != 1 {
 			t.Errorf("%+v %v, calls %v", rec, err, s.log)
 		}
@@ -257,18 +257,21 @@ func TestCollapseIsNeverStartedTwice(t *testing.T) {
 			t.Errorf("%v, %d heads", took, s.made("head"))
 		}
 	})
-	synctest.Test(t, func(t *testing.T) {
-		start := time.Now()
-		s := &script{
-			collapse: func(int) (transport.Receipt, error) { return transport.Receipt{}, failure(transport.Transient, 504) },
-			head:     func(int) (transport.Object, error) { return transport.Object{}, failure(transport.NotFound, 404) },
-		}
-		_, err := transport.Retry(s, nil, transport.RetryPolicy{}).
-			Collapse(t.Context(), "s", "m", "c", "n", md5Hello, 5, h)
-		if took := time.Since(start); !transport.Is(err, transport.Transient) || s.made("collapse") != 1 || took < 10*time.Minute || took > 11*time.Minute {
-			t.Errorf("%v after %v, %d copies", err, took, s.made("collapse"))
-		}
-	})
+	// It is looked for as long as the size may take, ten minutes at most (R11).
+	for size, longest := range map[int64]time.Duration{5: 15 * time.Second, 400_000_000: 115 * time.Second, 5 << 30: 10 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			s := &script{
+				collapse: func(int) (transport.Receipt, error) { return transport.Receipt{}, failure(transport.Transient, 504) },
+				head:     func(int) (transport.Object, error) { return transport.Object{}, failure(transport.NotFound, 404) },
+			}
+			_, err := transport.Retry(s, nil, transport.RetryPolicy{}).
+				Collapse(t.Context(), "s", "m", "c", "n", md5Hello, size, h)
+			if took := time.Since(start); !transport.Is(err, transport.Transient) || s.made("collapse") != 1 || took < longest || took > longest+30*time.Second {
+				t.Errorf("%v after %v, %d copies", err, took, s.made("collapse"))
+			}
+		})
+	}
 }
 
 func TestCollapseThatWasAnsweredIsRepeated(t *testing.T) {
