@@ -8,9 +8,11 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
+	"farshore/replicator/report"
 	"farshore/store"
 	"farshore/transport"
 )
@@ -312,6 +314,11 @@ func (p *pass) exists(ctx context.Context, it *item, t *target, obj transport.Ob
 	case err != nil:
 		return false, err
 	case there.ETag == etag && there.Size == obj.Size:
+		if there.Header.Digest() != obj.Header.Digest() {
+			if err := p.sameContent(ctx, it, t, obj, there); err != nil {
+				return false, err
+			}
+		}
 		p.done(it, t.d, obj, store.Replica{ETag: etag, Written: micros(there.Modified), Adopted: !slices.Contains(t.known, etag)}, sum)
 		return false, nil
 	case slices.Contains(t.known, there.ETag), p.job.Policy.Takeover:
@@ -320,6 +327,24 @@ func (p *pass) exists(ctx context.Context, it *item, t *target, obj transport.Ob
 	}
 	p.conflict(it, t.d, there.ETag)
 	return false, nil
+}
+
+// sameContent deals with identical bytes under other headers: an older try of ours
+// gets the source's headers of now; what others wrote is left as it is, and said.
+func (p *pass) sameContent(ctx context.Context, it *item, t *target, obj, there transport.Object) error {
+	if slices.Contains(t.known, there.ETag) || strings.HasPrefix(there.Header[transport.OriginHeader], p.job.From.Region+" ") {
+		p.tally.meta.Add(1)
+		return t.d.ep.Post(ctx, t.d.side.Container, p.destName(t.d, it.name), p.stamped(obj, t.d))
+	}
+	p.otherHeaders(it, t.d)
+	return nil
+}
+
+// otherHeaders reports an adopted object whose headers are not the source's.
+func (p *pass) otherHeaders(it *item, d *dest) {
+	p.findings.Add(report.Finding{Kind: report.KindDegraded, Level: report.Warn, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container,
+		Name: p.destName(d, it.name), Op: "adopt", Cause: "the bytes stood there already, written by others under other headers; they were left as they are",
+		Hint: "remove the object there to have it copied with the source's headers"})
 }
 
 // done records a confirmed replica of the version that was read.

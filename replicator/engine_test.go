@@ -276,3 +276,51 @@ func TestADeadSourceEndsThePass(t *testing.T) {
 	w.sync()
 	w.same("b")
 }
+
+func TestTwoNamesOfOnePlaceAreNotTwoReplicas(t *testing.T) {
+	w := newWorld(t, "b")
+	w.put("x", 1, 10, nil)
+	w.mem["alias"], w.faults["alias"] = w.mem["b"], &tt.Faults{}
+	w.policy.To, w.policy.Replicas = []string{"b", "alias"}, 2
+	_, err := w.try(w.policy, SyncOptions{})
+	var usage *UsageError
+	if !errors.As(err, &usage) {
+		t.Fatalf("one copy counted as two: %v", err)
+	}
+}
+
+func TestHeadersChangedAfterAKillArrive(t *testing.T) {
+	for _, listed := range []bool{true, false} { // found by the first pass's listing, or by the write that finds the name taken
+		w := newWorld(t, "b")
+		w.put("first", 1, 10, nil)
+		if !listed {
+			w.sync()
+		}
+		for i := range 20 {
+			w.put(fmt.Sprintf("o%02d", i), uint64(i), 100, nil)
+		}
+		f := &fuse{}
+		puts := 0
+		w.faults["b"].OnStep(func(s tt.Step) error { // the process dies when all is sent and nothing recorded
+			if s.Method == tt.Put && s.After {
+				if puts++; puts >= 20 {
+					f.at = 1
+				}
+			}
+			return nil
+		})
+		_ = w.ledger.Close()
+		w.hook = func(string) error { return f.step() }
+		w.open()
+		if _, err := w.try(w.policy, SyncOptions{}); err == nil {
+			t.Fatal("the run was to die")
+		}
+		w.arm(nil)
+		w.clock.ahead.Add(int64(3 * time.Second))
+		for i := range 20 {
+			w.put(fmt.Sprintf("o%02d", i), uint64(i), 100, transport.Header{"Content-Type": "new/type", "X-Object-Meta-V": "new"})
+		}
+		w.sync()
+		w.same("b")
+	}
+}

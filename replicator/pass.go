@@ -23,6 +23,7 @@ const walkers = 4
 
 // dest is one destination of a pass.
 type dest struct {
+	url    string // of the account
 	side   Side
 	ep     transport.Sink
 	info   store.RouteInfo
@@ -150,11 +151,17 @@ func (p *pass) open(ctx context.Context) error {
 	for i, to := range p.job.To {
 		d, err := p.openDest(ctx, srcID, from, to, i, info)
 		if err != nil && regionTrouble(err) && ctx.Err() == nil {
-			p.e.blame(to.Region, err) // never reached before: not even its account is known
+			p.leaveOut(to, err) // never reached before: not even its account is known
 			continue
 		}
 		if err != nil {
 			return err
+		}
+		for _, other := range p.dests {
+			if d.url != "" && d.url == other.url && d.side.Container == other.side.Container && overlap(d.side.Prefix, other.side.Prefix) {
+				return &UsageError{Msg: fmt.Sprintf("two destinations are the same place: %s and %s are both container %s of account %s; one copy would count as two", other.side, d.side, d.side.Container, d.url),
+					Hint: "leave one of them out"}
+			}
 		}
 		p.dests = append(p.dests, d)
 		if !d.dead.Load() {
@@ -185,8 +192,23 @@ func (p *pass) open(ctx context.Context) error {
 // lose leaves a destination out of the rest of the pass.
 func (p *pass) lose(d *dest, err error) {
 	d.dead.Store(true)
-	p.e.blame(d.side.Region, err)
+	p.leaveOut(d.side, err)
 }
+
+// leaveOut reports a destination that cannot be used: as a region that does not
+// answer, or, where waiting will not help (no right, a wrong name), as an error.
+func (p *pass) leaveOut(to Side, err error) {
+	switch transport.ClassOf(err) {
+	case transport.Transient, transport.Throttled:
+		p.e.blame(to.Region, err)
+		return
+	}
+	p.findings.Add(report.Finding{Kind: report.KindFailed, Level: report.Error, Policy: p.job.Policy.Name, Region: to.Region, Container: to.Container,
+		Op: "use destination", Cause: err.Error(), Hint: cmp.Or(transport.HintOf(err), "check the destination's name and rights: farshore region check "+to.Region+" --probe")})
+}
+
+// overlap reports whether two prefixes have names in common.
+func overlap(a, b string) bool { return strings.HasPrefix(a, b) || strings.HasPrefix(b, a) }
 
 // regionTrouble reports whether an error speaks of a region that cannot be used
 // now rather than of a mistake or of the ledger.
@@ -200,13 +222,13 @@ func (p *pass) openDest(ctx context.Context, srcID transport.Identity, from stor
 	if err != nil {
 		return nil, err
 	}
-	if id.URL == srcID.URL && to.Container == from.Container && (strings.HasPrefix(to.Prefix, p.job.From.Prefix) || strings.HasPrefix(p.job.From.Prefix, to.Prefix)) {
+	if id.URL == srcID.URL && to.Container == from.Container && overlap(to.Prefix, p.job.From.Prefix) {
 		return nil, &UsageError{Msg: fmt.Sprintf("source and destination are the same place: %s and %s are both container %s of account %s", p.job.From, to, to.Container, id.URL),
 			Hint: "choose another destination container or region"}
 	}
 	l := p.e.o.Ledger
 	r := store.Route{From: from, FromPrefix: p.job.From.Prefix, To: store.Place{Region: to.Region, Project: id.Project, Container: to.Container}, ToPrefix: to.Prefix}
-	d := &dest{side: to}
+	d := &dest{side: to, url: id.URL}
 	if p.o.DryRun {
 		var ok bool
 		if d.info, ok, err = l.FindRoute(r); err == nil && !ok {

@@ -139,6 +139,9 @@ func (p *pass) vanished(it *item, targets []target) error {
 	for _, t := range targets {
 		p.e.o.Ledger.DropIntent(t.d.info.ID, it.name)
 	}
+	it.mu.Lock()
+	it.gone = true
+	it.mu.Unlock()
 	return nil
 }
 

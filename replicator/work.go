@@ -25,6 +25,7 @@ type item struct {
 	mu      sync.Mutex
 	open    int
 	regions map[string]bool
+	gone    bool     // it is gone since it was listed: not counted
 	again   []target // the source replaced the object while it was copied to these
 }
 
@@ -80,7 +81,7 @@ func (it *item) takeAgain() []target {
 func (p *pass) finish(it *item) {
 	it.mu.Lock()
 	it.open--
-	last, n := it.open == 0, len(it.regions)
+	last, n := it.open == 0 && !it.gone, len(it.regions)
 	it.mu.Unlock()
 	if last && it.entry != nil {
 		p.tally.held(n)
@@ -131,6 +132,14 @@ func (p *pass) exec(ctx context.Context, s plan.Step) error {
 		case plan.Meta:
 			metas = append(metas, d)
 		case plan.Adopt:
+			begun, other := p.standing(d, s)
+			if begun { // ours, from a run that died: its headers may be older than the source's
+				metas = append(metas, d)
+				continue
+			}
+			if other {
+				p.otherHeaders(it, d)
+			}
 			p.adopt(it, d, it.version, rs.ETag, rs.Written)
 		case plan.Conflict:
 			p.conflict(it, d, rs.ETag)
@@ -156,6 +165,18 @@ func (p *pass) exec(ctx context.Context, s plan.Step) error {
 		return p.copy(ctx, it, copies)
 	}
 	return context.Cause(ctx)
+}
+
+// standing says of an object to adopt whether an earlier run of ours began it, and
+// whether the listings already show other headers than the source's.
+func (p *pass) standing(d *dest, s plan.Step) (begun, other bool) {
+	for _, sd := range s.Subject.Dests {
+		if sd.Route == d.info.ID {
+			begun = sd.Intent != nil
+			other = sd.Back == nil && sd.Entry != nil && sd.Entry.ContentType != s.Subject.Entry.ContentType
+		}
+	}
+	return begun, other
 }
 
 // sweepBegun removes the segments of a transfer that an earlier run began and this
@@ -316,8 +337,12 @@ func (p *pass) failed(ctx context.Context, it *item, d *dest, err error) {
 	if errors.As(err, &te) && te.Region != "" {
 		region = te.Region
 	}
-	p.findings.Add(report.Finding{Kind: report.KindFailed, Level: report.Error, Policy: p.job.Policy.Name, Region: region, Container: p.job.From.Container,
-		Name: it.name, Op: fmt.Sprintf("copy to %s", d.side), Cause: err.Error(), Hint: transport.HintOf(err)})
+	container, name := p.job.From.Container, it.name
+	if region == d.side.Region {
+		container, name = d.side.Container, p.destName(d, it.name)
+	}
+	p.findings.Add(report.Finding{Kind: report.KindFailed, Level: report.Error, Policy: p.job.Policy.Name, Region: region, Container: container,
+		Name: name, Op: fmt.Sprintf("copy to %s", d.side), Cause: err.Error(), Hint: transport.HintOf(err)})
 }
 
 // recheck looks by name at what was a conflict, or looks like one in a listing that
