@@ -62,7 +62,7 @@ func runRegionCheck(ctx context.Context, o *regionCheckOptions, name string, c *
 	if err != nil {
 		return err
 	}
-	l, err := connect(ctx, map[string]policies.Region{name: r}, wire.DefaultIdle, report.NewProgress(time.Now()), c.logger())
+	l, err := connect(ctx, map[string]policies.Region{name: r}, wire.DefaultIdle, none, report.NewProgress(time.Now()), c.logger())
 	if err != nil {
 		return err
 	}

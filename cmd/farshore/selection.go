@@ -104,6 +104,25 @@ type work struct {
 	tasks   []task
 }
 
+// spare reports whether every task that copies to a region has another destination
+// that could be logged in to, and none copies from it.
+func (w *work) spare(name string, names []string, failed []error) bool {
+	bad := map[string]bool{}
+	for i, n := range names {
+		bad[n] = failed[i] != nil
+	}
+	for _, t := range w.tasks {
+		if t.policy.From == name {
+			return false
+		}
+		others := slices.ContainsFunc(t.policy.To, func(to string) bool { return !bad[to] })
+		if slices.Contains(t.policy.To, name) && !others {
+			return false
+		}
+	}
+	return true
+}
+
 // task is one policy; jobs are given for an ad hoc one, and found by the engine otherwise.
 type task struct {
 	policy policies.Policy

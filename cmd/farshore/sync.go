@@ -139,7 +139,7 @@ func eachPolicy(ctx context.Context, w *work, c *console, open opener, do passFu
 	defer func() { hide() }() // calling it twice does nothing
 	log := c.logger()
 	s.progress.Phase("logging in")
-	l, err := connect(ctx, w.regions, w.stall, s.progress, log)
+	l, err := connect(ctx, w.regions, w.stall, w.spare, s.progress, log)
 	if err != nil {
 		return ended(ctx, out, err)
 	}

@@ -26,10 +26,18 @@ type links struct {
 	gates []*transport.Link
 }
 
+// spareFunc tells whether the work can go on without a region whose login was
+// refused, given the outcome of all logins.
+type spareFunc func(name string, names []string, failed []error) bool
+
+// none is the answer of commands that need every region.
+func none(string, []string, []error) bool { return false }
+
 // connect logs in to the regions, all at once. A region that does not answer goes to
 // down, so that the others go on (promise 8); a login that is refused or described
-// wrongly is an error: it will not pass by itself.
-func connect(ctx context.Context, want map[string]policies.Region, stall time.Duration, p *report.Progress, log *slog.Logger) (*links, error) {
+// wrongly is an error, for it will not pass by itself, unless spare says that the work
+// has other destinations.
+func connect(ctx context.Context, want map[string]policies.Region, stall time.Duration, spare spareFunc, p *report.Progress, log *slog.Logger) (*links, error) {
 	l := &links{sinks: map[string]transport.Sink{}, down: map[string]error{}, raw: map[string]*swift.Endpoint{}, open: map[string]*region.Region{}}
 	observe := func(a transport.Attempt) {
 		p.Region(a.Region).Retried()
@@ -69,6 +77,11 @@ func connect(ctx context.Context, want map[string]policies.Region, stall time.Du
 		})
 	}
 	_ = g.Wait() // every outcome is in failed, in a stable order
+	for i, err := range failed {
+		if transport.Is(err, transport.Denied) && ctx.Err() == nil && spare(names[i], names, failed) {
+			l.down[names[i]], failed[i] = err, nil // the others go on without it; the pass reports it
+		}
+	}
 	if i := slices.IndexFunc(failed, func(err error) bool { return err != nil }); i >= 0 {
 		l.Close()
 		return nil, failed[i]
