@@ -324,3 +324,29 @@ func TestHeadersChangedAfterAKillArrive(t *testing.T) {
 		w.same("b")
 	}
 }
+
+func TestDeletesAreConfirmedAtBothEnds(t *testing.T) {
+	w := newWorld(t, "b")
+	w.policy.Deletes = policies.Deletes{Propagate: true}
+	for _, n := range []string{"gone", "replaced", "unlisted", "stays"} {
+		w.put(n, 1, 100, nil)
+	}
+	w.sync()
+	w.clock.advance(5 * time.Second)
+	w.mem["b"].Set("c", "replaced", fill(9, 50), nil) // somebody else's now
+	for _, n := range []string{"gone", "replaced", "unlisted"} {
+		w.mem["a"].Remove("c", n)
+	}
+	w.mem["a"].Freeze("c")
+	w.put("unlisted", 1, 100, nil) // it is there again, and the listing does not show it yet
+	r, err := w.try(w.policy, SyncOptions{})
+	if err != nil || r.Totals.Deleted != 1 || r.Counts[report.KindConflict] != 1 {
+		t.Fatalf("%v %+v %+v", err, r.Totals, r.Findings)
+	}
+	if got := fmt.Sprint(w.mem["b"].Names("c")); got != "[replaced stays unlisted]" {
+		t.Fatalf("the destination has %s", got)
+	}
+	if _, data, _ := w.mem["b"].Get("c", "replaced"); len(data) != 50 {
+		t.Fatal("an object that is not ours was deleted")
+	}
+}
