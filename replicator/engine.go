@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -182,6 +183,13 @@ func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
 				j.To = append(j.To, Side{Region: to, Container: dest, Prefix: p.Prefix})
 			}
 			jobs = append(jobs, j)
+		}
+	}
+	if len(jobs) == 0 {
+		for _, name := range p.Containers {
+			if !strings.ContainsAny(name, `!*?[\`) { // named in full, so a spelling mistake or a loss, not an empty choice
+				return nil, &transport.Error{Op: "find container", Region: p.From, Container: name, Class: transport.NotFound, Err: errors.New("there is no such container")}
+			}
 		}
 	}
 	return jobs, nil
