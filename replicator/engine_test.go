@@ -3,6 +3,7 @@ package replicator
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -299,18 +300,21 @@ func TestHeadersChangedAfterAKillArrive(t *testing.T) {
 		for i := range 20 {
 			w.put(fmt.Sprintf("o%02d", i), uint64(i), 100, nil)
 		}
-		f := &fuse{}
-		puts := 0
+		var puts atomic.Int64
+		var dead atomic.Bool
 		w.faults["b"].OnStep(func(s tt.Step) error { // the process dies when all is sent and nothing recorded
 			if s.Method == tt.Put && s.After {
-				if puts++; puts >= 20 {
-					f.at = 1
-				}
+				dead.Store(puts.Add(1) >= 20)
 			}
 			return nil
 		})
 		_ = w.ledger.Close()
-		w.hook = func(string) error { return f.step() }
+		w.hook = func(string) error {
+			if dead.Load() {
+				return errCrash
+			}
+			return nil
+		}
 		w.open()
 		if _, err := w.try(w.policy, SyncOptions{}); err == nil {
 			t.Fatal("the run was to die")
