@@ -148,11 +148,7 @@ func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
 				Hint: "change the policy's container: template"}
 		}
 		taken[dest] = c.Name
-		j := Job{Policy: p, From: Side{Region: p.From, Container: c.Name, Prefix: p.Prefix}}
-		for _, to := range p.To {
-			j.To = append(j.To, Side{Region: to, Container: dest, Prefix: p.Prefix})
-		}
-		jobs = append(jobs, j)
+		jobs = append(jobs, newJob(p, c.Name, dest))
 		return nil
 	})
 	if err != nil {
@@ -178,11 +174,7 @@ func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
 			continue
 		}
 		if dest, err := p.Destination(c); err == nil && e.hasRoute(pl.Place, p, dest) {
-			j := Job{Policy: p, From: Side{Region: p.From, Container: c, Prefix: p.Prefix}}
-			for _, to := range p.To {
-				j.To = append(j.To, Side{Region: to, Container: dest, Prefix: p.Prefix})
-			}
-			jobs = append(jobs, j)
+			jobs = append(jobs, newJob(p, c, dest))
 		}
 	}
 	if len(jobs) == 0 {
@@ -193,6 +185,15 @@ func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
 		}
 	}
 	return jobs, nil
+}
+
+// newJob is a policy's job for one container and its name at the destinations.
+func newJob(p policies.Policy, container, dest string) Job {
+	j := Job{Policy: p, From: Side{Region: p.From, Container: container, Prefix: p.Prefix}}
+	for _, to := range p.To {
+		j.To = append(j.To, Side{Region: to, Container: dest, Prefix: p.Prefix})
+	}
+	return j
 }
 
 // hasRoute reports whether the ledger ever carried the place to a destination of the policy.
