@@ -5,8 +5,9 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LINT_VERSION := v2.15.0
 GOLANGCI_LINT := $(CURDIR)/.cache/golangci-lint-$(LINT_VERSION)/golangci-lint
 FUZZTIME ?= 10s
+export FARSHORE_LAB_STATE ?= /var/tmp/farshore-lab
 # The suites share one lab and take regions of it away: one package after the other.
-LAB_TEST := go test -tags integration -count=1 -p 1
+LAB_TEST := FARSHORE_LAB_CLOUDS=$(FARSHORE_LAB_STATE)/clouds.yaml go test -tags integration -count=1 -p 1
 
 .PHONY: help build demo test race lint fuzz integration lab-full soak bench lab-up lab-down clean
 
