@@ -90,6 +90,10 @@ type Policy struct {
 	Large   Large
 	Limit   Rate // ceiling of this policy's bytes; 0: none
 
+	Properties Properties
+	Map        Map
+	Stamp      bool // objects written get the origin stamp, by which a lost ledger is rebuilt (R15)
+
 	Takeover      bool     // what stands at the destination may be overwritten
 	Bidirectional bool     // a policy the other way is intended
 	Strict        bool     // what cannot be kept exactly is not copied
@@ -131,6 +135,26 @@ type Large struct {
 	Chunk int64 // into pieces of this size
 }
 
+// Properties says which properties travel beside the objects.
+type Properties struct {
+	Containers  bool     // metadata, ACLs, quotas, CORS, static web, versioning mode of containers
+	TempURLKeys bool     // of containers and, with AccountMetadata, of the account: they are secrets
+	Account     []string // of the account: AccountMetadata, AccountQuotas
+}
+
+// What Properties.Account may name.
+const (
+	AccountMetadata = "metadata"
+	AccountQuotas   = "quotas"
+)
+
+// Map says what stands at the destinations for ids and names that mean nothing there.
+type Map struct {
+	Projects        map[string]string // project ids in ACLs
+	Users           map[string]string // user ids in ACLs
+	StoragePolicies map[string]string // storage policies of containers
+}
+
 // Volumes selects Cinder volumes; exactly one of the fields is set.
 type Volumes struct {
 	All      bool
@@ -159,12 +183,14 @@ type Drill struct {
 func NewPolicy(name, from string, to ...string) Policy {
 	return Policy{
 		Name: name, From: from, To: to, Replicas: len(to),
-		Container: DefaultTemplate,
-		Every:     DefaultEvery,
-		Deletes:   Deletes{After: DefaultGrace},
-		Brake:     Brake{Deletes: DefaultBrake, Overwrites: Off, AtLeast: DefaultAtLeast},
-		Audit:     Audit{Every: DefaultAuditEvery},
-		Large:     Large{As: Exact, Over: DefaultOver, Chunk: DefaultChunk},
+		Container:  DefaultTemplate,
+		Every:      DefaultEvery,
+		Deletes:    Deletes{After: DefaultGrace},
+		Brake:      Brake{Deletes: DefaultBrake, Overwrites: Off, AtLeast: DefaultAtLeast},
+		Audit:      Audit{Every: DefaultAuditEvery},
+		Large:      Large{As: Exact, Over: DefaultOver, Chunk: DefaultChunk},
+		Properties: Properties{Containers: true},
+		Stamp:      true,
 	}
 }
 

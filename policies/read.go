@@ -129,7 +129,7 @@ func (r *reader) limits(l *Limits) func(value) {
 // containerOnly and volumeOnly are the keys of a policy that mean something for
 // one kind of policy only.
 var (
-	containerOnly = []string{"containers", "container", "prefix", "deletes", "brake", "large", "takeover", "bidirectional"}
+	containerOnly = []string{"containers", "container", "prefix", "deletes", "brake", "large", "properties", "map", "stamp", "takeover", "bidirectional"}
 	volumeOnly    = []string{"volumes", "snapshot", "keep", "keep_source", "volume_types", "drill"}
 )
 
@@ -153,6 +153,9 @@ func (r *reader) policy(f *File, v value) Policy {
 		field{"audit", r.audit(&p.Audit)},
 		field{"large", r.large(&p.Large)},
 		field{"limit", unit(r, &p.Limit, ParseRate)},
+		field{"properties", r.properties(&p.Properties)},
+		field{"map", r.maps(&p.Map)},
+		field{"stamp", r.flag(&p.Stamp)},
 		field{"takeover", r.flag(&p.Takeover)},
 		field{"bidirectional", r.flag(&p.Bidirectional)},
 		field{"strict", r.flag(&p.Strict)},
@@ -260,6 +263,32 @@ func (r *reader) large(l *Large) func(value) {
 			field{"chunk", unit(r, &l.Chunk, ParseSize)},
 		)
 		l.As = LargeAs(as)
+	}
+}
+
+func (r *reader) properties(out *Properties) func(value) {
+	return func(v value) {
+		r.fields(v, "a mapping such as {containers: true, account: [metadata, quotas]}",
+			field{"containers", r.flag(&out.Containers)},
+			field{"tempurl_keys", r.flag(&out.TempURLKeys)},
+			field{"account", func(v value) {
+				for _, item := range r.items(v, "properties of the account") {
+					var word string
+					r.oneOf(&word, AccountMetadata, AccountQuotas)(item)
+					out.Account = append(out.Account, word)
+				}
+			}},
+		)
+	}
+}
+
+func (r *reader) maps(out *Map) func(value) {
+	return func(v value) {
+		r.fields(v, "a mapping such as {projects: {0123: 4567}}",
+			field{"projects", r.stringMap(&out.Projects)},
+			field{"users", r.stringMap(&out.Users)},
+			field{"storage_policies", r.stringMap(&out.StoragePolicies)},
+		)
 	}
 }
 
