@@ -320,6 +320,7 @@ func (p *pass) look(ctx context.Context, d *dest, i int, steps []plan.Step, touc
 				at := p.at(&full[k], i)
 				at.Listed = true
 				if err == nil {
+					at.Head = &obj
 					at.Entry = &transport.Entry{Name: full[k].Name, Size: obj.Size, ETag: obj.ETag, Modified: obj.Modified, ContentType: obj.Header["Content-Type"], Kind: obj.Kind}
 				}
 				return nil

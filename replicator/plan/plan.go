@@ -22,7 +22,9 @@ type Dest struct {
 	Route  store.RouteID
 	Listed bool             // the destination's listing was read for this name
 	Entry  *transport.Entry // its row; nil while Listed: nothing stands there
-	Intent *store.Intent    // a copy was begun and not confirmed
+	// Head is what a HEAD said of it, where one was made; Diff does not look at it.
+	Head   *transport.Object
+	Intent *store.Intent // a copy was begun and not confirmed
 	// Back is the ledger's record of the destination's object as a source of the
 	// opposite route BackRoute; nil and 0 where there is no such route.
 	Back      *store.Object
@@ -191,10 +193,14 @@ func diffRoute(s Subject, d Dest, o Options) RouteStep {
 		return RouteStep{}
 	}
 
+	headers := has && headersOnly(rep, e)
 	switch there, entry := stands(d, e, rep, has), d.Entry; there {
 	case nothing:
 		return RouteStep{Action: Copy, IfAbsent: true, Why: "new"}
 	case unknown:
+		if headers && !d.Listed {
+			return RouteStep{Action: Meta, Why: "headers in conflict"}
+		}
 		if o.Takeover { // it is looked at before it is overwritten
 			return RouteStep{Action: Copy, Why: "takeover"}
 		}
@@ -210,16 +216,22 @@ func diffRoute(s Subject, d Dest, o Options) RouteStep {
 		if lost {
 			return RouteStep{Action: Copy, Why: "damaged"}
 		}
-		if same {
+		if same || headers {
 			return RouteStep{Action: Meta, Why: "touched"}
 		}
 		return RouteStep{Action: Adopt, ETag: entry.ETag, Written: entry.Modified.UnixMicro(), Why: "identical"}
 	default: // ours
-		if same {
+		if same || headers {
 			return RouteStep{Action: Meta, Why: "touched"}
 		}
 		return RouteStep{Action: Copy, Why: "changed"}
 	}
+}
+
+// headersOnly reports whether a conflict is about the headers alone: what stands
+// there is the copy of these bytes that we made or adopted, so its time is known.
+func headersOnly(r store.Replica, e *transport.Entry) bool {
+	return r.State == store.Conflict && r.Written != 0 && r.Version.ETag == e.ETag
 }
 
 // standing says what is at the destination, as far as is known.
@@ -256,7 +268,7 @@ func stands(d Dest, e *transport.Entry, rep store.Replica, has bool) standing {
 		return ours
 	case there.ETag == e.ETag && there.Size == e.Size && there.Kind == transport.Plain:
 		return identical
-	case has && rep.State != store.Conflict && there.ETag == destETag(rep):
+	case has && (rep.State != store.Conflict || headersOnly(rep, e)) && there.ETag == destETag(rep):
 		return ours
 	case d.Intent != nil && d.Intent.ETag != "" && there.ETag == d.Intent.ETag:
 		return ours
