@@ -32,7 +32,8 @@ type batch struct {
 	madeR   map[Route]RouteID
 	objects map[PlaceID]*objects
 	subs    map[subKey]*bbolt.Bucket
-	arena   []byte // records of this batch: bbolt keeps the slices until the commit
+	had     []RouteID // of the object at hand, before it was changed
+	arena   []byte    // records of this batch: bbolt keeps the slices until the commit
 }
 
 type subKey struct {
@@ -79,19 +80,32 @@ func refusal(err error) bool {
 
 func (b *batch) one(w *work) error {
 	switch w.kind {
-	case workCatalog:
-		return w.first(b)
+	case workCatalog, workNamed:
+		return w.do(b)
 	case workUpdate:
 		return b.update(w.place, w.name, w.update)
 	case workConfirm:
 		if err := b.dropIntent(w.route, w.name); err != nil {
 			return err
 		}
-		return b.update(w.place, w.name, w.update)
+		if w.update != nil {
+			if err := b.update(w.place, w.name, w.update); err != nil {
+				return err
+			}
+		}
+		if w.do != nil {
+			if err := w.do(b); err != nil {
+				return err
+			}
+		}
+		return b.settleNeeds(w.route, w.name)
 	case workIntent:
 		return b.putIntent(w.intent)
 	case workDrop:
-		return b.dropIntent(w.route, w.name)
+		if err := b.dropIntent(w.route, w.name); err != nil {
+			return err
+		}
+		return b.settleNeeds(w.route, w.name)
 	case workChunk:
 		return b.putChunk(w.route, w.name, w.chunk, w.hash)
 	}
@@ -150,7 +164,7 @@ func (b *batch) del(bk *bbolt.Bucket, key []byte) error {
 // and not to be made.
 func (b *batch) sub(top string, owner uint32, make bool) (*bbolt.Bucket, error) {
 	k := subKey{top, owner}
-	if bk := b.subs[k]; bk != nil {
+	if bk, known := b.subs[k]; bk != nil || known && !make {
 		return bk, nil
 	}
 	key := be32(owner)
@@ -164,8 +178,8 @@ func (b *batch) sub(top string, owner uint32, make bool) (*bbolt.Bucket, error) 
 	}
 	if bk != nil {
 		bk.FillPercent = fillOrdered
-		b.subs[k] = bk
 	}
+	b.subs[k] = bk
 	return bk, nil
 }
 
@@ -277,6 +291,10 @@ func (b *batch) update(p PlaceID, name string, fn func(*Object, bool) bool) erro
 	if err := b.count(&o, exists, info, -1); err != nil {
 		return err
 	}
+	b.had = b.had[:0]
+	for i := range o.Replicas {
+		b.had = append(b.had, o.Replicas[i].Route)
+	}
 	wasMissing, wasTroubled := exists && o.Missing != 0, exists && troubled(&o)
 	b.foreign = true
 	keep := fn(&o, exists)
@@ -310,7 +328,17 @@ func (b *batch) update(p PlaceID, name string, fn func(*Object, bool) bool) erro
 	if err := b.index(&os.missing, bucketMissing, p, key, wasMissing, keep && o.Missing != 0); err != nil {
 		return err
 	}
-	return b.index(&os.troubled, bucketTroubled, p, key, wasTroubled, keep && troubled(&o))
+	if err := b.index(&os.troubled, bucketTroubled, p, key, wasTroubled, keep && troubled(&o)); err != nil {
+		return err
+	}
+	for _, r := range b.had {
+		if _, has := o.Replica(r); !keep || !has {
+			if err := b.settleNeeds(r, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // objectsOf gives a place's records, with their bucket made.
@@ -386,93 +414,4 @@ func (b *batch) index(bk **bbolt.Bucket, top string, p PlaceID, key []byte, was,
 		return b.put(*bk, key, []byte{recordVersion})
 	}
 	return b.del(*bk, key)
-}
-
-// putIntent writes an intent. One for another version or layout makes the
-// chunks of the old one worthless.
-func (b *batch) putIntent(in *Intent) error {
-	if _, err := b.route(in.Route); err != nil {
-		return err
-	}
-	bk, err := b.sub(bucketIntents, uint32(in.Route), true)
-	if err != nil {
-		return err
-	}
-	key := []byte(in.Name)
-	if v := bk.Get(key); v != nil {
-		old, err := decodeIntent(in.Route, key, v)
-		if err != nil {
-			return corrupt(b.l.path, err, "intent %q of route %d", in.Name, in.Route)
-		}
-		if old.Version != in.Version || old.Size != in.Size || old.Layout != in.Layout {
-			if err := b.dropChunks(in.Route, in.Name); err != nil {
-				return err
-			}
-		}
-	}
-	return b.put(bk, key, b.seal(func(a []byte) []byte { return appendIntent(a, key, in) }))
-}
-
-func (b *batch) dropIntent(r RouteID, name string) error {
-	bk, err := b.sub(bucketIntents, uint32(r), false)
-	if err != nil || bk == nil {
-		return err
-	}
-	if bk.Get([]byte(name)) == nil {
-		return nil // and so no chunks
-	}
-	if err := b.dropChunks(r, name); err != nil {
-		return err
-	}
-	return b.del(bk, []byte(name))
-}
-
-func (b *batch) dropChunks(r RouteID, name string) error {
-	bk, err := b.sub(bucketChunks, uint32(r), false)
-	if err != nil || bk == nil {
-		return err
-	}
-	prefix := hashKey(name)
-	var keys [][]byte // deleting under a cursor skips keys
-	c := bk.Cursor()
-	for k, _ := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, _ = c.Next() {
-		keys = append(keys, bytes.Clone(k))
-	}
-	for _, k := range keys {
-		if err := b.del(bk, k); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *batch) putChunk(r RouteID, name string, c ChunkRecord, h *HashState) error {
-	ib, err := b.sub(bucketIntents, uint32(r), false)
-	if err != nil {
-		return err
-	}
-	var v []byte
-	if ib != nil {
-		v = ib.Get([]byte(name))
-	}
-	if v == nil {
-		return fmt.Errorf("%w: object %q on route %d", ErrNoIntent, name, r)
-	}
-	in, err := decodeIntent(r, []byte(name), v)
-	if err != nil {
-		return corrupt(b.l.path, err, "intent %q of route %d", name, r)
-	}
-	if c.Index >= in.Layout.Count() {
-		return fmt.Errorf("%w: object %q on route %d has no chunk %d", ErrInvalid, name, r, c.Index)
-	}
-	bk, err := b.sub(bucketChunks, uint32(r), true)
-	if err != nil {
-		return err
-	}
-	key := chunkKey(name, c.Index)
-	if err := b.put(bk, key, b.seal(func(a []byte) []byte { return appendChunk(a, r, key, c) })); err != nil || h == nil {
-		return err
-	}
-	hk := hashKey(name)
-	return b.put(bk, hk, b.seal(func(a []byte) []byte { return appendHash(a, r, hk, h) }))
 }

@@ -22,6 +22,11 @@ const (
 	bucketChunks   = "chunks"
 	bucketPasses   = "passes"
 	bucketNotes    = "notes"
+	bucketSeries   = "series"
+	bucketNeeds    = "needs"
+	bucketAlong    = "along"
+
+	bucketProperties = "properties"
 )
 
 // The keys of bucket meta.
@@ -34,7 +39,7 @@ const (
 
 func topBuckets() []string {
 	return []string{bucketMeta, bucketPlaces, bucketRoutes, bucketObjects, bucketMissing, bucketTroubled,
-		bucketIntents, bucketChunks, bucketPasses, bucketNotes}
+		bucketIntents, bucketChunks, bucketPasses, bucketNotes, bucketSeries, bucketNeeds, bucketAlong, bucketProperties}
 }
 
 func appendTime(t time.Time) []byte { return binary.AppendVarint(nil, t.UnixMicro()) }
@@ -99,7 +104,7 @@ func (l *Ledger) PlaceID(p Place) (PlaceID, error) {
 		return id, err
 	}
 	var id PlaceID
-	err := l.wait("create place", work{kind: workCatalog, first: func(b *batch) (err error) {
+	err := l.wait("create place", work{kind: workCatalog, do: func(b *batch) (err error) {
 		id, err = b.ensurePlace(p)
 		return err
 	}})
@@ -123,7 +128,7 @@ func (l *Ledger) Route(r Route) (RouteInfo, error) {
 	if info, ok, err := l.FindRoute(r); ok || err != nil {
 		return info, err
 	}
-	err := l.wait("create route", work{kind: workCatalog, first: func(b *batch) error { return b.ensureRoute(r) }})
+	err := l.wait("create route", work{kind: workCatalog, do: func(b *batch) error { return b.ensureRoute(r) }})
 	if err != nil {
 		return RouteInfo{}, err
 	}
@@ -162,7 +167,7 @@ func sortedValues[K ~uint32, V any](m map[K]V) []V {
 // SetListed records when the destination's listing of a route was first merged
 // completely; durable when this returns. The zero time takes it back.
 func (l *Ledger) SetListed(r RouteID, at time.Time) error {
-	return l.wait("record first listing", work{kind: workCatalog, first: func(b *batch) error {
+	return l.wait("record first listing", work{kind: workCatalog, do: func(b *batch) error {
 		info, err := b.route(r)
 		if err != nil {
 			return err

@@ -19,7 +19,8 @@ const (
 	ProblemBucket    = "bucket"    // missing, or not one of ours
 	ProblemCount     = "count"     // a counter disagrees with the records
 	ProblemIndex     = "index"     // an index disagrees with the records
-	ProblemReference = "reference" // names a place, route or intent that is not there
+	ProblemReference = "reference" // names a place, route, object or intent that is not there
+	ProblemOrder     = "order"     // a series' versions contradict each other
 )
 
 // Problem is one thing that Check found.
@@ -185,7 +186,10 @@ func (c *checker) records(tx *bbolt.Tx) error {
 	if err != nil || missing {
 		return err
 	}
-	for _, part := range []func(*bbolt.Tx) error{c.meta, c.catalog, c.allObjects, c.indexOwners, c.intents, c.chunks, c.passes, c.counts} {
+	for _, part := range []func(*bbolt.Tx) error{
+		c.meta, c.catalog, c.allObjects, c.indexOwners, c.intents, c.chunks, c.passes,
+		c.series, c.needs, c.along, c.properties, c.counts,
+	} {
 		if err := part(tx); err != nil {
 			return err
 		}

@@ -29,6 +29,11 @@ const (
 	kindHash   = 'h'
 	kindPass   = 'w'
 	kindNote   = 'n'
+	kindSeries = 's'
+	kindNeeds  = 'm'
+	kindAlong  = 'a'
+
+	kindProperties = 'q'
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

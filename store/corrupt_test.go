@@ -51,6 +51,8 @@ func fillSample(t testing.TB, l *Ledger, objects int) {
 		}
 		l.Update(r.From, o.Name, set(o))
 	}
+	l.UpdateSeries(r.From, "history", setSeries(testSeries("history", 5, r.ID, r2.ID)))
+	l.SetNeeds(r.ID, "history", []Need{NeedOf("a_segments", "history/1"), NeedOf("a_segments", "history/2")})
 	lay := chunk.Layout{Size: 30, Chunk: 10}
 	v := Version{ETag: etag("big"), Modified: 1_790_000_000_000_000}
 	err = errors.Join(
@@ -58,7 +60,10 @@ func fillSample(t testing.TB, l *Ledger, objects int) {
 		l.ChunkDone(ctx, r.ID, "big", ChunkRecord{Index: 0, MD5: [16]byte{1, 2, 3}}, &HashState{Chunks: 1, MD5: []byte("md5 state"), SHA256: []byte("sha256 state")}),
 		l.ChunkDone(ctx, r.ID, "big", ChunkRecord{Index: 2, MD5: [16]byte{4}}, nil),
 		l.SavePass(ctx, Pass{Key: "assets paris/a", Began: 1_790_000_000_000_000, Resumed: 2, Ranges: []PassRange{{Hi: "m", Pos: "c"}, {Lo: "m", Done: true}}}),
-		l.PutNote("probe lyon", []byte(`{"nul":true}`)))
+		l.PutNote("probe lyon", []byte(`{"nul":true}`)),
+		l.AddCompanion(r.From, Companion{Container: "a_segments"}),
+		l.AddCompanion(r.From, Companion{Container: "shared", Prefix: "a/"}),
+		l.PutProperties(r2.ID, [8]byte{7, 8}, 1_790_000_003_000_000))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -405,9 +410,9 @@ func TestCheckFindsEachContradiction(t *testing.T) {
 			o.SetReplica(Replica{Route: 77, State: Confirmed, Version: o.Version})
 		}), []string{`reference objects/1/"000001": has a replica on route 77`}},
 		"route lost": {func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucketRoutes)).Delete(one) },
-			append(slices.Repeat([]string{"reference objects/1/"}, 30), "reference intents/00000001", "reference chunks/00000001")},
+			append(slices.Repeat([]string{"reference objects/1/"}, 30), "reference intents/00000001", "reference chunks/00000001", "reference series/1/", "reference needs/00000001")},
 		"place lost": {func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucketPlaces)).Delete(be32(3)) },
-			append(slices.Repeat([]string{"reference objects/1/"}, 30), "reference routes/00000002", "reference intents/00000002")},
+			append(slices.Repeat([]string{"reference objects/1/"}, 30), "reference routes/00000002", "reference intents/00000002", "reference series/1/", "reference properties/00000002")},
 		"place twice": {func(tx *bbolt.Tx) error {
 			b := tx.Bucket([]byte(bucketPlaces))
 			n, _ := b.NextSequence()
@@ -415,7 +420,7 @@ func TestCheckFindsEachContradiction(t *testing.T) {
 			return b.Put(key, appendPlace(nil, key, &PlaceInfo{Place: paris("a")}))
 		}, []string{"reference places/00000004"}},
 		"number never given": {func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucketPlaces)).SetSequence(2) },
-			append(slices.Repeat([]string{"reference objects/1/"}, 30), "record places/00000003", "reference routes/00000002", "reference intents/00000002")},
+			append(slices.Repeat([]string{"reference objects/1/"}, 30), "record places/00000003", "reference routes/00000002", "reference intents/00000002", "reference series/1/", "reference properties/00000002")},
 		"chunks without intent": {func(tx *bbolt.Tx) error { return sub(tx, bucketIntents).Delete([]byte("big")) },
 			slices.Repeat([]string{"reference chunks/1/"}, 3)},
 		"chunk beyond the layout": {func(tx *bbolt.Tx) error {

@@ -17,8 +17,8 @@ import (
 )
 
 // Dump writes the whole ledger as JSON lines, in the order meta, places, routes,
-// objects, intents, chunks, passes, notes and by key within each; docs/ledger.md
-// has the fields. What was enqueued before is in it. It reads page by page, so that
+// objects, intents, chunks, passes, notes, series, needs, companions, properties and by
+// key within each; docs/ledger.md has the fields. What was enqueued before is in it. It reads page by page, so that
 // a slow w holds nothing up; what others write meanwhile may or may not be in it.
 func (l *Ledger) Dump(ctx context.Context, w io.Writer) error {
 	if l.queue != nil {
@@ -29,7 +29,8 @@ func (l *Ledger) Dump(ctx context.Context, w io.Writer) error {
 	buf := bufio.NewWriterSize(w, 1<<16)
 	d := &dumper{l: l, ctx: ctx, w: buf, enc: json.NewEncoder(buf)}
 	d.enc.SetEscapeHTML(false)
-	for _, part := range []func() error{d.meta, d.places, d.routes, d.objects, d.intents, d.chunks, d.passes, d.notes} {
+	for _, part := range []func() error{d.meta, d.places, d.routes, d.objects, d.intents, d.chunks, d.passes, d.notes,
+		d.series, d.needs, d.along, d.properties} {
 		if err := part(); err != nil {
 			return err
 		}

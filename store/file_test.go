@@ -377,8 +377,8 @@ func golden(t *testing.T, name string, got []byte) {
 // Every released format's file has to open for ever (R9). With -update the current
 // one is written, which must not happen again once it is released.
 func TestReleasedLedgersOpen(t *testing.T) {
-	file := filepath.Join("testdata", "ledger-v1.db")
 	if *update {
+		file := filepath.Join("testdata", fmt.Sprintf("ledger-v%d.db", schemaVersion))
 		path := tempPath(t)
 		sample(t, path, 20)
 		if _, _, err := Compact(context.Background(), path, Options{}); err != nil {
@@ -393,26 +393,51 @@ func TestReleasedLedgersOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	data, err := os.ReadFile(file)
+	for schema := range uint32(schemaVersion) {
+		t.Run(fmt.Sprint(schema+1), func(t *testing.T) { opensReleased(t, schema+1) })
+	}
+}
+
+// opensReleased brings a copy of a released ledger up to date; its dump is the
+// golden one, but for the format's number what the release itself dumped.
+func opensReleased(t *testing.T, schema uint32) {
+	data, err := os.ReadFile(filepath.Join("testdata", fmt.Sprintf("ledger-v%d.db", schema)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := tempPath(t)
+	path, bak := tempPath(t), fmt.Sprintf("v%d.bak", schema)
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mustCheck(t, path)
+	if schema < schemaVersion {
+		if _, err := Open(path, Options{ReadOnly: true}); !errors.Is(err, ErrReadOnly) {
+			t.Errorf("read-only, it would have to be migrated: %v", err)
+		}
+		if err := Check(context.Background(), path, nil); err == nil || !strings.Contains(err.Error(), "is older") {
+			t.Errorf("check before the migration: %v", err)
+		}
+	} else {
+		mustCheck(t, path)
+	}
 	l := open(t, path, Options{})
+	if info, err := os.Stat(path + "." + bak); (err == nil) != (schema < schemaVersion) || err == nil && info.Size() != int64(len(data)) {
+		t.Errorf("copy: %v, %v", info, err)
+	}
 	var out bytes.Buffer
 	if err := l.Dump(context.Background(), &out); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "ledger-v1.jsonl", out.Bytes())
+	golden(t, fmt.Sprintf("ledger-v%d.jsonl", schema), out.Bytes())
 	r := route(t, l, paris("a"), lyon("a"))
 	if _, h, err := l.Chunks(r.ID, "big"); err != nil || string(h.MD5) != "md5 state" || string(h.SHA256) != "sha256 state" {
 		t.Errorf("digest states: %+v, %v", h, err)
 	}
 	l.Update(r.From, "new", set(testObject("new", r.ID)))
+	l.UpdateSeries(r.From, "new", setSeries(testSeries("new", 3, r.ID)))
+	l.SetNeeds(r.ID, "new", []Need{NeedOf("c", "n")})
+	if err := errors.Join(l.AddCompanion(r.From, Companion{Container: "new"}), l.PutProperties(r.ID, [8]byte{1}, 1)); err != nil {
+		t.Error(err)
+	}
 	closeAndCheck(t, l)
 }
 
@@ -457,7 +482,7 @@ func TestMigrationKeepsACopyAndGoesOnWhereItWas(t *testing.T) {
 	if _, err := openSchema(path, Options{ReadOnly: true}, schemaVersion+1, exclaim(&never)); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("read-only: %v", err)
 	}
-	if _, err := openSchema(path, Options{}, schemaVersion+1, nil); err == nil || !strings.Contains(err.Error(), "no way from format 1 to 2") {
+	if _, err := openSchema(path, Options{}, schemaVersion+1, nil); err == nil || !strings.Contains(err.Error(), "no way from format 2 to 3") {
 		t.Errorf("no step: %v", err)
 	}
 	// It dies in its third step, is opened again by the old version, dies in its second,
@@ -483,7 +508,7 @@ func TestMigrationKeepsACopyAndGoesOnWhereItWas(t *testing.T) {
 	if _, err := Open(path, Options{}); !errors.Is(err, ErrNewer) {
 		t.Errorf("the old version: %v", err)
 	}
-	bak := path + ".v1.bak"
+	bak := path + ".v2.bak"
 	if info, err := os.Stat(bak); err != nil || info.Mode() != 0o600 {
 		t.Fatalf("copy: %v, %v", info, err)
 	}
@@ -502,7 +527,7 @@ func TestMetaHoldsWhatIsDocumented(t *testing.T) {
 	sample(t, path, 0)
 	tamper(t, path, func(tx *bbolt.Tx) error {
 		m := tx.Bucket([]byte("meta"))
-		if got := m.Get([]byte("schema")); !bytes.Equal(got, []byte{0, 0, 0, 1}) {
+		if got := m.Get([]byte("schema")); !bytes.Equal(got, []byte{0, 0, 0, 2}) {
 			t.Errorf("schema %x", got)
 		}
 		if v, n := binary.Varint(m.Get([]byte("created"))); n <= 0 || v != 1_790_000_000_000_000 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,4 +113,49 @@ func names(objects []Object) (out []string) {
 		out = append(out, o.Name)
 	}
 	return out
+}
+
+// testStamp is a version id of Swift's.
+func testStamp(i int) string { return fmt.Sprintf("%010d.%05d", 1_790_000_000+i/7, i%7*12_345) }
+
+// testSeries is a history with something of everything.
+func testSeries(name string, versions int, routes ...RouteID) Series {
+	s := Series{Name: name}
+	for i := range versions {
+		v := SeriesVersion{ID: testStamp(i), Size: int64(i), Version: Version{ETag: etag(fmt.Sprint(name, i)), Modified: 1_790_000_000_000_000 + int64(i)/7*1_000_000 + int64(i)%7*123_450}}
+		switch {
+		case i == 0:
+			v.ID = "null" // what was there before the container was versioned
+		case i%5 == 2:
+			v.Marker = true
+		case i%5 == 3:
+			v.Meta = [8]byte{byte(i)}
+		}
+		for j, r := range routes {
+			x := SeriesReplica{Route: r, State: Confirmed, ID: fmt.Sprintf("%010d.%05d", 1_795_000_000+i, 7*j), Written: 1_795_000_000_500_000 + int64(i)*1_000_000}
+			x.Confirmed = x.Written + 250_000
+			if i%5 == 4 {
+				x = SeriesReplica{Route: r, State: Cannot, Note: "too large"}
+			}
+			v.SetReplica(x)
+		}
+		s.Versions = append(s.Versions, v)
+	}
+	if versions > 0 {
+		s.Versions[versions-1].Latest = true
+	}
+	return s
+}
+
+// cloneSeries shares nothing with s.
+func cloneSeries(s Series) Series {
+	s.Versions = slices.Clone(s.Versions)
+	for i := range s.Versions {
+		s.Versions[i].Replicas = slices.Clone(s.Versions[i].Replicas)
+	}
+	return s
+}
+
+func setSeries(s Series) func(*Series, bool) bool {
+	return func(to *Series, _ bool) bool { *to = cloneSeries(s); return true }
 }

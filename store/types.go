@@ -171,8 +171,13 @@ type Confirmation struct {
 	Place PlaceID // the route's source
 	Route RouteID
 	Name  string // at the source
-	// Apply changes the object's record, as the function of Update does.
+	// Apply changes the object's record, as the function of Update does; nil leaves it.
 	Apply func(o *Object, exists bool) (keep bool)
+	// Series changes the name's history, as the function of UpdateSeries does; nil leaves it.
+	Series func(s *Series, exists bool) (keep bool)
+	// Needs are those of the manifest that stands there now; nil leaves what is
+	// recorded, none (not nil) removes it.
+	Needs []Need
 }
 
 // Stats is how the ledger is doing.

@@ -157,7 +157,22 @@ func (l *Ledger) Confirm(c Confirmation) {
 		_ = l.fail(fmt.Errorf("confirm %q: %w: route %d from place %d", c.Name, ErrUnknown, c.Route, c.Place))
 		return
 	}
-	l.async("confirm", work{kind: workConfirm, place: c.Place, route: c.Route, name: c.Name, update: c.Apply})
+	w := work{kind: workConfirm, place: c.Place, route: c.Route, name: c.Name, update: c.Apply}
+	if c.Series != nil || c.Needs != nil {
+		needs := sortedNeeds(c.Needs)
+		w.do = func(b *batch) error {
+			if c.Series != nil {
+				if err := b.updateSeries(c.Place, c.Name, c.Series); err != nil {
+					return err
+				}
+			}
+			if c.Needs == nil {
+				return nil
+			}
+			return b.putNeeds(c.Route, c.Name, needs)
+		}
+	}
+	l.async("confirm", w)
 }
 
 // AddIntents records intents; they are durable when it returns, all or none. One
@@ -285,7 +300,7 @@ func (l *Ledger) SavePass(ctx context.Context, p Pass) error {
 		return fmt.Errorf("save pass: %w", err)
 	}
 	p.Ranges = append([]PassRange(nil), p.Ranges...)
-	return l.waitFor(ctx, "save pass", message{work: work{kind: workCatalog, first: func(b *batch) error {
+	return l.waitFor(ctx, "save pass", message{work: work{kind: workCatalog, do: func(b *batch) error {
 		key := []byte(p.Key)
 		return b.put(b.tx.Bucket([]byte(bucketPasses)), key, b.seal(func(a []byte) []byte { return appendPass(a, key, &p) }))
 	}}})
@@ -336,7 +351,7 @@ func (l *Ledger) PutNote(key string, value []byte) error {
 		return fmt.Errorf("put note %q: %w: %d bytes, %d are possible", key, ErrInvalid, len(value), MaxNote)
 	}
 	value = bytes.Clone(value)
-	return l.wait("put note", work{kind: workCatalog, first: func(b *batch) error {
+	return l.wait("put note", work{kind: workCatalog, do: func(b *batch) error {
 		k, bk := []byte(key), b.tx.Bucket([]byte(bucketNotes))
 		if value == nil {
 			return b.del(bk, k)

@@ -28,12 +28,13 @@ const (
 type workKind uint8
 
 const (
-	workCatalog workKind = iota + 1 // first, in order: places, routes, passes, notes
+	workCatalog workKind = iota + 1 // do, before everything else: places, routes, passes, notes
 	workUpdate
 	workConfirm
 	workIntent
 	workDrop
 	workChunk
+	workNamed // do, in order with the others of its name: series, needs
 )
 
 // work is one change.
@@ -42,8 +43,8 @@ type work struct {
 	place  PlaceID
 	route  RouteID
 	name   string
-	first  func(b *batch) error
-	update func(o *Object, exists bool) bool
+	do     func(b *batch) error              // of workCatalog and workNamed; of workConfirm, after the update, if not nil
+	update func(o *Object, exists bool) bool // nil in a workConfirm that leaves the object
 	intent *Intent
 	chunk  ChunkRecord
 	hash   *HashState
