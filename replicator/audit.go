@@ -74,6 +74,7 @@ type auditor struct {
 	tally    *tally // what is there, and what repairs did
 
 	seen, heads, readCount, readBytes, missing, damaged, repaired, foreign, unrecorded, changed, gone atomic.Int64
+	headersDiffer, headersRepaired                                                                    atomic.Int64
 
 	mu       sync.Mutex
 	byRegion map[string]int64 // replicas seen
@@ -85,7 +86,8 @@ func (a *auditor) totals() *report.AuditTotals {
 	defer a.mu.Unlock()
 	return &report.AuditTotals{Seed: a.o.Seed, Share: a.o.Read, Seen: a.seen.Load(), ByRegion: maps.Clone(a.byRegion), Heads: a.heads.Load(),
 		ReadCount: a.readCount.Load(), ReadBytes: a.readBytes.Load(), Missing: a.missing.Load(), Damaged: a.damaged.Load(), Repaired: a.repaired.Load(),
-		Foreign: a.foreign.Load(), Unrecorded: a.unrecorded.Load(), Changed: a.changed.Load(), Gone: a.gone.Load()}
+		Foreign: a.foreign.Load(), Unrecorded: a.unrecorded.Load(), Changed: a.changed.Load(), Gone: a.gone.Load(),
+		HeadersDiffer: a.headersDiffer.Load(), HeadersRepaired: a.headersRepaired.Load()}
 }
 
 // tooFew reports a policy that is not met, with what each region holds.
@@ -226,7 +228,7 @@ func (r *replica) mark() {
 // visit judges one part of the names.
 func (x *auditJob) visit(ctx context.Context, subjects []plan.Subject) error {
 	objects := make([]object, len(subjects))
-	var doubts, sample []*replica
+	var doubts, sample, headers []*replica
 	for j := range subjects {
 		s := &subjects[j]
 		objects[j] = x.object(s)
@@ -244,6 +246,10 @@ func (x *auditJob) visit(ctx context.Context, subjects []plan.Subject) error {
 				*sample[len(sample)-1] = r
 			case recorded:
 				r.mark()
+				if s.Dests[i].Entry.ContentType != "" && x.sameVersion(&r) {
+					headers = append(headers, &replica{})
+					*headers[len(headers)-1] = r
+				}
 			}
 		}
 	}
@@ -260,6 +266,9 @@ func (x *auditJob) visit(ctx context.Context, subjects []plan.Subject) error {
 		x.e.o.Progress.Region(r.d.side.Region).Want(1, max(r.want.Size, 0))
 	}
 	if err := x.each(ctx, sample, x.read); err != nil {
+		return err
+	}
+	if err := x.each(ctx, headers, x.askHeaders); err != nil {
 		return err
 	}
 	var faults []*replica

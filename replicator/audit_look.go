@@ -106,10 +106,10 @@ func (x *auditJob) read(ctx context.Context, r *replica) error {
 	progress.Active(1)
 	defer progress.Active(-1)
 	x.readCount.Add(1)
-	got, what, err := x.fetch(ctx, r, false)
+	obj, got, what, err := x.fetch(ctx, r, false)
 	first := what
 	if err == nil && what != "" || unreadable(r, err) {
-		got, what, err = x.fetch(ctx, r, true)
+		obj, got, what, err = x.fetch(ctx, r, true)
 	}
 	switch {
 	case transport.Is(err, transport.NotFound) && first != "":
@@ -134,7 +134,10 @@ func (x *auditJob) read(ctx context.Context, r *replica) error {
 			"one of the region's disks or lines may be failing: tell its operator")
 	}
 	progress.Done()
-	return nil
+	if r.fault != "" {
+		return nil
+	}
+	return x.judgeHeaders(ctx, r, obj.Header)
 }
 
 func (x *auditJob) bad(r *replica, cause string) {
@@ -150,17 +153,17 @@ func unreadable(r *replica, err error) bool {
 }
 
 // fetch reads a replica and says what is wrong with the bytes.
-func (x *auditJob) fetch(ctx context.Context, r *replica, newest bool) (*audit.Digest, string, error) {
+func (x *auditJob) fetch(ctx context.Context, r *replica, newest bool) (transport.Object, *audit.Digest, string, error) {
 	progress := x.e.o.Progress.Region(r.d.side.Region)
-	got, err := digestOf(ctx, r.d.ep, r.d.side.Container, x.p.destName(r.d, r.sub.Name), transport.OpenOptions{ETag: r.want.ETag, Length: -1, Newest: newest, Unchecked: true},
+	obj, got, err := digestOf(ctx, r.d.ep, r.d.side.Container, x.p.destName(r.d, r.sub.Name), transport.OpenOptions{ETag: r.want.ETag, Length: -1, Newest: newest, Unchecked: true},
 		func(n int) {
 			progress.Sent(int64(n))
 			x.readBytes.Add(int64(n))
 		})
 	if err != nil {
-		return nil, "", err
+		return obj, nil, "", err
 	}
-	return got, r.want.Differ(got), nil
+	return obj, got, r.want.Differ(got), nil
 }
 
 // settle asks the source, where the ledger has no SHA-256, whether bytes that do
@@ -169,7 +172,7 @@ func (x *auditJob) settle(ctx context.Context, r *replica, got *audit.Digest) (s
 	if r.want.SHA256 != [32]byte{} || x.p.src == nil || x.s.unseen.Load() {
 		return false, nil
 	}
-	src, err := digestOf(ctx, x.p.src, x.p.job.From.Container, r.sub.Name, transport.OpenOptions{ETag: r.rec.Version.ETag, Length: -1, Unchecked: true}, x.e.o.Progress.Read)
+	_, src, err := digestOf(ctx, x.p.src, x.p.job.From.Container, r.sub.Name, transport.OpenOptions{ETag: r.rec.Version.ETag, Length: -1, Unchecked: true}, x.e.o.Progress.Read)
 	if err != nil {
 		if ctx.Err() != nil || !regionTrouble(err) {
 			return false, err
@@ -184,13 +187,13 @@ func (x *auditJob) settle(ctx context.Context, r *replica, got *audit.Digest) (s
 }
 
 // digestOf reads an object to its end.
-func digestOf(ctx context.Context, ep transport.Source, container, name string, o transport.OpenOptions, count func(int)) (*audit.Digest, error) {
-	_, rc, err := ep.Open(ctx, container, name, o)
+func digestOf(ctx context.Context, ep transport.Source, container, name string, o transport.OpenOptions, count func(int)) (transport.Object, *audit.Digest, error) {
+	obj, rc, err := ep.Open(ctx, container, name, o)
 	if err != nil {
-		return nil, err
+		return obj, nil, err
 	}
 	if rc == nil {
-		return nil, &transport.Error{Op: "get", Container: container, Name: name, Class: transport.Changed, Err: errors.New("it is a link or a dynamic large object now")}
+		return obj, nil, &transport.Error{Op: "get", Container: container, Name: name, Class: transport.Changed, Err: errors.New("it is a link or a dynamic large object now")}
 	}
 	defer rc.Close()
 	d := audit.NewDigest()
@@ -200,10 +203,10 @@ func digestOf(ctx context.Context, ep transport.Source, container, name string, 
 		_, _ = d.Write(buf[:n]) // a digest takes everything
 		count(n)
 		if err == io.EOF {
-			return d, nil
+			return obj, d, nil
 		}
 		if err != nil {
-			return nil, err
+			return obj, nil, err
 		}
 	}
 }

@@ -152,8 +152,8 @@ func (s *survey) sourceLost(err error) {
 
 // walk calls visit with the names that the source lists or the ledger knows, in
 // parts, from several goroutines; a part's Dests are those of s.p.dests, Listed
-// where the destination answered. stray, if not nil, gets what stands at a
-// destination under other names.
+// where the destination answered; their entries have a ContentType only where it is
+// not the source's. stray, if not nil, gets what stands at a destination under other names.
 func (s *survey) walk(ctx context.Context, visit func(context.Context, []plan.Subject) error, stray func(*dest, *transport.Entry)) error {
 	var cuts []string
 	if !s.unseen.Load() {
@@ -286,7 +286,10 @@ func (w *surveyWalk) part(ctx context.Context, lo, hi string, entries []transpor
 				for k := range page {
 					e := page[k]
 					if at, ok := find(subjects, p.srcName(d, e.Name)); ok {
-						e.Name, e.ContentType = subjects[at].Name, "" // not kept twice
+						e.Name = subjects[at].Name // nothing is kept twice
+						if src := subjects[at].Entry; src == nil || src.ContentType == e.ContentType {
+							e.ContentType = ""
+						}
 						subjects[at].Dests[i].Entry = &e
 					} else if w.stray != nil {
 						w.stray(d, &e)

@@ -28,7 +28,7 @@ func (o *auditOptions) AddFlags(f *pflag.FlagSet) {
 	o.limitOptions.AddFlags(f)
 	f.StringVar(&o.Read, "read", "0%", "read this share of the destinations' objects through, such as 5%, and compare every byte's digest")
 	f.Int64Var(&o.Seed, "seed", 0, "take the same sample as an earlier audit, which printed it")
-	f.BoolVar(&o.Repair, "repair", false, "send again what is missing or damaged, and look again")
+	f.BoolVar(&o.Repair, "repair", false, "send again what is missing or damaged, set again headers that differ, and look again")
 	f.IntVar(&o.Replicas, "replicas", 0, "ad hoc: how many destinations must hold a copy (default: all)")
 }
 
@@ -40,7 +40,8 @@ func newAudit(c *console) *cobra.Command {
 		Long: `Compare every copy that the ledger has with what its region lists now, ask by name where
 they disagree, and count the replicas that were seen, not those believed. With --read, a
 sample of the objects is read through; each audit takes another sample, so that in time
-everything is read. It changes nothing unless --repair is given.
+everything is read. Headers are compared as far as a listing or a read shows them. It changes
+nothing unless --repair is given.
 
 ` + placesHelp,
 		Example: `  farshore audit                       # all policies of ./farshore.yaml
@@ -84,8 +85,8 @@ func showAudit(c *console, r report.Result) {
 	}
 	c.say("%s: %s seen as recorded (%s)", r.Policy, count(a.Seen, "copy"), seen(a.ByRegion))
 	c.say("  %s", joined(
-		[]string{"missing", "damaged", "repaired", "foreign at destinations", "not recorded yet", "changed since the last pass", "gone at the source"},
-		[]int64{a.Missing, a.Damaged, a.Repaired, a.Foreign, a.Unrecorded, a.Changed, a.Gone}, 2))
+		[]string{"missing", "damaged", "repaired", "foreign at destinations", "not recorded yet", "changed since the last pass", "gone at the source", "with other headers", "of them set again"},
+		[]int64{a.Missing, a.Damaged, a.Repaired, a.Foreign, a.Unrecorded, a.Changed, a.Gone, a.HeadersDiffer, a.HeadersRepaired}, 2))
 	if a.ReadCount > 0 {
 		c.say("  read through: %s, %s (seed %d)", count(a.ReadCount, "object"), size(a.ReadBytes), a.Seed)
 	}

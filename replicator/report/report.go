@@ -174,6 +174,9 @@ type AuditTotals struct {
 	Unrecorded int64            `json:"unrecorded"`      // source objects no pass has seen yet
 	Changed    int64            `json:"changed"`         // source objects changed or touched since the last pass
 	Gone       int64            `json:"gone_at_source"`  // recorded objects the source no longer has
+
+	HeadersDiffer   int64 `json:"headers_differ"`   // replicas whose bytes are right and whose headers are not those copied
+	HeadersRepaired int64 `json:"headers_repaired"` // of these, given the source's again
 }
 
 // Result is the outcome of one policy's pass, plan or audit.
