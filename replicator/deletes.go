@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"farshore/replicator/audit"
 	"farshore/replicator/report"
 	"farshore/store"
 	"farshore/transport"
@@ -244,7 +245,16 @@ func (p *pass) deleteOne(ctx context.Context, o store.Object) error {
 	return context.Cause(ctx)
 }
 
-// deleteAt deletes one replica; false if something else stands there, which stays.
+// wrote reports whether an adopted object is after all one that we wrote, which the
+// ledger did not know when it found it, by its stamp.
+func (p *pass) wrote(there transport.Object, rep store.Replica) bool {
+	x, ok := audit.ReadOrigin(there.Header)
+	return ok && x.Region == p.job.From.Region && x.Version.ETag == rep.Version.ETag
+}
+
+// deleteAt deletes one replica; false if something else stands there, which stays:
+// what was adopted too, for others wrote it (promise 4), unless the opposite direction
+// knows it as its source.
 func (p *pass) deleteAt(ctx context.Context, it *item, d *dest, rep store.Replica) (bool, error) {
 	nm := p.destName(d, it.name)
 	there, err := d.ep.Head(ctx, d.side.Container, nm)
@@ -257,6 +267,11 @@ func (p *pass) deleteAt(ctx context.Context, it *item, d *dest, rep store.Replic
 		p.tally.conflicts.Add(1)
 		p.findings.Add(report.Finding{Kind: report.KindConflict, Level: report.Warn, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container, Name: nm,
 			Op: "delete", Cause: "the source's object was deleted, but what stands here is not what we wrote (ETag " + there.ETag + "); it stays and is no longer ours",
+			Hint: "remove it by hand if it is not wanted"})
+		return false, nil
+	case rep.Adopted && d.back == 0 && !p.wrote(there, rep):
+		p.findings.Add(report.Finding{Kind: report.KindForeign, Level: report.Warn, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container, Name: nm,
+			Op: "delete", Cause: "the source's object was deleted; the same bytes stood here before farshore came, written by others, so they stay and are no longer counted as a copy",
 			Hint: "remove it by hand if it is not wanted"})
 		return false, nil
 	}

@@ -69,7 +69,7 @@ func TestConflictIsLeftAlone(t *testing.T) {
 	w := newWorld(t, "b")
 	w.put("x", 1, 10, nil)
 	w.put("same", 2, 10, nil)
-	if err := w.mem["b"].CreateContainer(t.Context(), "c"); err != nil {
+	if err := w.mem["b"].CreateContainer(t.Context(), "c", nil); err != nil {
 		t.Fatal(err)
 	}
 	w.mem["b"].Set("c", "x", fill(9, 20), nil)
@@ -353,4 +353,36 @@ func TestDeletesAreConfirmedAtBothEnds(t *testing.T) {
 	if _, data, _ := w.mem["b"].Get("c", "replaced"); len(data) != 50 {
 		t.Fatal("an object that is not ours was deleted")
 	}
+}
+
+// What others wrote is adopted, and stays when its source is deleted; what we wrote
+// and a lost ledger forgot is known by its stamp.
+func TestAdoptedObjectsAreNotDeleted(t *testing.T) {
+	w := newWorld(t, "b")
+	w.policy.Deletes = policies.Deletes{Propagate: true}
+	for i, n := range []string{"ours", "theirs", "stays"} {
+		w.put(n, uint64(i), 100, nil)
+	}
+	w.sync()
+	_ = w.ledger.Close()
+	w.path += ".new"
+	w.open()
+	w.mem["b"].Set("c", "theirs", fill(1, 100), nil)
+	if r := w.sync(); r.Totals.Adopted != 3 {
+		t.Fatalf("%+v", r.Totals)
+	}
+	w.mem["a"].Remove("c", "ours")
+	w.mem["a"].Remove("c", "theirs")
+	r := w.sync()
+	one(t, r, report.KindForeign, report.Warn, "b", "theirs", "written by others")
+	if got := fmt.Sprint(w.mem["b"].Names("c")); got != "[stays theirs]" || r.Totals.Deleted != 1 || r.Totals.Conflicts != 0 {
+		t.Fatalf("the destination has %s: %+v", got, r.Totals)
+	}
+	if r = w.sync(); len(r.Findings) != 0 || r.Totals.Pending != 0 { // once
+		t.Fatalf("%+v", r.Findings)
+	}
+	if _, ok, _ := w.ledger.Get(w.place(), "theirs"); ok {
+		t.Error("the ledger still has it")
+	}
+	w.restart()
 }
