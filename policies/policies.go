@@ -61,7 +61,7 @@ func sameRegion(a, b Region) bool {
 // Limits bound what all policies together may use.
 type Limits struct {
 	Total     Rate            // ceiling of all bytes sent; 0: none
-	Streams   int             // parallel streams in all
+	Streams   int             // objects, or chunks of large ones, sent at once in all; small ones are read ahead
 	Memory    int64           // bytes of chunks held in memory in all
 	Timetable []Slot          // windows with a lower ceiling
 	Pairs     map[string]Rate // ceiling per region pair, by PairKey

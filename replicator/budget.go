@@ -15,6 +15,11 @@ import (
 // budget holds what all passes of an engine share: stream slots, memory for
 // bytes on the way, and the byte limits (total, per pair, per policy).
 //
+// A stream is a write under way, or a read that a write consumes as it comes. An
+// object that is held in memory whole takes its slot when it has been read: reads run
+// ahead of writes, so that the source's latency costs no stream, as far as the memory
+// and a pass's workers reach.
+//
 // Order matters: memory is taken before a stream slot, never the other way, and
 // the chunks of one object take memory in order; so whoever holds a slot can
 // finish, and the lowest chunk that others wait for always has its memory.
@@ -125,6 +130,45 @@ func (b *budget) stream(ctx context.Context) (func(), error) {
 	}
 	var once sync.Once
 	return func() { once.Do(func() { b.streams.Release(1) }) }, nil
+}
+
+// turn is what one object holds of the budget while it is copied.
+type turn struct {
+	budget     *budget
+	free, slot func() // give back memory and stream; nil: not held
+}
+
+// turn takes n bytes of memory, and a stream too unless reading runs ahead.
+func (b *budget) turn(ctx context.Context, n int64, ahead bool) (*turn, error) {
+	free, err := b.hold(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	t := &turn{budget: b, free: free}
+	if ahead {
+		return t, nil
+	}
+	if err := t.write(ctx); err != nil {
+		t.end()
+		return nil, err
+	}
+	return t, nil
+}
+
+// write sees that the turn holds a stream.
+func (t *turn) write(ctx context.Context) (err error) {
+	if t.slot == nil {
+		t.slot, err = t.budget.stream(ctx)
+	}
+	return err
+}
+
+// end gives everything back.
+func (t *turn) end() {
+	if t.slot != nil {
+		t.slot()
+	}
+	t.free()
 }
 
 // breaker notices that a region does not answer, so that its copies fail at once

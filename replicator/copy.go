@@ -149,18 +149,17 @@ func unreachable(err error) bool {
 
 // alone copies to one destination with the full patience of the retry layer.
 func (p *pass) alone(ctx context.Context, it *item, t target) error {
-	free, err := p.e.budget.hold(ctx, min(max(it.entry.Size, 64<<10), streamMemory))
+	turn, err := p.e.budget.turn(ctx, min(max(it.entry.Size, 64<<10), streamMemory), it.entry.Size <= bufferUpTo)
 	if err != nil {
 		return err
 	}
-	defer free()
-	slot, err := p.e.budget.stream(ctx)
-	if err != nil {
-		return err
-	}
-	defer slot()
+	defer turn.end()
 	src, err := p.read(ctx, it, []target{t})
 	if src == nil {
+		return err
+	}
+	if err := turn.write(ctx); err != nil {
+		src.close()
 		return err
 	}
 	obj, sum := src.obj, &summer{}
@@ -192,18 +191,17 @@ func (p *pass) alone(ctx context.Context, it *item, t target) error {
 // gets one try; who fails tries again alone.
 func (p *pass) together(ctx context.Context, it *item, targets []target) error {
 	n := int64(len(targets))
-	free, err := p.e.budget.hold(ctx, min(max(it.entry.Size, 64<<10), streamMemory*n))
+	turn, err := p.e.budget.turn(ctx, min(max(it.entry.Size, 64<<10), streamMemory*n), it.entry.Size <= bufferUpTo)
 	if err != nil {
 		return err
 	}
-	defer free()
-	slot, err := p.e.budget.stream(ctx)
-	if err != nil {
-		return err
-	}
-	defer slot()
+	defer turn.end()
 	src, err := p.read(ctx, it, targets)
 	if src == nil {
+		return err
+	}
+	if err := turn.write(ctx); err != nil {
+		src.close()
 		return err
 	}
 	obj, sum := src.obj, &summer{}
@@ -268,7 +266,7 @@ func (p *pass) put(ctx context.Context, it *item, t target, obj transport.Object
 			return nil
 		case transport.Is(err, transport.NotFound):
 			// the container went away: make it again, once
-			if cerr := t.d.ep.CreateContainer(ctx, t.d.side.Container); cerr != nil {
+			if cerr := t.d.ep.CreateContainer(ctx, t.d.side.Container, nil); cerr != nil {
 				return p.ended(ctx, it, t, cerr)
 			}
 		case transport.Is(err, transport.Exists):

@@ -21,6 +21,10 @@ import (
 // walkers is how many key ranges of one container are listed at once.
 const walkers = 4
 
+// readAhead is how many workers a pass has for each stream: one that writes, one that
+// reads what is written next.
+const readAhead = 2
+
 // dest is one destination of a pass.
 type dest struct {
 	url    string // of the account
@@ -445,7 +449,7 @@ func (p *pass) walk(ctx context.Context, intentsFirst bool) error {
 		laggards = p.startLaggards(ctx)
 	}
 	steps, working := errgroup.WithContext(ctx)
-	steps.SetLimit(p.e.o.Limits.Streams + walkers)
+	steps.SetLimit(readAhead*p.e.o.Limits.Streams + walkers)
 	p.start = func(work func(context.Context) error) { steps.Go(func() error { return work(working) }) }
 	err := p.walkRanges(working, intentsFirst)
 	if werr := steps.Wait(); werr != nil && (err == nil || errors.Is(err, context.Canceled)) {

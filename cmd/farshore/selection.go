@@ -44,7 +44,7 @@ type limitOptions struct {
 func (o *limitOptions) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Limit, "limit", "", "send at most so much in all, such as 50MiB/s or 400Mbit/s; windows of the timetable may be slower still")
 	f.DurationVar(&o.Stall, "stall", wire.DefaultIdle, "cut a connection whose peer is silent for so long, and try again")
-	f.IntVar(&o.Streams, "streams", 0, fmt.Sprintf("parallel streams (default: what the policy file says, else %d)", policies.DefaultStreams))
+	f.IntVar(&o.Streams, "streams", 0, fmt.Sprintf("objects, or chunks of large ones, sent at once (default: what the policy file says, else %d)", policies.DefaultStreams))
 }
 
 // apply puts them over the policy file's.
