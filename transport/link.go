@@ -12,7 +12,7 @@ import (
 // LinkOptions bound a Link. The zero value is usable.
 type LinkOptions struct {
 	Region   string
-	Start    int           // requests at once to begin with; 0: 8
+	Start    int           // requests at once to begin with; 0: 16
 	Max      int           // at most; 0: 64
 	MaxPause time.Duration // the longest pause after a throttled reply; 0: 60 s
 	Clock    Clock         // nil: the system's
@@ -66,7 +66,7 @@ type Result struct {
 // NewLink makes a gate.
 func NewLink(o LinkOptions) *Link {
 	if o.Start <= 0 {
-		o.Start = 8
+		o.Start = 16
 	}
 	if o.Max <= 0 {
 		o.Max = 64
@@ -92,7 +92,6 @@ func (l *Link) Acquire(ctx context.Context) (release func(Result), err error) {
 		l.mu.Unlock()
 		return l.slot(now), nil
 	}
-	l.pace.crowded = true
 	turn := make(chan struct{})
 	at := l.waiting.PushBack(turn)
 	l.mu.Unlock()
@@ -238,7 +237,7 @@ func (l *Link) learn(began, now time.Time, r Result) {
 	if now.Sub(l.cut) < ceilingFor && l.ceiling > 0 {
 		most = min(most, max(l.ceiling-1, 1))
 	}
-	l.limit = l.pace.step(l.limit, most, now, r.Bytes)
+	l.limit = l.pace.step(l.limit, most, began, now, r.Bytes)
 }
 
 // throttled halves the limit and starts a pause. Of the requests that were under

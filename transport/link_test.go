@@ -80,7 +80,7 @@ func TestLinkFindsTheKnee(t *testing.T) {
 			s := &server{base: 50 * time.Millisecond, knee: knee}
 			l := transport.NewLink(transport.LinkOptions{Region: "east", Max: 64})
 			stop := drive(l, s)
-			time.Sleep(15 * time.Second)
+			time.Sleep(30 * time.Second)
 			from, limits := s.done(), 0.0
 			for range 80 {
 				time.Sleep(500 * time.Millisecond)
@@ -356,4 +356,44 @@ func TestLinkKeepsItsSlots(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+}
+
+// Two links of one copy bound each other: neither may take the other's limit for
+// its own region's.
+func TestLinksOfOneCopyGrowTogether(t *testing.T) {
+	for _, streams := range []int{16, 40} {
+		synctest.Test(t, func(t *testing.T) {
+			from, to := &server{base: 50 * time.Millisecond, knee: 1000}, &server{base: 50 * time.Millisecond, knee: 1000}
+			source, dest := transport.NewLink(transport.LinkOptions{}), transport.NewLink(transport.LinkOptions{})
+			ctx, cancel := context.WithCancel(context.Background())
+			slots := make(chan struct{}, streams)
+			pass := func(l *transport.Link, s *server) {
+				if release, err := l.Acquire(ctx); err == nil {
+					release(transport.Result{Err: s.request(), Bytes: 4096})
+				}
+			}
+			var wg sync.WaitGroup
+			for range 2 * streams {
+				wg.Go(func() {
+					for ctx.Err() == nil {
+						pass(source, from)
+						slots <- struct{}{}
+						pass(dest, to)
+						<-slots
+					}
+				})
+			}
+			began := time.Now()
+			for to.done() < 1000 {
+				time.Sleep(10 * time.Millisecond)
+			}
+			took, least := time.Since(began), time.Duration(1000/streams)*50*time.Millisecond
+			t.Logf("%d streams: 1,000 objects in %v, %v at best, limits %d and %d", streams, took, least, source.Stats().Limit, dest.Stats().Limit)
+			if took > least+least/4+500*time.Millisecond {
+				t.Errorf("%d streams: 1,000 objects in %v, %v at best, limits %d and %d", streams, took, least, source.Stats().Limit, dest.Stats().Limit)
+			}
+			cancel()
+			wg.Wait()
+		})
+	}
 }
