@@ -275,7 +275,7 @@ func TestAuditReportsWhatPassesRecorded(t *testing.T) {
 	w := newWorld(t, "b")
 	w.put("x", 1, 10, nil)
 	w.put("y", 1, 10, nil)
-	_ = w.mem["b"].CreateContainer(t.Context(), "c")
+	_ = w.mem["b"].CreateContainer(t.Context(), "c", nil)
 	w.mem["b"].Set("c", "x", []byte("other"), nil)
 	if _, err := w.try(w.policy, SyncOptions{}); err != nil {
 		t.Fatal(err)
@@ -377,7 +377,7 @@ func TestQuarantineIsDamage(t *testing.T) {
 // The source is read only where the ledger knows no SHA-256: of adopted objects.
 func TestAMismatchIsSettledByTheSource(t *testing.T) {
 	w := newWorld(t, "b")
-	_ = w.mem["b"].CreateContainer(t.Context(), "c")
+	_ = w.mem["b"].CreateContainer(t.Context(), "c", nil)
 	for _, n := range []string{"x", "y"} {
 		w.put(n, 1, 100, nil)
 		w.mem["b"].Set("c", n, fill(1, 100), nil)
@@ -427,7 +427,7 @@ func TestAuditOfASourceThatIsGone(t *testing.T) {
 		w := mirrored(t, policies.Exact)
 		w.mem["a"].RemoveContainer("c")
 		if empty {
-			_ = w.mem["a"].CreateContainer(t.Context(), "c")
+			_ = w.mem["a"].CreateContainer(t.Context(), "c", nil)
 		}
 		w.mem["b"].Remove("c", "small/003")
 		r := w.audit(AuditOptions{Read: 1, Repair: true})
@@ -444,8 +444,8 @@ func TestAuditInRangesAndBelowPrefixes(t *testing.T) {
 	w.mem["b"] = tt.NewMem(tt.MemOptions{Region: "b", Now: w.clock.Now, PageSize: 7})
 	w.mem["a"] = tt.NewMem(tt.MemOptions{Region: "a", Now: w.clock.Now, PageSize: 7, SplitOver: 20})
 	w.faults["b"] = &tt.Faults{}
-	_ = w.mem["a"].CreateContainer(t.Context(), "c")
-	_ = w.mem["b"].CreateContainer(t.Context(), "e")
+	_ = w.mem["a"].CreateContainer(t.Context(), "c", nil)
+	_ = w.mem["b"].CreateContainer(t.Context(), "e", nil)
 	for i := range 60 {
 		w.put(fmt.Sprintf("in/%03d", i), uint64(i), 10, nil)
 		w.put(fmt.Sprintf("out/%03d", i), uint64(i), 10, nil)

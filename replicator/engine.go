@@ -358,7 +358,7 @@ func (e *Engine) ensureContainer(ctx context.Context, region, container string) 
 	if err != nil {
 		return err
 	}
-	if err := ep.CreateContainer(ctx, container); err != nil {
+	if err := ep.CreateContainer(ctx, container, nil); err != nil {
 		return err
 	}
 	e.mu.Lock()

@@ -162,7 +162,7 @@ func TestRebuildDoesNotBelieveASourceOlderThanItsCopies(t *testing.T) {
 	w.sync()
 	w.clock.advance(-time.Hour) // the restored object's time is an older one
 	w.mem["a"] = tt.NewMem(tt.MemOptions{Region: "a", Now: w.clock.Now})
-	_ = w.mem["a"].CreateContainer(t.Context(), "c")
+	_ = w.mem["a"].CreateContainer(t.Context(), "c", nil)
 	w.mem["a"].Set("c", "x", data, before.Header)
 	w.clock.advance(2 * time.Hour)
 	w.loseLedger()

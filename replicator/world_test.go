@@ -50,7 +50,7 @@ func newWorld(t *testing.T, to ...string) *world {
 		w.mem[r] = transporttest.NewMem(transporttest.MemOptions{Region: r, Now: w.clock.Now})
 		w.faults[r] = &transporttest.Faults{}
 	}
-	if err := w.mem["a"].CreateContainer(t.Context(), "c"); err != nil {
+	if err := w.mem["a"].CreateContainer(t.Context(), "c", nil); err != nil {
 		t.Fatal(err)
 	}
 	w.policy = policies.NewPolicy("p", "a", to...)

@@ -106,8 +106,8 @@ func (r *retrier) Head(ctx context.Context, container, name string) (o Object, e
 	return o, err
 }
 
-func (r *retrier) CreateContainer(ctx context.Context, container string) error {
-	return r.call(ctx, "create", container, "", func() error { return r.ep.CreateContainer(ctx, container) })
+func (r *retrier) CreateContainer(ctx context.Context, container string, h Header) error {
+	return r.call(ctx, "create", container, "", func() error { return r.ep.CreateContainer(ctx, container, h) })
 }
 
 func (r *retrier) DeleteContainer(ctx context.Context, container string) error {
@@ -249,6 +249,9 @@ func (r *retrier) Put(ctx context.Context, container, name string, body Body, o 
 	}
 	b.repeatCorrupt = !body.Once
 	for {
+		if got, ok := r.already(ctx, b, body.MD5, o); ok {
+			return got, nil
+		}
 		err := r.once(ctx, b, body.Size, func() (err error) {
 			rec, err = r.ep.Put(ctx, container, name, body, o)
 			return err
@@ -286,7 +289,20 @@ func receiptOf(o Object) Receipt {
 	if at.Before(o.Modified) {
 		at = at.Add(time.Second) // as Swift rounds in the reply of a PUT (L1b)
 	}
-	return Receipt{ETag: o.ETag, Modified: at}
+	return Receipt{ETag: o.ETag, Modified: at, Version: o.Version}
+}
+
+// already looks, before a write into a versioned container is made again, whether
+// an earlier try was carried out: another version is more than the source has.
+func (r *retrier) already(ctx context.Context, b *budget, etag string, o PutOptions) (Receipt, bool) {
+	if b.total == 0 || !o.Versioned {
+		return Receipt{}, false
+	}
+	got, err := r.Head(ctx, b.at.Container, b.at.Name)
+	if err != nil || !made(got, etag, o) {
+		return Receipt{}, false
+	}
+	return receiptOf(got), true
 }
 
 func (r *retrier) PutManifest(ctx context.Context, container, name string, segments []Segment, o PutOptions) (Receipt, error) {
@@ -322,6 +338,9 @@ func (r *retrier) silent(ctx context.Context, op, container, name, etag string, 
 		return rec, err
 	}
 	for {
+		if got, ok := r.already(ctx, b, etag, o); ok {
+			return got, nil
+		}
 		err := r.once(ctx, b, 0, func() (err error) {
 			rec, err = f()
 			return err

@@ -74,10 +74,12 @@ func kindOf(h http.Header) (kind transport.Kind, versioned bool) {
 	return transport.Plain, false
 }
 
-// versionLink recognises object_versioning's rewritten targets: this object, ?version-id=.
+// versionLink recognises object_versioning's targets: rewritten, this object with
+// ?version-id=; where ?version-id=null was asked for, as they are, in a container
+// whose name starts with a NUL.
 func versionLink(h http.Header, target string) bool {
 	id := h.Get("X-Object-Version-Id")
-	return id != "" && id != "null" && strings.HasSuffix(target, "?version-id="+id)
+	return id != "" && id != "null" && strings.HasSuffix(target, "?version-id="+id) || strings.HasPrefix(target, "%00versions%00")
 }
 
 func isTrue(v string) bool {
@@ -89,18 +91,21 @@ func isTrue(v string) bool {
 }
 
 // cleanETag gives an ETag or a listing's hash without quotes and parameters; the
-// slo_etag parameter, where there is one, is returned apart (R3).
-func cleanETag(s string) (etag, slo string) {
+// slo_etag and s3_etag parameters, where there are any, are returned apart (R3, S8).
+func cleanETag(s string) (etag, slo, s3 string) {
 	if strings.IndexByte(s, ';') >= 0 {
 		parts := strings.Split(s, ";")
 		s = parts[0]
 		for _, p := range parts[1:] {
-			if k, v, ok := strings.Cut(strings.TrimSpace(p), "="); ok && k == "slo_etag" {
+			switch k, v, _ := strings.Cut(strings.TrimSpace(p), "="); k {
+			case "slo_etag":
 				slo = unquote(v)
+			case "s3_etag":
+				s3 = unquote(v)
 			}
 		}
 	}
-	return unquote(s), slo
+	return unquote(s), slo, s3
 }
 
 func unquote(s string) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"farshore/transport"
@@ -31,6 +32,14 @@ type info struct {
 	BulkDelete *struct {
 		Max int `json:"max_deletes_per_request"`
 	} `json:"bulk_delete"`
+	DLO     *struct{} `json:"dlo"`
+	Symlink *struct {
+		Static bool `json:"static_links"`
+	} `json:"symlink"`
+	Versioning      *struct{} `json:"object_versioning"`
+	VersionedWrites *struct {
+		Flags []string `json:"allowed_flags"`
+	} `json:"versioned_writes"`
 }
 
 // usual are Swift's defaults, for what a server does not publish.
@@ -38,7 +47,8 @@ func usual() transport.Abilities {
 	return transport.Abilities{MaxObject: 5<<30 + 2, MaxName: 1024, MaxContainerName: 256, MaxMetaCount: 90, MaxMetaBytes: 4096,
 		MaxMetaValue: 256, SLO: transport.Unknown, MaxSegments: 1000, MaxManifest: 8 << 20, MinSegment: 1,
 		IfNoneMatch: transport.Unknown, IfMatchRange: transport.Unknown, CopyETag: transport.Unknown, CopyCollapses: transport.Unknown,
-		RawManifest: transport.Unknown, NULEndMarker: transport.Unknown, DeleteAfter: transport.Unknown}
+		DLO: transport.Unknown, Symlink: transport.Unknown, StaticLink: transport.Unknown, Versioning: transport.Unknown,
+		VersionsLocation: transport.Unknown, RawManifest: transport.Unknown, NULEndMarker: transport.Unknown, DeleteAfter: transport.Unknown}
 }
 
 // Abilities says what the server can do: /info, read once, and on top of it what
@@ -108,6 +118,9 @@ func (e *Endpoint) readInfo(ctx context.Context) (a transport.Abilities, page in
 		set(&a.MaxManifest, s.MaxManifest)
 		set(&a.MinSegment, s.MinSegment)
 	}
+	a.DLO, a.Symlink, a.Versioning = answer(in.DLO != nil), answer(in.Symlink != nil), answer(in.Versioning != nil)
+	a.StaticLink = answer(in.Symlink != nil && in.Symlink.Static)
+	a.VersionsLocation = answer(in.VersionedWrites != nil && slices.Contains(in.VersionedWrites.Flags, "x-versions-location"))
 	if b := in.BulkDelete; b != nil {
 		a.BulkDelete = b.Max
 		if b.Max == 0 {
@@ -115,6 +128,13 @@ func (e *Endpoint) readInfo(ctx context.Context) (a transport.Abilities, page in
 		}
 	}
 	return a, page, dry, nil
+}
+
+func answer(yes bool) transport.Answer {
+	if yes {
+		return transport.Yes
+	}
+	return transport.No
 }
 
 func set[T int | int64](to *T, v T) {

@@ -50,35 +50,6 @@ func (e *Endpoint) Containers(ctx context.Context, prefix string, yield func(tra
 	}
 }
 
-// Container describes one container.
-func (e *Endpoint) Container(ctx context.Context, container string) (transport.ContainerInfo, error) {
-	resp, err := e.simple(ctx, request{op: "head", method: http.MethodHead, container: container})
-	if err != nil {
-		return transport.ContainerInfo{}, err
-	}
-	h := resp.Header
-	info := transport.ContainerInfo{Name: container, Objects: number(h, "X-Container-Object-Count", 0),
-		Bytes: number(h, "X-Container-Bytes-Used", 0), QuotaBytes: number(h, "X-Container-Meta-Quota-Bytes", -1),
-		QuotaObjects: number(h, "X-Container-Meta-Quota-Count", -1), ReadACL: h.Get("X-Container-Read"), Policy: h.Get("X-Storage-Policy")}
-	switch {
-	case isTrue(h.Get("X-Versions-Enabled")):
-		info.Versioning = "X-Versions-Enabled"
-	case h.Get("X-History-Location") != "":
-		info.Versioning = "X-History-Location"
-	case h.Get("X-Versions-Location") != "":
-		info.Versioning = "X-Versions-Location"
-	}
-	return info, nil
-}
-
-func number(h http.Header, name string, missing int64) int64 {
-	n, err := strconv.ParseInt(h.Get(name), 10, 64)
-	if err != nil {
-		return missing
-	}
-	return n
-}
-
 // List calls yield with one page after the other. A page is read whole before
 // yield sees it, so that a slow consumer holds no connection. On Swift a page
 // with fewer names than asked for is the last; elsewhere only an empty one is.
@@ -160,6 +131,11 @@ func (e *Endpoint) rows(r request, resp *http.Response, after string, each func(
 		each(w)
 		return nil
 	})
+	return e.unlisted(r, resp, err)
+}
+
+// unlisted is the error of a listing that did not arrive or makes no sense, or nil.
+func (e *Endpoint) unlisted(r request, resp *http.Response, err error) error {
 	if err == nil {
 		return nil
 	}

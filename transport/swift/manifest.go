@@ -3,9 +3,6 @@ package swift
 import (
 	"bytes"
 	"context"
-	"crypto/md5"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,40 +19,100 @@ func patient(ctx context.Context, size int64) context.Context {
 	return wire.WithIdle(ctx, time.Minute+time.Duration(size/10_000_000)*time.Second)
 }
 
+// maxManifest bounds a manifest that is read; Swift takes 8 MiB (S4).
+const maxManifest = 64 << 20
+
+// Manifest reads an SLO's manifest (S3). Its own ETag there is that of the JSON, so
+// ETag and size of the whole are computed as Swift computes them.
+func (e *Endpoint) Manifest(ctx context.Context, container, name, version string) (transport.Object, []byte, error) {
+	r := request{op: "get manifest", method: http.MethodGet, container: container, name: name,
+		query: url.Values{"multipart-manifest": {"get"}, "format": {"raw"}}, header: map[string]string{"Accept-Encoding": "identity"}}
+	resp, _, err := e.look(ctx, r, version)
+	if err != nil {
+		return transport.Object{}, nil, err
+	}
+	defer resp.Body.Close()
+	o, err := describe(name, resp)
+	if err != nil || o.Kind != transport.SLO {
+		return o, nil, e.failIf(r, resp, err)
+	}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest+1))
+	switch {
+	case err != nil:
+		f := e.fail(r, nil, err)
+		f.TxID = txID(resp.Header)
+		return transport.Object{}, nil, f
+	case len(raw) > maxManifest:
+		return transport.Object{}, nil, e.permanent(r, fmt.Errorf("the manifest has more than %d bytes", maxManifest))
+	}
+	m, err := transport.ParseManifest(raw)
+	if err == nil {
+		o.ETag, err = m.ETag()
+	}
+	if err == nil {
+		o.Size, err = m.Size()
+	}
+	if err != nil {
+		return transport.Object{}, nil, e.failIf(r, resp, err)
+	}
+	return o, m.Encode(), nil
+}
+
+// failIf is the error of a reply that makes no sense, or nil.
+func (e *Endpoint) failIf(r request, resp *http.Response, err error) error {
+	if err == nil {
+		return nil
+	}
+	f := e.fail(r, nil, err)
+	f.TxID = txID(resp.Header)
+	return f
+}
+
 // PutManifest writes a static large object (S3, S4). Size and ETag of every
 // segment are said, so the server checks each; the ETag of the whole is said as
 // well and compared with the reply.
 func (e *Endpoint) PutManifest(ctx context.Context, container, name string, segments []transport.Segment, o transport.PutOptions) (transport.Receipt, error) {
-	type part struct {
-		Path string `json:"path"`
-		ETag string `json:"etag"`
-		Size int64  `json:"size_bytes"`
-	}
-	r := request{op: "put manifest", method: http.MethodPut, container: container, name: name,
-		query: url.Values{"multipart-manifest": {"put"}, "heartbeat": {"on"}}}
-	sum, size := md5.New(), int64(0)
-	parts := make([]part, len(segments))
+	m, size := make(transport.Manifest, len(segments)), int64(0)
 	for i, s := range segments {
-		parts[i] = part{Path: "/" + s.Container + "/" + s.Name, ETag: s.ETag, Size: s.Size}
-		sum.Write([]byte(s.ETag))
+		m[i] = transport.Part{Container: s.Container, Name: s.Name, ETag: s.ETag, Size: s.Size}
 		size += s.Size
 	}
-	var manifest bytes.Buffer
-	enc := json.NewEncoder(&manifest)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(parts); err != nil {
-		return transport.Receipt{}, e.permanent(r, err)
+	want, err := m.ETag()
+	if err != nil {
+		return transport.Receipt{}, e.permanent(request{op: "put manifest", container: container, name: name}, err)
 	}
+	return e.putSLO(patient(ctx, size), container, name, m.Encode(), want, o)
+}
+
+// PutRaw writes a static large object of a manifest in raw form.
+func (e *Endpoint) PutRaw(ctx context.Context, container, name string, manifest []byte, etag string, o transport.PutOptions) (transport.Receipt, error) {
+	m, err := transport.ParseManifest(manifest)
+	if err == nil && etag == "" {
+		etag, err = m.ETag()
+	}
+	if err != nil {
+		return transport.Receipt{}, e.permanent(request{op: "put manifest", container: container, name: name}, err)
+	}
+	size, _ := m.Size()
+	return e.putSLO(patient(ctx, size), container, name, manifest, etag, o)
+}
+
+// putSLO writes a manifest. heartbeat=on keeps the connection alive while the region
+// looks at a thousand segments: it answers 202 before the work is done, and the
+// outcome stands in the body. The version's id comes with neither, so in a versioned
+// container it is asked for.
+func (e *Endpoint) putSLO(ctx context.Context, container, name string, manifest []byte, want string, o transport.PutOptions) (transport.Receipt, error) {
+	r := request{op: "put manifest", method: http.MethodPut, container: container, name: name,
+		query: url.Values{"multipart-manifest": {"put"}, "heartbeat": {"on"}}}
 	header, err := writing(o.Header, o)
 	if err != nil {
 		return transport.Receipt{}, e.permanent(r, err)
 	}
-	want := hex.EncodeToString(sum.Sum(nil))
 	r.header = header
 	r.header["Etag"] = want
 	r.header["Accept"] = "application/json"
-	r.body = &transport.Body{Size: int64(manifest.Len()), Open: func() (io.Reader, error) { return bytes.NewReader(manifest.Bytes()), nil }}
-	resp, err := e.do(patient(ctx, size), r)
+	r.body = &transport.Body{Size: int64(len(manifest)), Open: func() (io.Reader, error) { return bytes.NewReader(manifest), nil }}
+	resp, err := e.do(ctx, r)
 	if err != nil {
 		return transport.Receipt{}, err
 	}
@@ -63,8 +120,6 @@ func (e *Endpoint) PutManifest(ctx context.Context, container, name string, segm
 		drain(resp.Body)
 		return e.receipt(r, resp, want)
 	}
-	// With heartbeat=on the status line is sent before the work is done: the
-	// outcome stands in the body.
 	var answer struct {
 		Status       string      `json:"Response Status"`
 		Body         string      `json:"Response Body"`
@@ -83,14 +138,24 @@ func (e *Endpoint) PutManifest(ctx context.Context, container, name string, segm
 		}
 		f := e.reported(r, resp, answer.Status, text)
 		if len(answer.Errors) > 0 {
-			f.Class = refused(answer.Errors)
+			if f.Class = refused(answer.Errors); f.Class != transport.Transient {
+				f.Err = fmt.Errorf("%w: %w", transport.ErrTarget, f.Err)
+				f.Hint = "the segments must be at the region first, as the manifest names them"
+			}
 		}
 		return transport.Receipt{}, f
 	}
 	resp.StatusCode = http.StatusCreated
 	resp.Header.Set("Etag", answer.ETag)
 	resp.Header.Set("Last-Modified", answer.LastModified)
-	return e.receipt(r, resp, want)
+	rc, err := e.receipt(r, resp, want)
+	if err == nil && o.Versioned {
+		link, err := e.simple(ctx, request{op: r.op, method: http.MethodHead, container: container, name: name, query: url.Values{"symlink": {"get"}}})
+		if err == nil && unquote(link.Header.Get(transport.TargetETagHeader)) == want {
+			rc.Version = link.Header.Get("X-Object-Version-Id")
+		}
+	}
+	return rc, err
 }
 
 // refused classes a manifest whose segments the server did not accept: a missing
@@ -138,7 +203,7 @@ func (e *Endpoint) Collapse(ctx context.Context, fromContainer, fromName, toCont
 // undo removes an object that should not be there, provided it is still the one
 // that the reply to our own write named.
 func (e *Endpoint) undo(ctx context.Context, container, name, etag string) {
-	clean, _ := cleanETag(etag)
+	clean, _, _ := cleanETag(etag)
 	if o, err := e.Head(ctx, container, name); err == nil && clean != "" && o.ETag == clean {
 		_ = e.Delete(ctx, container, name)
 	}

@@ -98,7 +98,7 @@ func (e *Endpoint) Probe(ctx context.Context, scratch string) (ProbeReport, erro
 	_, err = e.Container(ctx, scratch)
 	made := transport.Is(err, transport.NotFound)
 	if made {
-		err = e.CreateContainer(ctx, scratch)
+		err = e.CreateContainer(ctx, scratch, nil)
 		p.note("create-container", err)
 	}
 	if err != nil {

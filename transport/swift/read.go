@@ -18,64 +18,107 @@ import (
 
 // Head describes an object without following a link or a manifest.
 func (e *Endpoint) Head(ctx context.Context, container, name string) (transport.Object, error) {
-	r := request{op: "head", method: http.MethodHead, container: container, name: name}
-	resp, err := e.look(ctx, r)
-	if err != nil {
-		return transport.Object{}, err
-	}
-	drain(resp.Body)
-	o, err := describe(name, resp)
-	if err != nil {
-		return transport.Object{}, e.fail(r, nil, err)
-	}
-	return o, nil
+	return e.HeadVersion(ctx, container, name, "")
 }
 
-// look sends a HEAD or GET with ?symlink=get, so that a link is seen as a link.
+// HeadVersion describes a version of an object.
+//
+// Asked for the manifest itself, Swift tells a DLO as listings show it and spares
+// itself the listing of the segments; but of an SLO it then tells size and ETag of
+// the JSON, so an SLO takes a second request.
+func (e *Endpoint) HeadVersion(ctx context.Context, container, name, version string) (transport.Object, error) {
+	r := request{op: "head", method: http.MethodHead, container: container, name: name}
+	for try := 0; ; try++ {
+		r.query = manifestItself
+		if try%2 == 1 {
+			r.query = nil
+		}
+		resp, _, err := e.look(ctx, r, version)
+		if err != nil {
+			return transport.Object{}, err
+		}
+		drain(resp.Body)
+		o, err := describe(name, resp)
+		if err != nil {
+			return transport.Object{}, e.fail(r, nil, err)
+		}
+		// Between the two requests it may become the other kind.
+		if other := map[bool]transport.Kind{true: transport.SLO, false: transport.DLO}[try%2 == 0]; o.Kind != other || try == 3 {
+			return o, nil
+		}
+	}
+}
+
+// manifestItself asks for a large object's manifest instead of the whole.
+var manifestItself = url.Values{"multipart-manifest": {"get"}}
+
+// look sends a HEAD or GET with ?symlink=get, so that a link is seen as a link, and
+// gives beside the reply the headers of a reply of any status.
+//
 // In a versioned container Swift itself puts a link before every object
 // (object_versioning), and its ETag answers conditions; so there the link is asked
-// for the version first, and then the version for what is wanted. The time is the
-// link's, because listings show that.
-func (e *Endpoint) look(ctx context.Context, r request) (*http.Response, error) {
-	r.query = url.Values{"symlink": {"get"}}
+// for the version first, and then the version for what is wanted. Time and expiry
+// are the link's: listings show the one, and versions have no other.
+func (e *Endpoint) look(ctx context.Context, r request, version string) (*http.Response, http.Header, error) {
+	query := url.Values{"symlink": {"get"}}
+	for k, v := range r.query {
+		query[k] = v
+	}
+	r.query = query
+	if version != "" {
+		query.Set("version-id", version)
+	}
+	var seen http.Header
+	r.seen = &seen
 	e.mu.Lock()
 	_, versions := e.versioned[r.container]
 	e.mu.Unlock()
-	if !versions {
-		var seen http.Header
-		r.seen = &seen
+	if version != "" || !versions {
 		resp, err := e.do(ctx, r)
-		if _, behind := kindOf(seen); !behind {
-			return resp, err
-		}
-		if err == nil {
+		_, behind := kindOf(seen)
+		if behind && err == nil {
 			_ = resp.Body.Close()
+		}
+		switch {
+		case !behind:
+			return resp, seen, err
+		case version != "": // the current one is a version with an id: there is no "null"
+			f := e.fail(r, nil, errors.New("404 Not Found: there is no such version"))
+			f.Class, f.Status, f.TxID = transport.NotFound, http.StatusNotFound, txID(seen)
+			return nil, seen, f
 		}
 		e.mu.Lock()
 		e.versioned[r.container] = struct{}{}
 		e.mu.Unlock()
-		r.seen = nil
 	}
-	link, err := e.simple(ctx, request{op: r.op, method: http.MethodHead, container: r.container, name: r.name, query: r.query})
+	link, err := e.simple(ctx, request{op: r.op, method: http.MethodHead, container: r.container, name: r.name, query: url.Values{"symlink": {"get"}}})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if _, behind := kindOf(link.Header); behind {
-		r.query.Set("version-id", link.Header.Get("X-Object-Version-Id"))
+	_, behind := kindOf(link.Header)
+	if behind {
+		query.Set("version-id", link.Header.Get("X-Object-Version-Id"))
 	}
 	resp, err := e.do(ctx, r)
-	if err == nil {
-		resp.Header.Set("X-Timestamp", link.Header.Get("X-Timestamp"))
+	if err == nil && behind {
+		for _, name := range []string{"X-Timestamp", "X-Delete-At"} {
+			if v := link.Header.Get(name); v != "" {
+				resp.Header.Set(name, v)
+			}
+		}
 	}
-	return resp, err
+	return resp, seen, err
 }
 
 // describe reads a reply's headers. The size is that of the whole object.
 func describe(name string, resp *http.Response) (transport.Object, error) {
 	kind, _ := kindOf(resp.Header)
-	etag, _ := cleanETag(resp.Header.Get("Etag"))
-	o := transport.Object{Name: name, ETag: etag, Kind: kind, Modified: modified(resp.Header),
-		Header: capture(resp.Header), Size: resp.ContentLength}
+	etag, _, _ := cleanETag(resp.Header.Get("Etag"))
+	o := transport.Object{Name: name, ETag: etag, Kind: kind, Modified: modified(resp.Header), Header: capture(resp.Header),
+		Size: resp.ContentLength, Version: resp.Header.Get("X-Object-Version-Id"), TargetSize: number(resp.Header, "X-Symlink-Target-Bytes", 0)}
+	if kind == transport.SLO {
+		o.ManifestETag = unquote(resp.Header.Get("X-Manifest-Etag"))
+	}
 	if resp.StatusCode == http.StatusPartialContent {
 		_, _, total, err := contentRange(resp.Header.Get("Content-Range"))
 		if err != nil {
@@ -109,8 +152,21 @@ func contentRange(s string) (from, to, total int64, err error) {
 // Open reads an object's bytes, or a range of them. With an ETag the server is
 // asked for that version only (If-Match, L3), and the reply is checked to be it.
 // The bytes of a whole plain object are compared with its ETag when they end.
+//
+// Nothing in the request tells a plain object from an SLO or a DLO, and only of a
+// DLO the manifest's own bytes are wanted: that takes a second request.
 func (e *Endpoint) Open(ctx context.Context, container, name string, o transport.OpenOptions) (transport.Object, io.ReadCloser, error) {
-	r := request{op: "get", method: http.MethodGet, container: container, name: name,
+	obj, body, dynamic, err := e.open(ctx, container, name, o, nil)
+	if dynamic {
+		obj, body, _, err = e.open(ctx, container, name, o, manifestItself)
+	}
+	return obj, body, err
+}
+
+// open is Open with more of a query. dynamic says that the object is a DLO, and that
+// what came, or did not, has to do with its segments.
+func (e *Endpoint) open(ctx context.Context, container, name string, o transport.OpenOptions, query url.Values) (obj transport.Object, body io.ReadCloser, dynamic bool, err error) {
+	r := request{op: "get", method: http.MethodGet, container: container, name: name, query: query,
 		// No gzip on the way: the bytes and their length must be the object's own.
 		header: map[string]string{"Accept-Encoding": "identity"}}
 	if o.ETag != "" {
@@ -127,39 +183,64 @@ func (e *Endpoint) Open(ctx context.Context, container, name string, o transport
 	case o.Offset > 0:
 		r.header["Range"] = fmt.Sprintf("bytes=%d-", o.Offset)
 	}
-	resp, err := e.look(ctx, r)
+	resp, seen, err := e.look(ctx, r, o.Version)
+	if query == nil && e.dynamic(ctx, r, o.Version, seen, err) {
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		return transport.Object{}, nil, true, err
+	}
 	var f *transport.Error
 	if errors.As(err, &f) && f.Status == http.StatusPreconditionFailed && o.ETag != "" {
 		// An object that a server-side COPY made of an SLO keeps the SLO's ETag inside,
 		// and Swift compares If-Match with that one although it shows the MD5 (seen on
 		// Swift 2.30). So ask without the condition; the reply's own ETag decides.
 		delete(r.header, "If-Match")
-		resp, err = e.look(ctx, r)
+		resp, _, err = e.look(ctx, r, o.Version)
 		if errors.As(err, &f) && (f.Status == http.StatusPreconditionFailed || f.Status == http.StatusRequestedRangeNotSatisfiable) {
 			f.Class, f.Hint = transport.Changed, "" // what is there now is another version, and shorter
-			return transport.Object{}, nil, err
+			return transport.Object{}, nil, false, err
 		}
 	}
 	if errors.As(err, &f) && f.Status == http.StatusRequestedRangeNotSatisfiable {
 		switch {
 		case o.Offset == 0 && o.Length > 0: // an empty object satisfies no range
 			o.Length = -1
-			return e.Open(ctx, container, name, o)
+			return e.open(ctx, container, name, o, query)
 		case o.ETag == "":
 			f.Class = transport.Changed // there is less of it than its listing said
 		}
 	}
 	if err != nil {
-		return transport.Object{}, nil, err
+		return transport.Object{}, nil, false, err
 	}
 	obj, body, class, err := e.opened(name, resp, o, r)
 	if err != nil {
 		_ = resp.Body.Close()
 		f := e.fail(r, nil, err)
 		f.Class, f.Status, f.TxID = class, resp.StatusCode, txID(resp.Header)
-		return transport.Object{}, nil, f
+		return transport.Object{}, nil, false, f
 	}
-	return obj, body, nil
+	return obj, body, false, nil
+}
+
+// dynamic tells whether a reply to a GET or HEAD was about a DLO's segments. Its
+// refusals do not say so: 404 where the segments' container is missing, 409 where a
+// segment is, 416 for a range that the concatenation lacks (S5).
+func (e *Endpoint) dynamic(ctx context.Context, r request, version string, seen http.Header, err error) bool {
+	if kind, _ := kindOf(seen); kind == transport.DLO {
+		return true
+	}
+	var f *transport.Error
+	if !errors.As(err, &f) {
+		return false
+	}
+	switch f.Status {
+	case http.StatusNotFound, http.StatusConflict, http.StatusRequestedRangeNotSatisfiable:
+		o, err := e.HeadVersion(ctx, r.container, r.name, version)
+		return err == nil && o.Kind == transport.DLO
+	}
+	return false
 }
 
 // opened checks that a reply is what was asked for and makes its reader.
@@ -168,7 +249,7 @@ func (e *Endpoint) opened(name string, resp *http.Response, o transport.OpenOpti
 	switch {
 	case err != nil:
 		return obj, nil, transport.Permanent, err
-	case obj.Kind != transport.Plain && obj.Kind != transport.SLO:
+	case obj.Kind == transport.Symlink:
 		_ = resp.Body.Close()
 		return obj, nil, 0, nil
 	case o.ETag != "" && obj.ETag != o.ETag:
@@ -195,7 +276,7 @@ func (e *Endpoint) opened(name string, resp *http.Response, o transport.OpenOpti
 		length = 0
 	}
 	body := &reader{body: resp.Body, left: length, e: e, r: r, tx: txID(resp.Header)}
-	if length == obj.Size && o.Length != 0 && obj.Kind == transport.Plain && !o.Unchecked && len(obj.ETag) == 2*md5.Size {
+	if length == obj.Size && o.Length != 0 && obj.Kind != transport.SLO && !o.Unchecked && len(obj.ETag) == 2*md5.Size {
 		body.sum, body.want = md5.New(), obj.ETag
 	}
 	return obj, body, 0, nil

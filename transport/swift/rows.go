@@ -17,9 +17,11 @@ import (
 // row is one element of a JSON listing of an account or a container.
 type row struct {
 	name, hash, contentType string
-	sloETag                 string
-	link                    bool // it has a symlink_path
-	version                 bool // the link is Swift's own, to the object's version (object_versioning)
+	sloETag, s3ETag         string
+	link                    transport.Target // where it has a symlink_path
+	version                 bool             // the link is Swift's own, to the object's version (object_versioning)
+	id                      string           // version_id, in a listing of versions
+	latest                  bool             // is_latest, likewise
 	modified                time.Time
 	bytes, count            int64
 }
@@ -27,14 +29,17 @@ type row struct {
 // entry gives the row its meaning (R3, S6): an SLO's identity is its slo_etag,
 // because the hash is that of its manifest (L1b).
 func (w *row) entry() transport.Entry {
-	hash, slo := cleanETag(w.hash)
+	hash, slo, s3 := cleanETag(w.hash)
 	if w.sloETag != "" {
 		slo = unquote(w.sloETag)
 	}
-	e := transport.Entry{Name: w.name, Size: w.bytes, ETag: hash, Modified: w.modified, ContentType: w.contentType, Kind: transport.Plain}
+	if w.s3ETag != "" {
+		s3 = unquote(w.s3ETag)
+	}
+	e := transport.Entry{Name: w.name, Size: w.bytes, ETag: hash, Modified: w.modified, ContentType: w.contentType, Kind: transport.Plain, S3ETag: s3}
 	switch {
-	case w.link && !w.version:
-		e.Kind = transport.Symlink
+	case w.link.Path != "" && !w.version:
+		e.Kind, e.Target = transport.Symlink, w.link
 	case slo != "":
 		e.Kind, e.ETag = transport.SLO, slo
 	}
@@ -164,9 +169,14 @@ const (
 	typeField
 	modifiedField
 	sloField
+	s3Field
 	linkField
+	linkETagField
+	linkBytesField
 	subdirField
 	versionField
+	idField
+	latestField
 	bytesField
 	countField
 )
@@ -183,8 +193,18 @@ func fieldOf(key []byte) field {
 		return modifiedField
 	case "slo_etag":
 		return sloField
+	case "s3_etag":
+		return s3Field
 	case "symlink_path":
 		return linkField
+	case "symlink_etag":
+		return linkETagField
+	case "symlink_bytes":
+		return linkBytesField
+	case "version_id":
+		return idField
+	case "is_latest":
+		return latestField
 	case "version_symlink":
 		return versionField
 	case "subdir":
@@ -204,16 +224,20 @@ func (d *rowReader) value(w *row, f field) error {
 		return err
 	}
 	if c != '"' {
-		if f == bytesField || f == countField {
+		if f == bytesField || f == countField || f == linkBytesField {
 			n, err := d.number(c)
-			if f == bytesField {
+			switch f {
+			case bytesField:
 				w.bytes = n
-			} else {
+			case countField:
 				w.count = n
+			default:
+				w.link.Size = n
 			}
 			return err
 		}
 		w.version = w.version || f == versionField && c == 't'
+		w.latest = w.latest || f == latestField && c == 't'
 		return d.skip(c, 0)
 	}
 	if err := d.string(); err != nil {
@@ -226,8 +250,14 @@ func (d *rowReader) value(w *row, f field) error {
 		w.hash = string(d.text)
 	case sloField:
 		w.sloETag = string(d.text)
+	case s3Field:
+		w.s3ETag = string(d.text)
 	case linkField:
-		w.link = len(d.text) > 0
+		w.link.Path = string(d.text)
+	case linkETagField:
+		w.link.ETag = unquote(string(d.text))
+	case idField:
+		w.id = string(d.text)
 	case typeField:
 		t, ok := d.types[string(d.text)]
 		if !ok {

@@ -46,17 +46,23 @@ func TestRows(t *testing.T) {
 		one(`"name":"n" , "x" : null`): named("n"),
 		one(`"x": [1, {"a": "]}", "b": [true, false, null, -1.5e3]}, ""], "name": "n"`): named("n"),
 		one(`"name": "a\/b\\\"\b\f\n\r\t\u00e1\u0000\uD83D\ude00é"`):                    named("a/b\\\"\b\f\n\r\tá\x00😀é"),
-		one(`"name": "\\"`):                                                                   named(`\`),
-		one(`"name": "\\\\\""`):                                                               named(`\\"`),
-		one("\"name\": \"raw\xff\xc3\""):                                                      named("raw\xff\xc3"),
-		one(`"name": "` + strings.Repeat(`\u00e9`, 40000) + `"`):                              named(strings.Repeat("é", 40000)),
-		one(`"name": "n", "slo_etag": "\"feed\""`):                                            slo,
-		one(`"name": "n", "slo_etag": "FEED"`):                                                slo,
-		one(`"name": "n", "hash": "x; slo_etag=feed"`):                                        slo,
-		one(`"name": "n", "hash": "x;s3_etag=abc-2;slo_etag=\"feed\""`):                       slo,
-		one(`"name": "n", "hash": "` + strings.ToUpper(md) + `; s3_etag=abc-2"`):              named("n"),
-		one(`"name": "n", "slo_etag": null, "symlink_path": null`):                            named("n"),
-		one(`"name": "n", "symlink_path": "/v1/a/c/o", "slo_etag": "\"feed\""`):               with(func(e *transport.Entry) { e.Name, e.Kind = "n", transport.Symlink }),
+		one(`"name": "\\"`):                                                      named(`\`),
+		one(`"name": "\\\\\""`):                                                  named(`\\"`),
+		one("\"name\": \"raw\xff\xc3\""):                                         named("raw\xff\xc3"),
+		one(`"name": "` + strings.Repeat(`\u00e9`, 40000) + `"`):                 named(strings.Repeat("é", 40000)),
+		one(`"name": "n", "slo_etag": "\"feed\""`):                               slo,
+		one(`"name": "n", "slo_etag": "FEED"`):                                   slo,
+		one(`"name": "n", "hash": "x; slo_etag=feed"`):                           slo,
+		one(`"name": "n", "hash": "x;s3_etag=abc-2;slo_etag=\"feed\""`):          with(func(e *transport.Entry) { *e = slo[0]; e.S3ETag = "abc-2" }),
+		one(`"name": "n", "hash": "` + strings.ToUpper(md) + `; s3_etag=abc-2"`): with(func(e *transport.Entry) { *e = named("n")[0]; e.S3ETag = "abc-2" }),
+		one(`"name": "n", "s3_etag": "\"abc-2\""`):                               with(func(e *transport.Entry) { *e = named("n")[0]; e.S3ETag = "abc-2" }),
+		one(`"name": "n", "slo_etag": null, "symlink_path": null`):               named("n"),
+		one(`"name": "n", "symlink_path": "/v1/a/c/o", "slo_etag": "\"feed\""`): with(func(e *transport.Entry) {
+			e.Name, e.Kind, e.Target = "n", transport.Symlink, transport.Target{Path: "/v1/a/c/o"}
+		}),
+		one(`"name": "n", "symlink_path": "/v1/a/c/o%20x", "symlink_etag": "\"FEED\"", "symlink_bytes": 17`): with(func(e *transport.Entry) {
+			e.Name, e.Kind, e.Target = "n", transport.Symlink, transport.Target{Path: "/v1/a/c/o%20x", ETag: "feed", Size: 17}
+		}),
 		one(`"name": "n", "symlink_path": "/v1/a/c/n?version-id=1", "version_symlink": true`): named("n"),
 		one(`"name": "n", "last_modified": "2026-11-22T18:05:10.469+01:00"`): with(func(e *transport.Entry) {
 			e.Name, e.Modified = "n", at.Truncate(time.Millisecond)

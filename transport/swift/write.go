@@ -16,22 +16,7 @@ import (
 	"farshore/transport"
 )
 
-// CreateContainer makes the container if it is missing (201, or 202 where it was there).
-func (e *Endpoint) CreateContainer(ctx context.Context, container string) error {
-	_, err := e.simple(ctx, request{op: "create container", method: http.MethodPut, container: container})
-	return err
-}
-
-// DeleteContainer removes an empty container. Missing is not an error.
-func (e *Endpoint) DeleteContainer(ctx context.Context, container string) error {
-	_, err := e.simple(ctx, request{op: "delete container", method: http.MethodDelete, container: container})
-	if transport.Is(err, transport.NotFound) {
-		return nil
-	}
-	return err
-}
-
-// Put writes a plain object. Its MD5 goes along as ETag, so the server refuses
+// Put writes an object: plain, a DLO or a link, as its headers say. Its MD5 goes along as ETag, so the server refuses
 // other bytes (422), and what the server says it stored is compared again. An
 // X-Delete-At that has passed gives class NotFound and transport.ErrExpired.
 func (e *Endpoint) Put(ctx context.Context, container, name string, body transport.Body, o transport.PutOptions) (transport.Receipt, error) {
@@ -47,9 +32,29 @@ func (e *Endpoint) Put(ctx context.Context, container, name string, body transpo
 	r.header["Etag"] = body.MD5
 	resp, err := e.simple(ctx, r)
 	if err != nil {
-		return transport.Receipt{}, err
+		return transport.Receipt{}, linkError(err, r)
 	}
 	return e.receipt(r, resp, body.MD5)
+}
+
+// linkError tells what a refused static link lacks: its target, which must be there
+// with the ETag that the link names (S6).
+func linkError(err error, r request) error {
+	var f *transport.Error
+	if r.header[transport.TargetETagHeader] == "" || !errors.As(err, &f) || f.Status != http.StatusConflict {
+		return err
+	}
+	switch text := f.Err.Error(); {
+	case strings.Contains(text, "does not exist"):
+		f.Class = transport.NotFound
+	case strings.Contains(text, "not match"):
+		f.Class = transport.Corrupt
+	default:
+		return err
+	}
+	f.Err = fmt.Errorf("%w: %w", transport.ErrTarget, f.Err)
+	f.Hint = "the link's target must be at the region first, with the ETag that the link names"
+	return f
 }
 
 // permanent is an error of the request itself, before anything was sent.
@@ -61,7 +66,7 @@ func (e *Endpoint) permanent(r request, err error) error {
 
 // receipt reads the reply to a write and insists on the ETag.
 func (e *Endpoint) receipt(r request, resp *http.Response, want string) (transport.Receipt, error) {
-	etag, _ := cleanETag(resp.Header.Get("Etag"))
+	etag, _, _ := cleanETag(resp.Header.Get("Etag"))
 	if etag == "" && resp.StatusCode == http.StatusAccepted {
 		// Swift's answer to a PUT that is older than what the object servers already have.
 		f := e.fail(r, nil, errors.New("202 Accepted: a newer write of this name has won"))
@@ -73,7 +78,7 @@ func (e *Endpoint) receipt(r request, resp *http.Response, want string) (transpo
 		f.Class, f.Status, f.TxID = transport.Corrupt, resp.StatusCode, txID(resp.Header)
 		return transport.Receipt{}, f
 	}
-	rc := transport.Receipt{ETag: etag}
+	rc := transport.Receipt{ETag: etag, Version: resp.Header.Get("X-Object-Version-Id")}
 	for _, name := range []string{"Last-Modified", "Date"} {
 		if t, err := http.ParseTime(resp.Header.Get(name)); err == nil {
 			rc.Modified = t.UTC()
@@ -88,13 +93,16 @@ func (e *Endpoint) receipt(r request, resp *http.Response, want string) (transpo
 // Content-Encoding, -Disposition, -Language, Cache-Control, Expires, X-Robots-Tag,
 // X-Delete-At and X-Object-Manifest is not said again, and keeps the content
 // type unless one is said. At a symlink it changes the link and answers 307 (S6),
-// which is success here. An X-Delete-At that has passed gives class NotFound and
+// which is success here; what it points to cannot be said again (400). An X-Delete-At that has passed gives class NotFound and
 // transport.ErrExpired: by now the source must be gone, too.
 func (e *Endpoint) Post(ctx context.Context, container, name string, h transport.Header) error {
 	r := request{op: "post", method: http.MethodPost, container: container, name: name}
 	header, err := wanted(h)
 	if err != nil {
 		return e.permanent(r, err)
+	}
+	for _, name := range []string{transport.TargetHeader, transport.TargetAccountHeader, transport.TargetETagHeader} {
+		delete(header, name)
 	}
 	r.header = header
 	_, err = e.simple(ctx, r)
@@ -238,6 +246,9 @@ func (e *Endpoint) reported(r request, resp *http.Response, status, text string)
 	f := e.fail(r, nil, errors.New(oneLine(strings.TrimSpace(text+" "+status))))
 	f.Class, f.Hint = classify(e.o.Region, r, n, text)
 	f.Status, f.TxID = n, txID(resp.Header)
+	if n == http.StatusBadRequest && strings.Contains(text, "X-Delete-At in past") {
+		f.Class, f.Err = transport.NotFound, transport.ErrExpired
+	}
 	return f
 }
 

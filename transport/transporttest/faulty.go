@@ -31,20 +31,32 @@ const (
 	Collapse        Method = "Collapse"
 	Delete          Method = "Delete"
 	DeleteMany      Method = "DeleteMany"
+	HeadVersion     Method = "HeadVersion"
+	Versions        Method = "Versions"
+	Manifest        Method = "Manifest"
+	PutRaw          Method = "PutRaw"
+	DeleteMarker    Method = "DeleteMarker"
+	DeleteVersion   Method = "DeleteVersion"
+	Revive          Method = "Revive"
+	PostContainer   Method = "PostContainer"
+	Account         Method = "Account"
+	PostAccount     Method = "PostAccount"
 )
 
 // Writes are the methods that change the account.
-var writes = []Method{CreateContainer, DeleteContainer, Put, Post, PutManifest, Collapse, Delete, DeleteMany}
+var writes = []Method{CreateContainer, DeleteContainer, Put, Post, PutManifest, Collapse, Delete, DeleteMany,
+	PutRaw, DeleteMarker, DeleteVersion, Revive, PostContainer, PostAccount}
 
 // Call is one call that an endpoint got.
 type Call struct {
 	Method    Method
 	Container string
-	Name      string // DeleteMany: the first; List and Split: the prefix
-	Names     int    // of DeleteMany; pages of List
+	Name      string // DeleteMany: the first; List, Versions and Split: the prefix
+	Names     int    // of DeleteMany; pages of List and Versions
 	Bytes     int64  // read by Open's reader or taken from Put's body, so far
 	Offset    int64  // of Open
 	ETag      string // of Open: the version pinned
+	Version   string // asked for, removed or revived, by its id
 	IfAbsent  bool
 	Err       error
 }

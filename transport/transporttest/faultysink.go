@@ -23,38 +23,49 @@ func (f *faulty) Container(ctx context.Context, container string) (i transport.C
 // List meets Break and Truncate by the entry: that many are yielded first.
 func (f *faulty) List(ctx context.Context, container string, r transport.Range, yield func([]transport.Entry) error) error {
 	return f.do(Call{Method: List, Container: container, Name: r.Prefix}, func(c *Call, flt *Fault) error {
-		given, ended := int64(0), false
-		err := f.ep.List(ctx, container, r, func(page []transport.Entry) error {
-			if err := f.s.alive(); err != nil {
-				return err
-			}
-			f.s.mu.Lock()
-			c.Names++
-			f.s.mu.Unlock()
-			if flt != nil && flt.end >= 0 && given+int64(len(page)) > flt.end {
-				page, ended = page[:flt.end-given], true
-			}
-			given += int64(len(page))
-			if len(page) > 0 {
-				if err := yield(page); err != nil {
-					return err
-				}
-			}
-			if ended {
-				return io.EOF
-			}
-			return nil
-		})
-		if !ended || err != io.EOF {
+		return paged(f, c, flt, func(y func([]transport.Entry) error) error { return f.ep.List(ctx, container, r, y) }, yield)
+	})
+}
+
+// Versions meets them likewise.
+func (f *faulty) Versions(ctx context.Context, container string, r transport.Range, yield func([]transport.VersionEntry) error) error {
+	return f.do(Call{Method: Versions, Container: container, Name: r.Prefix}, func(c *Call, flt *Fault) error {
+		return paged(f, c, flt, func(y func([]transport.VersionEntry) error) error { return f.ep.Versions(ctx, container, r, y) }, yield)
+	})
+}
+
+func paged[E any](f *faulty, c *Call, flt *Fault, list func(func([]E) error) error, yield func([]E) error) error {
+	given, ended := int64(0), false
+	err := list(func(page []E) error {
+		if err := f.s.alive(); err != nil {
 			return err
 		}
-		if flt.endErr == nil {
-			return nil
+		f.s.mu.Lock()
+		c.Names++
+		f.s.mu.Unlock()
+		if flt != nil && flt.end >= 0 && given+int64(len(page)) > flt.end {
+			page, ended = page[:flt.end-given], true
 		}
-		cut := *flt
-		cut.class = transport.Transient
-		return f.made(c, &cut)
+		given += int64(len(page))
+		if len(page) > 0 {
+			if err := yield(page); err != nil {
+				return err
+			}
+		}
+		if ended {
+			return io.EOF
+		}
+		return nil
 	})
+	if !ended || err != io.EOF {
+		return err
+	}
+	if flt.endErr == nil {
+		return nil
+	}
+	cut := *flt
+	cut.class = transport.Transient
+	return f.made(c, &cut)
 }
 
 func (f *faulty) Split(ctx context.Context, container string, r transport.Range, n int) (cuts []string, err error) {
@@ -77,7 +88,7 @@ func (f *faulty) Head(ctx context.Context, container, name string) (o transport.
 }
 
 func (f *faulty) Open(ctx context.Context, container, name string, opts transport.OpenOptions) (o transport.Object, body io.ReadCloser, err error) {
-	err = f.do(Call{Method: Open, Container: container, Name: name, Offset: opts.Offset, ETag: opts.ETag}, func(c *Call, flt *Fault) error {
+	err = f.do(Call{Method: Open, Container: container, Name: name, Offset: opts.Offset, ETag: opts.ETag, Version: opts.Version}, func(c *Call, flt *Fault) error {
 		var in io.ReadCloser
 		if o, in, err = f.ep.Open(ctx, container, name, opts); err == nil && in != nil {
 			body = &closing{stream{in: in, s: f.s, call: c, flt: flt}, in}
@@ -93,8 +104,8 @@ func (f *faulty) Open(ctx context.Context, container, name string, opts transpor
 	return o, body, nil
 }
 
-func (f *faulty) CreateContainer(ctx context.Context, container string) error {
-	return f.do(Call{Method: CreateContainer, Container: container}, func(*Call, *Fault) error { return f.ep.CreateContainer(ctx, container) })
+func (f *faulty) CreateContainer(ctx context.Context, container string, h transport.Header) error {
+	return f.do(Call{Method: CreateContainer, Container: container}, func(*Call, *Fault) error { return f.ep.CreateContainer(ctx, container, h) })
 }
 
 func (f *faulty) DeleteContainer(ctx context.Context, container string) error {

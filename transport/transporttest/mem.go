@@ -42,15 +42,19 @@ type Mem struct {
 	containers map[string]*memContainer
 	last       time.Time
 	abilities  transport.Abilities
-	quota      int64 // bytes; -1: none
+	header     transport.Header // of the account, keys included
+	quota      int64            // bytes; -1: none
 }
 
 type memContainer struct {
-	info    transport.ContainerInfo
-	objects map[string]*memObject
-	frozen  []transport.Entry // what listings show while they lag
-	lags    bool
-	sorted  []string // names in order; nil: to be made again
+	name     string
+	header   transport.Header // keys included
+	objects  map[string]*memObject
+	versions map[string][]*memObject  // of every name, newest first; those with an id
+	frozen   []transport.Entry        // what listings show while they lag
+	frozenV  []transport.VersionEntry // and those of versions
+	lags     bool
+	sorted   []string // names in order; nil: to be made again
 }
 
 type memObject struct {
@@ -60,8 +64,11 @@ type memObject struct {
 	modified time.Time
 	expires  int64 // unix seconds, 0: never
 	kind     transport.Kind
-	parts    []transport.Segment // of an SLO
-	target   string              // of a symlink or a DLO
+	parts    transport.Manifest // of an SLO, as it was checked
+	json     string             // of an SLO: the MD5 of the manifest as it is stored
+	target   transport.Target   // of a symlink
+	id       string             // of a version; "": written while there were none
+	marker   bool               // a delete marker, among versions only
 }
 
 var _ transport.Sink = (*Mem)(nil)
@@ -87,9 +94,10 @@ func NewMem(o MemOptions) *Mem {
 		o.BulkDelete = 10_000
 	}
 	yes := transport.Yes
-	return &Mem{o: o, containers: map[string]*memContainer{}, quota: -1, abilities: transport.Abilities{
+	return &Mem{o: o, containers: map[string]*memContainer{}, header: transport.Header{}, quota: -1, abilities: transport.Abilities{
 		MaxObject: 5<<30 + 2, MaxName: 1024, MaxContainerName: 256, MaxMetaCount: 90, MaxMetaBytes: 4096, MaxMetaValue: 256,
 		SLO: yes, MaxSegments: 1000, MaxManifest: 8 << 20, MinSegment: 1, BulkDelete: o.BulkDelete, IfNoneMatch: yes,
+		DLO: yes, Symlink: yes, StaticLink: yes, Versioning: yes, VersionsLocation: yes,
 		IfMatchRange: yes, CopyETag: yes, CopyCollapses: yes, RawManifest: yes, NULEndMarker: yes, DeleteAfter: yes}}
 }
 
@@ -133,28 +141,33 @@ func (m *Mem) find(container, name string) *memObject {
 	return o
 }
 
-// size is the content's length, an SLO's through its segments.
+// size is what a listing shows: of an SLO that of the whole.
 func (o *memObject) size() int64 {
 	if o.kind != transport.SLO {
 		return int64(len(o.data))
 	}
-	var n int64
-	for _, p := range o.parts {
-		n += p.Size
-	}
+	n, _ := o.parts.Size() // was checked when it was written
 	return n
 }
 
-func (o *memObject) describe(name string) transport.Object {
-	return transport.Object{Name: name, Size: o.size(), ETag: o.etag, Modified: o.modified, Header: o.header.Clone(), Kind: o.kind}
+func (o *memObject) describe(name string, versioned bool) transport.Object {
+	d := transport.Object{Name: name, Size: o.size(), ETag: o.etag, Modified: o.modified, Header: o.header.Clone(), Kind: o.kind,
+		Version: o.id, TargetSize: o.target.Size, ManifestETag: o.json}
+	if versioned && d.Version == "" {
+		d.Version = nullVersion
+	}
+	return d
 }
 
 func (o *memObject) entry(name string) transport.Entry {
-	kind := o.kind
-	if kind == transport.DLO {
-		kind = transport.Plain
+	e := transport.Entry{Name: name, Size: o.size(), ETag: o.etag, Modified: o.modified, ContentType: tight(o.header["Content-Type"]), Kind: o.kind}
+	switch {
+	case o.kind == transport.DLO, o.kind == transport.Symlink && o.id != "":
+		e.Kind = transport.Plain // nothing in the listing tells
+	case o.kind == transport.Symlink:
+		e.Target = o.target
 	}
-	return transport.Entry{Name: name, Size: o.size(), ETag: o.etag, Modified: o.modified, ContentType: tight(o.header["Content-Type"]), Kind: kind}
+	return e
 }
 
 // put stores an object; the lock is held.
@@ -183,39 +196,8 @@ func (c *memContainer) names() []string {
 	return c.sorted
 }
 
-// CreateContainer implements transport.Sink.
-func (m *Mem) CreateContainer(ctx context.Context, container string) error {
-	if err := m.canceled(ctx, "create container", container, ""); err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if container == "" || len(container) > m.abilities.MaxContainerName || strings.Contains(container, "/") {
-		return m.fail("create container", container, "", transport.Permanent, 400, "400 Bad Request: no such name is possible")
-	}
-	if m.containers[container] == nil {
-		m.containers[container] = &memContainer{objects: map[string]*memObject{},
-			info: transport.ContainerInfo{Name: container, QuotaBytes: -1, QuotaObjects: -1, Policy: "Policy-0"}}
-	}
-	return nil
-}
-
-// DeleteContainer implements transport.Sink.
-func (m *Mem) DeleteContainer(ctx context.Context, container string) error {
-	if err := m.canceled(ctx, "delete container", container, ""); err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if c := m.containers[container]; c != nil && len(c.objects) > 0 {
-		return m.fail("delete container", container, "", transport.Permanent, 409, "409 Conflict")
-	}
-	delete(m.containers, container)
-	return nil
-}
-
-// header checks and completes the headers of a write; the lock is held.
-func (m *Mem) header(op, container, name string, h transport.Header, after time.Duration) (transport.Header, int64, error) {
+// headers checks and completes the headers of a write; the lock is held.
+func (m *Mem) headers(op, container, name string, h transport.Header, after time.Duration) (transport.Header, int64, error) {
 	out, count, bytes := transport.Header{}, 0, 0
 	for k, v := range h {
 		switch {
@@ -286,7 +268,9 @@ func (m *Mem) Put(ctx context.Context, container, name string, body transport.Bo
 	if body.MD5 != etag {
 		return transport.Receipt{}, m.fail("put", container, name, transport.Corrupt, 422, "422 Unprocessable Entity")
 	}
-	return m.store("put", container, name, &memObject{data: buf.Bytes(), etag: etag, kind: transport.Plain}, o)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.store("put", container, name, &memObject{data: buf.Bytes(), etag: etag}, o)
 }
 
 // mayPut looks whether a PUT is refused before its body; the lock is held.
@@ -300,26 +284,31 @@ func (m *Mem) mayPut(op, container, name string, o transport.PutOptions) error {
 	return nil
 }
 
-// store completes a write of any kind.
+// store completes a write of any kind; the lock is held.
 func (m *Mem) store(op, container, name string, obj *memObject, o transport.PutOptions) (transport.Receipt, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	if err := m.mayPut(op, container, name, o); err != nil {
 		return transport.Receipt{}, err
 	}
 	var err error
-	if obj.header, obj.expires, err = m.header(op, container, name, o.Header, o.DeleteAfter); err != nil {
+	if obj.header, obj.expires, err = m.headers(op, container, name, o.Header, o.DeleteAfter); err != nil {
 		return transport.Receipt{}, err
 	}
-	if m.quota >= 0 && m.used()+int64(len(obj.data)) > m.quota {
+	if err := m.become(op, container, name, obj); err != nil {
+		return transport.Receipt{}, err
+	}
+	c := m.containers[container]
+	if m.quota >= 0 && m.used()+int64(len(obj.data)) > m.quota || c.full(obj) {
 		return transport.Receipt{}, m.fail(op, container, name, transport.Quota, 413, "413 Request Entity Too Large: Upload exceeds quota.")
 	}
 	if obj.header["Content-Type"] == "" {
 		obj.header["Content-Type"] = "application/octet-stream"
 	}
+	if err := m.archive(op, c, name); err != nil {
+		return transport.Receipt{}, err
+	}
 	obj.modified = m.now()
-	m.containers[container].put(name, obj)
-	return transport.Receipt{ETag: obj.etag, Modified: ceil(obj.modified)}, nil
+	c.write(name, obj)
+	return transport.Receipt{ETag: obj.etag, Modified: ceil(obj.modified), Version: obj.id}, nil
 }
 
 // ceil rounds up to the whole second, as Swift's Last-Modified is (L1b).
@@ -332,9 +321,7 @@ func ceil(t time.Time) time.Time {
 
 func (m *Mem) used() (n int64) {
 	for _, c := range m.containers {
-		for _, o := range c.objects {
-			n += int64(len(o.data))
-		}
+		n += c.bytes()
 	}
 	return n
 }
@@ -350,16 +337,25 @@ func (m *Mem) Post(ctx context.Context, container, name string, h transport.Head
 	if old == nil {
 		return m.missing("post", container, name)
 	}
-	header, expires, err := m.header("post", container, name, h, 0)
+	header, expires, err := m.headers("post", container, name, h, 0)
 	if err != nil {
 		return err
+	}
+	for _, k := range []string{transport.TargetHeader, transport.TargetAccountHeader, transport.TargetETagHeader} {
+		delete(header, k)
+		if v, ok := old.header[k]; ok {
+			header[k] = v
+		}
 	}
 	if header["Content-Type"] == "" {
 		header["Content-Type"] = old.header["Content-Type"]
 	}
 	fresh := *old // readers that are open keep the version they have
 	fresh.header, fresh.expires, fresh.modified = header, expires, m.now()
-	m.containers[container].put(name, &fresh)
+	if fresh.kind == transport.Plain || fresh.kind == transport.DLO {
+		fresh.kind = kindOf(header)
+	}
+	m.containers[container].rewrite(name, &fresh)
 	return nil
 }
 
@@ -370,10 +366,8 @@ func (m *Mem) Delete(ctx context.Context, container, name string) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if c := m.containers[container]; c != nil {
-		c.remove(name)
-	}
-	return nil
+	_, err := m.unlink("delete", container, name)
+	return err
 }
 
 // DeleteMany implements transport.Sink.

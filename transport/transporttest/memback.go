@@ -17,24 +17,24 @@ import (
 // The container is made if it is missing.
 func (m *Mem) Set(container, name string, data []byte, h transport.Header) transport.Object {
 	sum := md5.Sum(data)
-	return m.set(container, name, &memObject{data: slices.Clone(data), etag: hex.EncodeToString(sum[:]), kind: transport.Plain, header: h.Clone()})
+	return m.set(container, name, &memObject{data: slices.Clone(data), etag: hex.EncodeToString(sum[:]), kind: kindOf(h), header: h.Clone()})
 }
 
-// SetSymlink makes a symlink to "container/name".
+// SetSymlink makes a symlink to "container/name", URL-encoded.
 func (m *Mem) SetSymlink(container, name, target string) transport.Object {
-	return m.set(container, name, &memObject{etag: emptyMD5, kind: transport.Symlink, target: target,
-		header: transport.Header{"Content-Type": "application/symlink"}})
+	return m.set(container, name, &memObject{etag: emptyMD5, kind: transport.Symlink,
+		header: transport.Header{"Content-Type": "application/symlink", transport.TargetHeader: target}})
 }
 
-// SetDLO makes a dynamic large object of "container/prefix".
+// SetDLO makes a dynamic large object of "container/prefix", URL-encoded.
 func (m *Mem) SetDLO(container, name, target string) transport.Object {
-	return m.set(container, name, &memObject{etag: emptyMD5, kind: transport.DLO, target: target, header: transport.Header{}})
+	return m.set(container, name, &memObject{etag: emptyMD5, kind: transport.DLO, header: transport.Header{transport.ManifestHeader: target}})
 }
 
 const emptyMD5 = "d41d8cd98f00b204e9800998ecf8427e"
 
 func (m *Mem) set(container, name string, o *memObject) transport.Object {
-	if err := m.CreateContainer(context.Background(), container); err != nil {
+	if err := m.CreateContainer(context.Background(), container, nil); err != nil {
 		panic(err)
 	}
 	m.mu.Lock()
@@ -45,12 +45,19 @@ func (m *Mem) set(container, name string, o *memObject) transport.Object {
 	if at, err := strconv.ParseInt(o.header["X-Delete-At"], 10, 64); err == nil {
 		o.expires = at
 	}
+	if o.kind == transport.Symlink {
+		o.target = m.pointsTo(o.header)
+	}
+	c := m.containers[container]
+	if err := m.archive("put", c, name); err != nil {
+		panic(err)
+	}
 	o.modified = m.now()
-	m.containers[container].put(name, o)
-	return o.describe(name)
+	c.write(name, o)
+	return o.describe(name, c.ever())
 }
 
-// Get shows an object and its content; ok is false if there is none.
+// Get shows an object and what Open reads of it; ok is false if there is none.
 func (m *Mem) Get(container, name string) (o transport.Object, data []byte, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -58,11 +65,12 @@ func (m *Mem) Get(container, name string) (o transport.Object, data []byte, ok b
 	if obj == nil {
 		return transport.Object{}, nil, false
 	}
+	d := obj.describe(name, m.containers[container].ever())
 	data, err := m.content("get", container, name, obj)
 	if err != nil {
-		return obj.describe(name), nil, true
+		return d, nil, true
 	}
-	return obj.describe(name), slices.Clone(data), true
+	return d, slices.Clone(data), true
 }
 
 // Names lists a container's objects as they are, whatever its listing shows; nil if there is none.
@@ -80,8 +88,8 @@ func (m *Mem) Names(container string) []string {
 func (m *Mem) Remove(container, name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if c := m.containers[container]; c != nil {
-		c.remove(name)
+	if _, err := m.unlink("delete", container, name); err != nil {
+		panic(err)
 	}
 }
 
@@ -112,7 +120,7 @@ func (m *Mem) Freeze(container string) {
 	for _, e := range c.listing(transport.Range{}) {
 		all = append(all, e)
 	}
-	c.frozen, c.lags = all, true
+	c.frozen, c.frozenV, c.lags = all, c.versionRows(), true
 }
 
 // Thaw lets the listing catch up.
@@ -151,11 +159,4 @@ func (m *Mem) SetAbilities(change func(a *transport.Abilities)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	change(&m.abilities)
-}
-
-// SetContainer changes what a HEAD of a container shows beside its counters.
-func (m *Mem) SetContainer(container string, change func(i *transport.ContainerInfo)) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	change(&m.containers[container].info)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/md5"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -33,25 +32,6 @@ func (m *Mem) Containers(ctx context.Context, prefix string, yield func(transpor
 		}
 	}
 	return nil
-}
-
-func (c *memContainer) describe(full bool) transport.ContainerInfo {
-	info := transport.ContainerInfo{Name: c.info.Name, QuotaBytes: -1, QuotaObjects: -1}
-	if full {
-		info = c.info
-	}
-	if c.lags {
-		info.Objects = int64(len(c.frozen))
-		for _, e := range c.frozen {
-			info.Bytes += e.Size
-		}
-		return info
-	}
-	info.Objects = int64(len(c.objects))
-	for _, o := range c.objects {
-		info.Bytes += int64(len(o.data))
-	}
-	return info
 }
 
 // Container implements transport.Source.
@@ -161,16 +141,7 @@ func (m *Mem) Split(ctx context.Context, container string, r transport.Range, n 
 
 // Head implements transport.Source.
 func (m *Mem) Head(ctx context.Context, container, name string) (transport.Object, error) {
-	if err := m.canceled(ctx, "head", container, name); err != nil {
-		return transport.Object{}, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	o := m.find(container, name)
-	if o == nil {
-		return transport.Object{}, m.missing("head", container, name)
-	}
-	return o.describe(name), nil
+	return m.HeadVersion(ctx, container, name, "")
 }
 
 // Open implements transport.Source. The reader gives the version that was opened,
@@ -181,15 +152,15 @@ func (m *Mem) Open(ctx context.Context, container, name string, o transport.Open
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	obj := m.find(container, name)
+	obj := m.version(container, name, o.Version)
 	if obj == nil {
 		return transport.Object{}, nil, m.missing("get", container, name)
 	}
-	d := obj.describe(name)
+	d := obj.describe(name, o.Version != "" || m.containers[container].ever())
 	if o.ETag != "" && o.ETag != obj.etag {
 		return transport.Object{}, nil, m.fail("get", container, name, transport.Changed, 412, "412 Precondition Failed")
 	}
-	if obj.kind != transport.Plain && obj.kind != transport.SLO {
+	if obj.kind == transport.Symlink {
 		return d, nil, nil
 	}
 	data, err := m.content("get", container, name, obj)
@@ -209,30 +180,10 @@ func (m *Mem) Open(ctx context.Context, container, name string, o transport.Open
 		part = part[:o.Length]
 	}
 	r := &memReader{ctx: ctx, m: m, d: d, container: container, in: bytes.NewReader(part)}
-	if sum := md5.Sum(data); whole && d.Kind == transport.Plain && !o.Unchecked && hex.EncodeToString(sum[:]) != d.ETag {
+	if sum := md5.Sum(data); whole && d.Kind != transport.SLO && !o.Unchecked && hex.EncodeToString(sum[:]) != d.ETag {
 		r.end = m.fail("get", container, name, transport.Corrupt, 200, "the bytes have MD5 %x but the object's ETag is %s", sum, d.ETag)
 	}
 	return d, r, nil
-}
-
-// content puts an SLO together; a segment that changed breaks it, as on Swift.
-func (m *Mem) content(op, container, name string, obj *memObject) ([]byte, error) {
-	if obj.kind != transport.SLO {
-		return obj.data, nil
-	}
-	var all []byte
-	for _, p := range obj.parts {
-		seg := m.find(p.Container, p.Name)
-		if seg == nil || seg.etag != p.ETag || seg.size() != p.Size {
-			return nil, m.fail(op, container, name, transport.Transient, 409, "409 Conflict: segment %s is missing or changed", transport.PrintName(p.Name))
-		}
-		part, err := m.content(op, p.Container, p.Name, seg)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, part...)
-	}
-	return all, nil
 }
 
 type memReader struct {
@@ -262,64 +213,4 @@ func (r *memReader) Read(p []byte) (int, error) {
 func (r *memReader) Close() error {
 	r.closed = true
 	return nil
-}
-
-// PutManifest implements transport.Sink.
-func (m *Mem) PutManifest(ctx context.Context, container, name string, segments []transport.Segment, o transport.PutOptions) (transport.Receipt, error) {
-	const op = "put manifest"
-	if err := m.canceled(ctx, op, container, name); err != nil {
-		return transport.Receipt{}, err
-	}
-	sum := md5.New()
-	m.mu.Lock()
-	err := m.mayPut(op, container, name, o)
-	if err == nil && len(segments) > m.abilities.MaxSegments {
-		err = m.fail(op, container, name, transport.Permanent, 413, "413 Request Entity Too Large: Number of object-backed segments must be <= %d", m.abilities.MaxSegments)
-	}
-	for _, s := range segments {
-		seg := m.find(s.Container, s.Name)
-		switch {
-		case err != nil:
-		case seg == nil:
-			err = m.fail(op, container, name, transport.NotFound, 400, "segment %s: 404 Not Found", transport.PrintName(s.Name))
-		case seg.etag != s.ETag || seg.size() != s.Size:
-			err = m.fail(op, container, name, transport.Corrupt, 400, "segment %s: Etag Mismatch", transport.PrintName(s.Name))
-		}
-		sum.Write([]byte(s.ETag))
-	}
-	m.mu.Unlock()
-	if err != nil {
-		return transport.Receipt{}, err
-	}
-	return m.store(op, container, name, &memObject{kind: transport.SLO, parts: slices.Clone(segments), etag: hex.EncodeToString(sum.Sum(nil))}, o)
-}
-
-// Collapse implements transport.Sink.
-func (m *Mem) Collapse(ctx context.Context, fromContainer, fromName, toContainer, toName, sum string, size int64, h transport.Header) (transport.Receipt, error) {
-	const op = "collapse"
-	if err := m.canceled(ctx, op, toContainer, toName); err != nil {
-		return transport.Receipt{}, err
-	}
-	m.mu.Lock()
-	from := m.find(fromContainer, fromName)
-	var data []byte
-	var err error
-	switch {
-	case from == nil, m.containers[toContainer] == nil:
-		err = m.missing(op, toContainer, toName)
-	default:
-		data, err = m.content(op, toContainer, toName, from)
-	}
-	m.mu.Unlock()
-	if err != nil {
-		return transport.Receipt{}, err
-	}
-	got := md5.Sum(data)
-	if hex.EncodeToString(got[:]) != sum {
-		return transport.Receipt{}, m.fail(op, toContainer, toName, transport.Corrupt, 422, "422 Unprocessable Entity")
-	}
-	if int64(len(data)) != size {
-		return transport.Receipt{}, fmt.Errorf("collapse %s: the caller says %d bytes, the content has %d", toName, size, len(data))
-	}
-	return m.store(op, toContainer, toName, &memObject{data: bytes.Clone(data), etag: sum, kind: transport.Plain}, transport.PutOptions{Header: h})
 }

@@ -3,21 +3,19 @@ package transporttest
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
-
-	"farshore/transport"
 )
 
 // Raw speaks to the account behind an endpoint by another road than the
 // endpoint, so that the two can be compared: plain HTTP on a Swift.
 type Raw interface {
-	// Do sends one request about an object or, if name is empty, a container.
+	// Do sends one request about an object or, if name is empty, a container, or if
+	// that is empty as well, the account.
 	Do(t testing.TB, method, container, name, query string, header map[string]string, body []byte) Reply
 }
 
@@ -38,7 +36,10 @@ type HTTPRaw struct {
 // Do implements Raw. It makes the request line by itself, byte by byte.
 func (h HTTPRaw) Do(t testing.TB, method, container, name, query string, header map[string]string, body []byte) Reply {
 	t.Helper()
-	target := strings.TrimRight(h.URL, "/") + "/" + percent(container)
+	target := strings.TrimRight(h.URL, "/")
+	if container != "" {
+		target += "/" + percent(container)
+	}
 	if name != "" {
 		target += "/" + percent(name)
 	}
@@ -82,103 +83,4 @@ func percent(s string) string {
 		}
 	}
 	return b.String()
-}
-
-// Raw gives the back door of a Mem in the shape of Swift's API, as far as the
-// conformance suite needs it.
-func (m *Mem) Raw() Raw { return memRaw{m} }
-
-type memRaw struct{ m *Mem }
-
-func (r memRaw) Do(t testing.TB, method, container, name, query string, header map[string]string, body []byte) Reply {
-	t.Helper()
-	ctx := context.Background()
-	if name == "" {
-		return r.container(t, method, container)
-	}
-	h := transport.Header{}
-	for k, v := range header {
-		if transport.Keeps(k) || k == transport.OriginHeader {
-			h[k] = v
-		}
-	}
-	switch method {
-	case http.MethodGet, http.MethodHead:
-		o, data, ok := r.m.Get(container, name)
-		if !ok {
-			return Reply{Status: 404}
-		}
-		out := http.Header{"Etag": {o.ETag}, "Content-Length": {fmt.Sprint(o.Size)}}
-		for k, v := range o.Header {
-			out[k] = []string{v}
-		}
-		if o.Kind == transport.SLO {
-			out["X-Static-Large-Object"] = []string{"True"}
-		}
-		if method == http.MethodHead {
-			data = nil
-		}
-		return Reply{200, out, data}
-	case http.MethodPut:
-		switch {
-		case header["X-Symlink-Target"] != "":
-			r.m.SetSymlink(container, name, header["X-Symlink-Target"])
-		case header["X-Object-Manifest"] != "":
-			r.m.SetDLO(container, name, header["X-Object-Manifest"])
-		case strings.Contains(query, "multipart-manifest=put"):
-			var parts []struct {
-				Path string `json:"path"`
-				ETag string `json:"etag"`
-				Size int64  `json:"size_bytes"`
-			}
-			if err := json.Unmarshal(body, &parts); err != nil {
-				t.Fatal(err)
-			}
-			var segs []transport.Segment
-			for _, p := range parts {
-				c, n, _ := strings.Cut(strings.TrimPrefix(p.Path, "/"), "/")
-				segs = append(segs, transport.Segment{Container: c, Name: n, ETag: p.ETag, Size: p.Size})
-			}
-			if _, err := r.m.PutManifest(ctx, container, name, segs, transport.PutOptions{Header: h}); err != nil {
-				t.Fatal(err)
-			}
-		default:
-			if h["Content-Type"] == "" {
-				h["Content-Type"] = "text/plain"
-			}
-			r.m.Set(container, name, body, h)
-		}
-		return Reply{Status: 201}
-	case http.MethodPost:
-		if err := r.m.Post(ctx, container, name, h); err != nil {
-			return Reply{Status: 404}
-		}
-		return Reply{Status: 202}
-	case http.MethodDelete:
-		r.m.Remove(container, name)
-		return Reply{Status: 204}
-	}
-	t.Fatalf("no raw %s", method)
-	return Reply{}
-}
-
-func (r memRaw) container(t testing.TB, method, container string) Reply {
-	t.Helper()
-	ctx := context.Background()
-	var err error
-	switch method {
-	case http.MethodPut:
-		err = r.m.CreateContainer(ctx, container)
-	case http.MethodDelete:
-		err = r.m.DeleteContainer(ctx, container)
-	case http.MethodHead:
-		_, err = r.m.Container(ctx, container)
-	case http.MethodGet:
-		names := r.m.Names(container)
-		return Reply{200, http.Header{}, []byte(strings.Join(names, "\n"))}
-	}
-	if err != nil {
-		return Reply{Status: 404}
-	}
-	return Reply{Status: 204}
 }

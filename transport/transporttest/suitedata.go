@@ -149,7 +149,7 @@ func (s *suite) headers() {
 	_, err = s.ep.Put(s.ctx, s.c, "too many", body(data), transport.PutOptions{Header: many})
 	s.wantError(err, transport.Permanent, s.c, "too many")
 	// What Swift would drop in silence, or HTTP cannot carry, is refused.
-	for _, bad := range []transport.Header{{"X-Custom": "1"}, {"X-Object-Manifest": "c/p"}} {
+	for _, bad := range []transport.Header{{"X-Custom": "1"}, {"X-Static-Large-Object": "true"}} {
 		_, err = s.ep.Put(s.ctx, s.c, "bad", body(data), transport.PutOptions{Header: bad})
 		s.wantError(err, transport.Permanent, s.c, "bad")
 	}
@@ -365,7 +365,7 @@ func (s *suite) canceled() {
 		"collapse":   func() error { _, err := s.ep.Collapse(ctx, s.c, "here", s.c, "new", hexMD5(nil), 0, nil); return err },
 		"delete":     func() error { return s.ep.Delete(ctx, s.c, "here") },
 		"deletemany": func() error { return s.ep.DeleteMany(ctx, s.c, []string{"here"}) },
-		"create":     func() error { return s.ep.CreateContainer(ctx, s.c+"x") },
+		"create":     func() error { return s.ep.CreateContainer(ctx, s.c+"x", nil) },
 		"remove":     func() error { return s.ep.DeleteContainer(ctx, s.c) },
 	}
 	for name, call := range calls {

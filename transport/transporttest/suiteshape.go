@@ -160,7 +160,7 @@ func (s *suite) kinds() {
 		if err != nil || o.Kind != kind {
 			s.Fatalf("open %s: kind %q, %v", name, o.Kind, err)
 		}
-		if read := kind == transport.Plain || kind == transport.SLO; read != (r != nil) {
+		if read := kind != transport.Symlink; read != (r != nil) {
 			s.Errorf("open %s (%s): reader %v", name, kind, r)
 		}
 		if r != nil {
@@ -213,7 +213,7 @@ func (s *suite) remove() {
 	s.wantError(s.ep.DeleteContainer(s.ctx, s.c), transport.Permanent, s.c, "")
 	name := s.c + " second"
 	for range 2 {
-		if err := s.ep.CreateContainer(s.ctx, name); err != nil {
+		if err := s.ep.CreateContainer(s.ctx, name, nil); err != nil {
 			s.Fatal(err)
 		}
 		if r := s.raw.Do(s, http.MethodHead, name, "", "", nil, nil); r.Status/100 != 2 {
@@ -290,7 +290,7 @@ func (s *suite) failures() {
 	}
 	_, err = s.ep.Put(s.ctx, s.c, "x", body([]byte("x")), transport.PutOptions{Header: transport.Header{"X-Object-Meta-Long": strings.Repeat("v", 257)}})
 	s.wantError(err, transport.Permanent, s.c, "x")
-	s.wantError(s.ep.CreateContainer(s.ctx, strings.Repeat("c", 257)), transport.Permanent, strings.Repeat("c", 257), "")
+	s.wantError(s.ep.CreateContainer(s.ctx, strings.Repeat("c", 257), nil), transport.Permanent, strings.Repeat("c", 257), "")
 }
 
 func (s *suite) containers() {
