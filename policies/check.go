@@ -26,6 +26,33 @@ func (f *File) Check() error {
 	return nil
 }
 
+// CheckPlaces is Check's judgement of what several policies do to one container,
+// once it is known where regions really are: accounts has the storage URL of their
+// account, by the name of the region, and regions with equal ones are one place
+// whatever the file calls them (R16). A region that is not in it is judged by the file.
+// It returns nil or Errors.
+func (f *File) CheckPlaces(accounts map[string]string) error {
+	found := *f
+	found.Regions = maps.Clone(f.Regions)
+	for name, url := range accounts {
+		if r, ok := found.Regions[name]; ok {
+			r.Cloud, r.RegionName, r.Endpoint = "", "", url
+			found.Regions[name] = r
+		}
+	}
+	c := &checker{File: &found, rules: make([][]rule, len(f.Policies))}
+	for i, p := range f.Policies {
+		c.checkContainers(i, p)
+	}
+	c.problems = nil // what is wrong with a single policy is said by Check
+	c.checkMeetings()
+	c.checkCircles()
+	if len(c.problems) > 0 {
+		return c.problems
+	}
+	return nil
+}
+
 // checker collects the problems of one Check.
 type checker struct {
 	*File

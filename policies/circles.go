@@ -191,9 +191,12 @@ func (c *checker) checkMeetings() {
 	for n, j := range judged {
 		for _, i := range judged[:n] {
 			a, b := &c.Policies[i], &c.Policies[j]
-			region, ok := c.sharedRegion(a.To, b.To)
+			region, other, ok := c.sharedRegion(a.To, b.To)
 			if !ok {
 				continue
+			}
+			if other != region {
+				region += fmt.Sprintf(" (the same place as %s)", other)
 			}
 			name, found, sure := meet(destinationNames(*a, c.rules[i]), destinationNames(*b, c.rules[j]))
 			switch {
@@ -219,16 +222,16 @@ func (c *checker) judged() []int {
 }
 
 // sharedRegion returns a region of the first list that is, by any name, also in
-// the second.
-func (c *checker) sharedRegion(as, bs []string) (string, bool) {
+// the second, and its name there.
+func (c *checker) sharedRegion(as, bs []string) (a, b string, ok bool) {
 	for _, a := range as {
 		for _, b := range bs {
 			if c.samePlace(a, b) {
-				return a, true
+				return a, b, true
 			}
 		}
 	}
-	return "", false
+	return "", "", false
 }
 
 func (c *checker) samePlace(a, b string) bool {
@@ -248,7 +251,7 @@ func (c *checker) checkCircles() {
 			if i == j {
 				continue
 			}
-			if _, ok := c.sharedRegion(a.To, []string{b.From}); !ok {
+			if _, _, ok := c.sharedRegion(a.To, []string{b.From}); !ok {
 				continue
 			}
 			if _, found, sure := meet(destinationNames(*a, c.rules[i]), sourceNames(c.rules[j])); found || !sure {

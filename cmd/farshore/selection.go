@@ -98,6 +98,7 @@ func (o *adHocOptions) used() string {
 // work is what a command was asked to do.
 type work struct {
 	ledger  string
+	file    *policies.File // nil: ad hoc
 	regions map[string]policies.Region
 	limits  policies.Limits
 	stall   time.Duration // how long a peer may be silent
@@ -156,7 +157,7 @@ func choosePolicies(names []string, s selectOptions, a adHocOptions) (*work, err
 	if err != nil {
 		return nil, err
 	}
-	w := &work{ledger: ledgerPath(s.Ledger, f), regions: map[string]policies.Region{}, limits: f.Limits}
+	w := &work{ledger: ledgerPath(s.Ledger, f), file: f, regions: map[string]policies.Region{}, limits: f.Limits}
 	known := make([]string, 0, len(f.Policies))
 	for _, p := range f.Policies {
 		known = append(known, p.Name)

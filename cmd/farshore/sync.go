@@ -147,6 +147,11 @@ func eachPolicy(ctx context.Context, w *work, c *console, open opener, do passFu
 	boundMemory(w.limits)
 	e := replicator.New(replicator.Options{Ledger: s.ledger, Regions: l.sinks, Down: l.down, Limits: w.limits, Progress: s.progress, Log: log})
 	s.drive(e)
+	if w.file != nil { // two names of one account are only told now
+		if err := w.file.CheckPlaces(e.Accounts(ctx, sortedNames(w.file.Regions))); err != nil {
+			return err
+		}
+	}
 	var worst error
 	for _, t := range w.tasks {
 		r, err := runTask(ctx, e, t, do)
