@@ -154,8 +154,13 @@ func (j joined) writeTo(w io.Writer, off, n int64) error {
 			return p.err
 		}
 		take := min(p.n-off, n)
-		if err := p.body.writeTo(w, p.off+off, take); err != nil {
+		// A manifest may promise more than a nested one, replaced since, holds.
+		have := min(take, max(0, p.body.Len()-p.off-off))
+		if err := p.body.writeTo(w, p.off+off, have); err != nil {
 			return err
+		}
+		if have < take {
+			return errSegment
 		}
 		off, n = 0, n-take
 	}
@@ -166,6 +171,9 @@ func (j joined) writeTo(w io.Writer, off, n int64) error {
 func (j joined) firstErr(off int64) error {
 	for _, p := range j.pieces {
 		if off < p.n {
+			if j, ok := p.body.(joined); ok && p.err == nil {
+				return j.firstErr(p.off + off)
+			}
 			return p.err
 		}
 		off -= p.n

@@ -13,8 +13,10 @@ import (
 // status is inside it (S3, G11).
 type report struct {
 	q                 *request
-	json              bool
-	beating           bool // the 202 and the first space are out already
+	format            format // plain, JSON or XML
+	declared          string // what stands for XML in Content-Type
+	root              string // of XML
+	beating           bool   // the 202 and the first space are out already
 	counts            bool
 	deleted, notFound int
 	etag, modified    string
@@ -22,15 +24,30 @@ type report struct {
 }
 
 func newReport(q *request) *report {
-	accept := q.r.Header.Get("Accept")
-	return &report{q: q, json: strings.Contains(accept, "application/json")}
+	r := &report{q: q, root: "upload"}
+	for part := range strings.SplitSeq(q.r.Header.Get("Accept"), ",") {
+		switch mime, _, _ := strings.Cut(strings.TrimSpace(part), ";"); mime {
+		case "text/plain", "text/*", "*/*":
+			return r
+		case "application/json":
+			r.format = jsonFormat
+			return r
+		case "application/xml", "text/xml":
+			r.format, r.declared = xmlFormat, mime
+			return r
+		}
+	}
+	return r
 }
 
 func (r *report) problem(name, what string) { r.errors = append(r.errors, [2]string{name, what}) }
 
 func (r *report) mime() string {
-	if r.json {
+	switch r.format {
+	case jsonFormat:
 		return "application/json"
+	case xmlFormat:
+		return r.declared
 	}
 	return "text/plain"
 }
@@ -58,8 +75,17 @@ func status(code int) string {
 
 // finish sends the report. A plain upload report has no more than the errors.
 func (r *report) finish(code int) {
-	full := r.beating || r.counts
-	out := r.render(code, full)
+	words := ""
+	if r.beating && code >= 400 {
+		title, text := reason(code)
+		words = title + "\n" + text
+	}
+	r.finishWith(code, words)
+}
+
+// finishWith is finish with a body of the response that is reported.
+func (r *report) finishWith(code int, words string) {
+	out := r.render(code, r.beating || r.counts, words)
 	switch {
 	case r.beating:
 		out = "\r\n\r\n" + out
@@ -73,51 +99,70 @@ func (r *report) finish(code int) {
 	_, _ = io.WriteString(r.q.w, out)
 }
 
-func (r *report) render(code int, full bool) string {
-	words := ""
-	if full && code >= 400 && !r.counts {
-		title, text := reason(code)
-		words = title + "\n" + text
+// render writes the report; full is with status and counts, which errors of a
+// plain upload go without.
+func (r *report) render(code int, full bool, words string) string {
+	if r.format == jsonFormat {
+		return r.renderJSON(code, full, words)
 	}
-	if r.json {
-		b := []byte{'{'}
-		if full {
-			b = jsonString(append(b, `"Response Status": `...), status(code))
-			if r.etag != "" {
-				b = jsonString(append(b, `, "Etag": `...), r.etag)
-				b = jsonString(append(b, `, "Last Modified": `...), r.modified)
-			}
-			b = jsonString(append(b, `, "Response Body": `...), words)
-			if r.counts {
-				b = fmt.Appendf(b, `, "Number Deleted": %d, "Number Not Found": %d`, r.deleted, r.notFound)
-			}
-			b = append(b, ", "...)
-		}
-		b = append(b, `"Errors": [`...)
-		for i, e := range r.errors {
-			if i > 0 {
-				b = append(b, ", "...)
-			}
-			b = append(jsonString(append(jsonString(append(b, '['), e[0]), ", "...), e[1]), ']')
-		}
-		return string(append(b, "]}"...))
-	}
-	var b strings.Builder
+	var lines [][2]string // Python sorts the keys
 	if full {
-		// Python sorts the keys.
 		if r.etag != "" {
-			fmt.Fprintf(&b, "Etag: %s\nLast Modified: %s\n", r.etag, r.modified)
+			lines = append(lines, [2]string{"Etag", r.etag}, [2]string{"Last Modified", r.modified})
 		}
 		if r.counts {
-			fmt.Fprintf(&b, "Number Deleted: %d\nNumber Not Found: %d\n", r.deleted, r.notFound)
+			lines = append(lines, [2]string{"Number Deleted", strconv.Itoa(r.deleted)},
+				[2]string{"Number Not Found", strconv.Itoa(r.notFound)})
 		}
-		fmt.Fprintf(&b, "Response Body: %s\nResponse Status: %s\n", words, status(code))
+		lines = append(lines, [2]string{"Response Body", words}, [2]string{"Response Status", status(code)})
 	}
-	b.WriteString("Errors:\n")
+	var b strings.Builder
+	if r.format == plain {
+		for _, l := range lines {
+			fmt.Fprintf(&b, "%s: %s\n", l[0], l[1])
+		}
+		b.WriteString("Errors:\n")
+		for _, e := range r.errors {
+			fmt.Fprintf(&b, "%s, %s\n", e[0], e[1])
+		}
+		return b.String()
+	}
+	text := func(s string) string { return string(xmlText(nil, s)) }
+	fmt.Fprintf(&b, "<%s>\n", r.root)
+	for _, l := range lines {
+		key := strings.ToLower(strings.ReplaceAll(l[0], " ", "_"))
+		fmt.Fprintf(&b, "<%s>%s</%s>\n", key, text(l[1]), key)
+	}
+	b.WriteString("<errors>\n")
 	for _, e := range r.errors {
-		fmt.Fprintf(&b, "%s, %s\n", e[0], e[1])
+		fmt.Fprintf(&b, "<object><name>%s</name><status>%s</status></object>\n", text(e[0]), text(e[1]))
 	}
+	fmt.Fprintf(&b, "</errors>\n</%s>\n", r.root)
 	return b.String()
+}
+
+func (r *report) renderJSON(code int, full bool, words string) string {
+	b := []byte{'{'}
+	if full {
+		b = jsonString(append(b, `"Response Status": `...), status(code))
+		if r.etag != "" {
+			b = jsonString(append(b, `, "Etag": `...), r.etag)
+			b = jsonString(append(b, `, "Last Modified": `...), r.modified)
+		}
+		b = jsonString(append(b, `, "Response Body": `...), words)
+		if r.counts {
+			b = fmt.Appendf(b, `, "Number Deleted": %d, "Number Not Found": %d`, r.deleted, r.notFound)
+		}
+		b = append(b, ", "...)
+	}
+	b = append(b, `"Errors": [`...)
+	for i, e := range r.errors {
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = append(jsonString(append(jsonString(append(b, '['), e[0]), ", "...), e[1]), ']')
+	}
+	return string(append(b, "]}"...))
 }
 
 const maxBulkDeletes = 10000
@@ -126,7 +171,7 @@ const maxBulkDeletes = 10000
 // the body, and after them the containers that it names.
 func (q *request) bulkDelete() {
 	r := newReport(q)
-	r.counts = true
+	r.counts, r.root = true, "delete"
 	if ct := q.r.Header.Get("Content-Type"); ct != "" && !strings.HasPrefix(ct, "text/plain") {
 		r.finish(http.StatusNotAcceptable)
 		return
@@ -157,19 +202,18 @@ func (q *request) bulkDelete() {
 		case !validName(n):
 			r.problem(quotePath(n), status(http.StatusPreconditionFailed))
 		default:
-			q.unlink(cont, obj, r)
+			q.unlink(place{q.acct, cont, obj}, "", r)
 		}
 	}
 	a := q.rg.account(q.acct)
 	for _, n := range containers {
 		c := a.container(n)
-		switch {
-		case c == nil:
+		if c == nil {
 			r.notFound++
-		case a.drop(c, false):
+		} else if code, _ := q.rg.dropContainer(a, c); code == 0 {
 			r.deleted++
-		default:
-			r.problem(quotePath(n), status(http.StatusConflict))
+		} else {
+			r.problem(quotePath(n), status(code))
 		}
 	}
 	code := http.StatusOK

@@ -3,6 +3,7 @@ package fakecloud
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 )
@@ -123,9 +124,13 @@ func (q *request) pieces(acct string, m *sloManifest, depth int) []piece {
 	return out
 }
 
+// segmentBody finds a segment as it is now. Swift compares a nested manifest
+// with nothing: what replaced it is read in its place.
 func (q *request) segmentBody(acct string, s *segment, depth int) (body, error) {
 	cont, obj, _ := strings.Cut(strings.TrimPrefix(s.name, "/"), "/")
-	a := q.follow(acct, cont, obj)
+	sub := *q
+	sub.q = nil // the query is the manifest's own
+	a := sub.follow(place{acct, cont, obj}, "", true)
 	if a.code != 0 {
 		return nil, errSegment
 	}
@@ -133,12 +138,11 @@ func (q *request) segmentBody(acct string, s *segment, depth int) (body, error) 
 		return nil, errSegment
 	}
 	o := a.obj
-	if o.slo != nil {
-		if !s.nested || o.slo.etag != s.etag || o.slo.size != s.bytes || depth >= maxNesting {
+	if s.nested {
+		if o.slo == nil || depth >= maxNesting {
 			return nil, errSegment
 		}
-		j := join(q.pieces(acct, o.slo, depth+1))
-		return j, j.firstErr(0)
+		return join(q.pieces(acct, o.slo, depth+1)), nil
 	}
 	if o.etag != s.etag || o.body.Len() != s.bytes {
 		return nil, errSegment
@@ -148,11 +152,20 @@ func (q *request) segmentBody(acct string, s *segment, depth int) (body, error) 
 
 // openDLO makes the concatenation of what the container's listing shows under
 // the prefix, so a segment that a lagging listing hides is left out (S5).
-func (q *request) openDLO(acct string, o *object, a *answer) {
-	cont, prefix, _ := strings.Cut(strings.TrimPrefix(lenientPath(o.dlo), "/"), "/")
+func (q *request) openDLO(acct string, a *answer) {
+	cont, prefix, ok := strings.Cut(lenientPath(a.obj.dlo), "/")
+	if !ok {
+		// A POST may set any value; Swift then fails to split it.
+		*a = answer{code: http.StatusInternalServerError, text: swiftFails}
+		return
+	}
 	c := q.rg.account(acct).container(cont)
+	if code := q.authorize(acct, cont, "", http.MethodGet); code != 0 {
+		*a = answer{code: code}
+		return
+	}
 	if c == nil {
-		a.code = http.StatusNotFound
+		*a = answer{code: http.StatusNotFound}
 		return
 	}
 	c.expire(q.now)
@@ -163,24 +176,31 @@ func (q *request) openDLO(acct string, o *object, a *answer) {
 	}
 	var rows []row
 	c.mu.RLock()
-	c.page(listOptions{prefix: prefix, limit: maxListing}, func(name string, o *object) {
+	c.page(listOptions{prefix: prefix, limit: math.MaxInt}, func(name string, o *object) {
 		rows = append(rows, row{name, o})
 	})
 	c.mu.RUnlock()
 	var marks strings.Builder
 	var pieces []piece
+	sub := *q
+	sub.q = nil
 	for _, r := range rows {
-		p := piece{body: r.obj.body, n: r.obj.listedSize()}
-		if r.obj.slo != nil {
-			marks.WriteString(r.obj.slo.etag)
-			p.body = q.sloContent(acct, r.obj.slo)
-		} else {
-			marks.WriteString(r.obj.etag)
+		shown := c.shown(r.obj)
+		p := piece{n: shown.bytes}
+		marks.WriteString(shown.hash)
+		if shown.sloETag != "" {
+			// The listing's own way to carry both; nothing has taken it apart yet.
+			marks.WriteString("; slo_etag=" + shown.sloETag)
 		}
-		if now := c.live(r.name, q.now); now == nil || now.etag != r.obj.etag {
+		// Whatever it was listed as, the segment is what lies there now.
+		if found := sub.follow(place{acct, cont, r.name}, "", true); found.code != 0 ||
+			q.authorize(acct, cont, r.name, http.MethodGet) != 0 {
 			p.err = errSegment
+		} else {
+			p.body = found.obj.body
 		}
 		pieces = append(pieces, p)
 	}
 	a.content, a.etag, a.quoted = join(pieces), md5Hex([]byte(marks.String())), q.rg.opts.Profile == Swift
+	a.match, a.dynamic = a.etag, true
 }

@@ -3,6 +3,7 @@ package fakecloud
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -76,58 +77,121 @@ func (l *listing) container(r accountRow, p Profile) {
 	}
 }
 
-func (l *listing) object(name string, o *object, acct string, p Profile) {
-	l.next()
-	switch l.f {
-	case plain:
-		l.line(name)
-	case jsonFormat:
-		l.b = strconv.AppendInt(append(l.b, `{"bytes": `...), o.listedSize(), 10)
-		l.b = append(append(append(l.b, `, "hash": "`...), o.listedHash(p)...), '"')
-		l.b = jsonString(append(l.b, `, "name": `...), name)
-		l.b = jsonString(append(l.b, `, "content_type": `...), o.ctype)
-		l.b = append(append(append(l.b, `, "last_modified": "`...), o.stamp.listed(p)...), '"')
-		l.extras(o, acct, p)
-		l.b = append(l.b, '}')
-	case xmlFormat:
-		l.b = append(xmlText(append(l.b, `<object><name>`...), name), `</name><hash>`...)
-		l.b = append(append(l.b, o.listedHash(p)...), `</hash><bytes>`...)
-		l.b = append(strconv.AppendInt(l.b, o.listedSize(), 10), `</bytes><content_type>`...)
-		l.b = append(xmlText(l.b, o.ctype), `</content_type><last_modified>`...)
-		l.b = append(append(l.b, o.stamp.listed(p)...), `</last_modified></object>`...)
-	}
+// shown is what a listing tells of an object.
+type shown struct {
+	bytes       int64
+	hash, ctype string
+	sloETag     string
+	link        *symlink
+	version     bool // the link is to the current version
 }
 
-// listedHash is the MD5 of an SLO's manifest in Swift (L1b); RGW lists the
-// ETag that GET gives.
-func (o *object) listedHash(p Profile) string {
-	if p == RGW && o.slo != nil {
-		return o.slo.etag
-	}
-	return o.etag
-}
-
-// extras are the keys that large objects and links have more.
-func (l *listing) extras(o *object, acct string, p Profile) {
-	sloETag := ""
+// shown gives the row for an object of c: that of a current version is about
+// the version.
+func (c *container) shown(o *object) shown {
+	row := shown{bytes: o.listedSize(), hash: o.etag, ctype: listedType(o.ctype), link: o.link}
 	if o.slo != nil {
-		sloETag = o.slo.etag
+		row.sloETag = o.slo.etag
 	}
 	if o.link != nil {
-		sloETag = o.link.sloETag
-		if o.link.etag != "" {
-			l.b = append(append(append(l.b, `, "symlink_etag": "`...), o.link.etag...), '"')
-			l.b = strconv.AppendInt(append(l.b, `, "symlink_bytes": `...), o.link.bytes, 10)
+		row.sloETag = o.link.sloETag
+		if c.linksOwn(o) {
+			row.version, row.bytes, row.hash = true, o.link.bytes, o.link.etag
 		}
-		if o.link.account != "" {
-			acct = o.link.account
-		}
-		l.b = jsonString(append(l.b, `, "symlink_path": `...), "/v1/"+acct+"/"+o.link.target)
 	}
-	if sloETag != "" && p == Swift {
+	return row
+}
+
+// listedType is a content type as the container's database has it: Swift takes
+// it apart for a large object's size, and joins it without spaces.
+func listedType(ctype string) string {
+	kind, rest, ok := strings.Cut(ctype, ";")
+	if !ok || rest == "swift_versions_deleted=1" {
+		return ctype
+	}
+	for p := range strings.SplitSeq(rest, ";") {
+		k, v, _ := strings.Cut(p, "=")
+		if k = strings.TrimSpace(k); k != "" && k != "swift_bytes" {
+			kind += ";" + k + "=" + strings.TrimSpace(v)
+		}
+	}
+	return kind
+}
+
+func (l *listing) object(name string, o *object, c *container, acct string, p Profile) {
+	l.next()
+	if l.f == plain {
+		l.line(name)
+		return
+	}
+	row := c.shown(o)
+	if p == RGW && o.slo != nil {
+		row.hash = o.slo.etag // RGW lists the ETag that GET gives; Swift the manifest's MD5 (L1b)
+	}
+	if l.f == xmlFormat {
+		l.b = append(xmlText(append(l.b, `<object><name>`...), name), `</name><hash>`...)
+		l.b = append(append(l.b, row.hash...), `</hash><bytes>`...)
+		l.b = append(strconv.AppendInt(l.b, row.bytes, 10), `</bytes><content_type>`...)
+		l.b = append(xmlText(l.b, row.ctype), `</content_type><last_modified>`...)
+		l.b = append(append(l.b, o.stamp.listed(p)...), `</last_modified></object>`...)
+		return
+	}
+	l.json(name, &row, o, p)
+	switch {
+	case row.version:
+		path := quotePath("/v1/"+acct+"/"+c.name+"/"+name) + "?version-id=" + o.link.version
+		l.b = append(jsonString(append(l.b, `, "symlink_path": `...), path), `, "version_symlink": true`...)
+	case row.link != nil:
+		l.link(row.link, acct)
+	}
+	l.sloETag(row.sloETag, p)
+	l.b = append(l.b, '}')
+}
+
+// json begins a row with what all rows have.
+func (l *listing) json(name string, row *shown, o *object, p Profile) {
+	l.b = strconv.AppendInt(append(l.b, `{"bytes": `...), row.bytes, 10)
+	l.b = append(append(append(l.b, `, "hash": "`...), row.hash...), '"')
+	l.b = jsonString(append(l.b, `, "name": `...), name)
+	l.b = jsonString(append(l.b, `, "content_type": `...), row.ctype)
+	l.b = append(append(append(l.b, `, "last_modified": "`...), o.stamp.listed(p)...), '"')
+}
+
+func (l *listing) link(s *symlink, acct string) {
+	if s.etag != "" {
+		l.b = append(append(append(l.b, `, "symlink_etag": "`...), s.etag...), '"')
+		l.b = strconv.AppendInt(append(l.b, `, "symlink_bytes": `...), s.bytes, 10)
+	}
+	l.b = jsonString(append(l.b, `, "symlink_path": `...), s.path(acct))
+}
+
+func (l *listing) sloETag(etag string, p Profile) {
+	if etag != "" && p == Swift {
 		// The quotes are Swift's own.
-		l.b = append(append(append(l.b, `, "slo_etag": "\"`...), sloETag...), `\""`...)
+		l.b = append(append(append(l.b, `, "slo_etag": "\"`...), etag...), `\""`...)
 	}
+}
+
+// version is a row of a ?versions listing.
+func (l *listing) version(v *versionRow, acct string, p Profile) {
+	if v.obj == nil {
+		l.subdir(v.name)
+		return
+	}
+	l.next()
+	row := v.at.shown(v.obj)
+	l.json(v.name, &row, v.obj, p)
+	if row.link != nil {
+		l.link(row.link, acct)
+	}
+	latest := strconv.FormatBool(v.latest)
+	if v.id == "null" {
+		l.b = append(l.b, `, "version_id": "null", "is_latest": `+latest...)
+	} else {
+		l.b = append(l.b, `, "is_latest": `+latest+`, "version_id": "`+v.id+`"`...)
+	}
+	l.sloETag(row.sloETag, p)
+	l.b = append(l.b, '}')
 }
 
 func (q *request) sendListing(l *listing) {

@@ -210,19 +210,32 @@ func (r *Region) Put(containerName, name string, data []byte, headers map[string
 	now := r.tick.next()
 	o := &object{body: newMemBody(data), etag: md5Hex(data), stamp: now}
 	o.describe(h, name, nil)
-	r.ensure(containerName).write(name, o, now, false)
+	c := r.ensure(containerName)
+	r.save(r.account(r.accountName()), c, name, o, now, false)
 }
 
-// Get returns a stored object, large or not, as it lies there.
+// Get returns a stored object, large or not, as it lies there; in a versioned
+// container that is the current version.
 func (r *Region) Get(containerName, name string) (Object, bool) {
 	c := r.find(containerName)
 	if c == nil {
 		return Object{}, false
 	}
 	o := c.live(name, r.tick.next())
+	if o != nil && o.link != nil && o.link.version != "" {
+		to := o.link.place("")
+		if c = r.find(to.cont); c == nil {
+			return Object{}, false
+		}
+		o = c.live(to.obj, r.tick.next())
+	}
 	if o == nil {
 		return Object{}, false
 	}
+	return o.public(name), true
+}
+
+func (o *object) public(name string) Object {
 	h := http.Header{}
 	for _, x := range o.headers {
 		h.Set(x.name, x.value)
@@ -233,18 +246,22 @@ func (r *Region) Get(containerName, name string) (Object, bool) {
 	if o.dlo != "" {
 		h.Set("X-Object-Manifest", o.dlo)
 	}
+	if o.link != nil {
+		for _, x := range o.link.headers() {
+			h.Set(x[0], x[1])
+		}
+	}
 	return Object{Name: name, ETag: o.etag, ContentType: o.ctype, Size: o.listedSize(), Header: h,
-		Modified: o.stamp.time(), SLO: o.slo != nil, data: o.body}, true
+		Modified: o.stamp.time(), SLO: o.slo != nil, data: o.body}
 }
 
-// Delete removes an object; false when there is none.
+// Delete removes an object as a DELETE would; false when there is none.
 func (r *Region) Delete(containerName, name string) bool {
 	c := r.find(containerName)
-	if c == nil || c.get(name) == nil {
+	if c == nil {
 		return false
 	}
-	c.write(name, nil, r.tick.next(), false)
-	return true
+	return !r.erase(r.account(r.accountName()), c, name, r.tick.next()).missing
 }
 
 // DeleteContainer removes a container with all its objects.

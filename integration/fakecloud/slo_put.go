@@ -159,34 +159,29 @@ func (w *wanted) parseRange(v any) string {
 // putManifest stores a static large object (S3, S4): every segment is looked at
 // first, and the client's Etag is the large object's.
 func (q *request) putManifest() {
-	if q.copying {
-		q.failText(http.StatusMethodNotAllowed, "Multipart Manifest PUTs cannot be COPY requests")
+	size := q.length()
+	switch {
+	case q.given == nil && size <= 0 && len(q.r.TransferEncoding) == 0 && q.r.Header["Content-Length"] == nil:
+		q.fail(http.StatusLengthRequired)
 		return
-	}
-	if q.r.ContentLength > maxManifestSize {
+	case size > maxManifestSize:
 		q.failText(http.StatusRequestEntityTooLarge, fmt.Sprintf("Manifest File > %d bytes", maxManifestSize))
 		return
 	}
-	raw, err := io.ReadAll(io.LimitReader(&q.body, maxManifestSize+1))
-	if err != nil {
-		q.fail(499)
+	raw, ok := q.readManifest()
+	if !ok {
 		return
 	}
-	q.storeManifest(raw, nil)
-}
-
-// storeManifest is putManifest after the body; extra headers go with a 201.
-func (q *request) storeManifest(raw []byte, extra [][2]string) {
 	parsed, problems := parseManifest(raw, q.cont+"/"+q.obj)
-	if problems != "" {
-		switch {
-		case problems == swiftFails:
-			q.failPlain(http.StatusInternalServerError, problems)
-		case strings.HasPrefix(problems, "Manifest must"):
-			q.failText(http.StatusBadRequest, problems)
-		default:
-			q.failPlain(http.StatusBadRequest, problems)
-		}
+	switch {
+	case problems == swiftFails:
+		q.failPlain(http.StatusInternalServerError, problems)
+		return
+	case strings.HasPrefix(problems, "Manifest must"):
+		q.failText(http.StatusBadRequest, problems)
+		return
+	case problems != "":
+		q.failPlain(http.StatusBadRequest, problems)
 		return
 	}
 	objects := 0
@@ -200,18 +195,52 @@ func (q *request) storeManifest(raw []byte, extra [][2]string) {
 			fmt.Sprintf("Number of object-backed segments must be <= %d", maxManifestSegments))
 		return
 	}
-	a, c := q.target()
-	if c == nil {
-		return
-	}
-	onlyNew, ok := q.onlyIfNew()
-	if !ok || !q.checkObjectHeaders() || q.overQuota(a, c, int64(len(raw))) {
-		return
-	}
 	r := newReport(q)
 	if isTrue(q.q["heartbeat"]) {
 		r.beat()
 	}
+	m, ok := q.assemble(parsed, r)
+	if !ok {
+		return
+	}
+	stored := m.stored()
+	g := &given{content: newMemBody(stored), sum: md5Hex(stored), slo: m, mark: m.etag}
+	if q.given != nil {
+		g.extra = q.given.extra
+	}
+	q.given = g
+	delete(q.r.Header, "Etag")
+	if !r.beating {
+		q.putPart()
+		return
+	}
+	// The status is out; the reply to the PUT becomes the report's body.
+	q.held = &heldReply{}
+	q.putPart()
+	held := q.held
+	q.held = nil
+	if q.stored {
+		r.etag, r.modified = q.w.Header().Get("Etag"), q.now.lastModified()
+	}
+	r.finishWith(held.code, held.body)
+}
+
+func (q *request) readManifest() ([]byte, bool) {
+	if q.given != nil {
+		raw := collector{}
+		// Memory takes every write.
+		_ = q.given.content.writeTo(&raw, 0, q.given.content.Len())
+		return raw.p, true
+	}
+	raw, err := io.ReadAll(io.LimitReader(&q.body, maxManifestSize))
+	if err != nil {
+		q.fail(499)
+	}
+	return raw, err == nil
+}
+
+// assemble looks the segments up; false when it has answered what is wrong.
+func (q *request) assemble(parsed []wanted, r *report) (*sloManifest, bool) {
 	m := &sloManifest{}
 	var marks strings.Builder
 	for i := range parsed {
@@ -222,7 +251,7 @@ func (q *request) storeManifest(raw []byte, extra [][2]string) {
 	}
 	if len(r.errors) > 0 {
 		r.finish(http.StatusBadRequest)
-		return
+		return nil, false
 	}
 	m.etag = md5Hex([]byte(marks.String()))
 	if want := strings.Trim(q.r.Header.Get("Etag"), `" `); want != "" && want != m.etag {
@@ -231,29 +260,9 @@ func (q *request) storeManifest(raw []byte, extra [][2]string) {
 		} else {
 			q.fail(http.StatusUnprocessableEntity)
 		}
-		return
+		return nil, false
 	}
-	json := m.stored()
-	o := &object{body: newMemBody(json), etag: md5Hex(json), stamp: q.now, slo: m, sloMark: m.etag}
-	o.describe(q.r.Header, q.obj, nil)
-	etag := m.etag
-	if q.rg.opts.Profile == Swift {
-		etag = `"` + etag + `"`
-	}
-	if !r.beating {
-		q.commit(c, o, onlyNew, etag, extra)
-		return
-	}
-	code := http.StatusCreated
-	switch c.write(q.obj, o, q.now, onlyNew) {
-	case exists:
-		code = http.StatusPreconditionFailed
-	case stale:
-		code = http.StatusAccepted
-	case stored:
-		r.etag, r.modified = etag, o.stamp.lastModified()
-	}
-	r.finish(code)
+	return m, true
 }
 
 // checkSegment looks a segment up and notes what is wrong with it.
@@ -267,7 +276,7 @@ func (q *request) checkSegment(w *wanted, last bool, r *report) segment {
 	if code == 0 {
 		sub := *q
 		sub.q = nil // the query is the manifest's own
-		a = sub.open(q.acct, cont, obj)
+		a = sub.open(place{q.acct, cont, obj})
 		if a.code != http.StatusOK {
 			code = a.code
 		}
@@ -277,7 +286,8 @@ func (q *request) checkSegment(w *wanted, last bool, r *report) segment {
 		return segment{}
 	}
 	size := a.content.Len()
-	s := segment{name: "/" + strings.TrimLeft(w.path, "/"), etag: a.etag, bytes: size, ctype: a.obj.ctype,
+	ctype, _, _ := strings.Cut(a.obj.ctype, ";")
+	s := segment{name: "/" + strings.TrimLeft(w.path, "/"), etag: a.etag, bytes: size, ctype: ctype,
 		// The proxy learns it from a HEAD, in whole seconds.
 		changed: (a.obj.stamp + stampsPerSecond - 1) / stampsPerSecond * stampsPerSecond, nested: a.obj.slo != nil}
 	if w.hasRange {
@@ -299,71 +309,4 @@ func (q *request) checkSegment(w *wanted, last bool, r *report) segment {
 		r.problem(quotePath(w.path), "Etag Mismatch")
 	}
 	return s
-}
-
-// deleteManifest removes a large object with its segments and says how it went.
-// As in Swift, manifests are read first, so a segment that is named twice counts
-// as deleted once and not found once.
-func (q *request) deleteManifest() {
-	r := newReport(q)
-	r.counts = true
-	type item struct {
-		cont, obj string
-		manifest  bool
-	}
-	queue := []item{{q.cont, q.obj, true}}
-	for len(queue) > 0 {
-		it := queue[0]
-		queue = queue[1:]
-		if !it.manifest {
-			q.unlink(it.cont, it.obj, r)
-			continue
-		}
-		o := q.peek(it.cont, it.obj)
-		switch {
-		case o == nil:
-			r.notFound++
-			continue
-		case o.slo == nil:
-			r.problem(quotePath("/"+it.cont+"/"+it.obj), "Not an SLO manifest")
-			continue
-		case len(queue) > maxManifestSegments*10:
-			r.problem(quotePath("/"+it.cont+"/"+it.obj), "Too many buffered slo segments to delete.")
-			continue
-		}
-		for i := range o.slo.segments {
-			if s := &o.slo.segments[i]; s.inline == nil {
-				cont, obj, _ := strings.Cut(strings.TrimPrefix(s.name, "/"), "/")
-				queue = append(queue, item{cont, obj, s.nested})
-			}
-		}
-		queue = append(queue, item{it.cont, it.obj, false})
-	}
-	code := http.StatusOK
-	if len(r.errors) > 0 {
-		code = http.StatusBadRequest
-	}
-	r.finish(code)
-}
-
-// peek returns the live object of this account without any checks.
-func (q *request) peek(cont, obj string) *object {
-	c := q.rg.account(q.acct).container(cont)
-	if c == nil {
-		return nil
-	}
-	return c.live(obj, q.now)
-}
-
-// unlink deletes one object and counts it.
-func (q *request) unlink(cont, obj string, r *report) {
-	if code := q.authorize(q.acct, cont, obj, http.MethodDelete); code != 0 {
-		r.problem(quotePath("/"+cont+"/"+obj), status(code))
-		return
-	}
-	if c := q.rg.account(q.acct).container(cont); c != nil && c.remove(obj, q.now) {
-		r.deleted++
-		return
-	}
-	r.notFound++
 }

@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // header is one stored header with the spelling that replies use.
@@ -49,6 +50,7 @@ type container struct {
 	name    string
 	policy  string
 	created stamp
+	mode    atomic.Pointer[versioning] // nil: overwritten is gone
 
 	mu       sync.RWMutex
 	modified stamp             // of the container's own headers
@@ -225,13 +227,16 @@ func (a *account) drop(c *container, force bool) bool {
 	return true
 }
 
+// names are those that clients may see.
 func (a *account) names() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.sorted == nil {
 		a.sorted = make([]string, 0, len(a.containers))
 		for n := range maps.Keys(a.containers) {
-			a.sorted = append(a.sorted, n)
+			if !strings.HasPrefix(n, reserved) {
+				a.sorted = append(a.sorted, n)
+			}
 		}
 		sort.Strings(a.sorted)
 	}

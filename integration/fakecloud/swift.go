@@ -3,7 +3,6 @@ package fakecloud
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -37,6 +36,10 @@ type request struct {
 	class           Class
 	acct, cont, obj string
 	copying         bool
+	deferred        bool       // rights over the target are looked at when it is written
+	given           *given     // content that does not come from the client
+	held            *heldReply // takes the reply in the place of the client
+	stored          bool
 	hang            bool
 	lieAt           int64
 }
@@ -145,9 +148,14 @@ func (q *request) route() {
 		q.notAllowed()
 		return
 	}
-	if code := q.authorize(q.acct, q.cont, q.obj, q.r.Method); code != 0 {
-		q.deny(code)
-		return
+	multipart := q.q["multipart-manifest"]
+	q.deferred = q.copying || q.obj != "" && (multipart == "put" && q.r.Method == http.MethodPut ||
+		multipart == "delete" && q.r.Method == http.MethodDelete)
+	if !q.deferred {
+		if code := q.authorize(q.acct, q.cont, q.obj, q.r.Method); code != 0 {
+			q.deny(code)
+			return
+		}
 	}
 	switch {
 	case q.class == ClassBulk:
@@ -162,98 +170,6 @@ func (q *request) route() {
 }
 
 func validName(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
-
-// owns says whether the token has an operator role over the account.
-func (q *request) owns(acct string) bool {
-	if q.tok.hasRole("ResellerAdmin") {
-		return true
-	}
-	return q.tok != nil && q.tok.project != nil && acct == "AUTH_"+q.tok.project.ID &&
-		(q.tok.hasRole("member") || q.tok.hasRole("admin"))
-}
-
-// authorize decides as Swift's keystoneauth does: 0, 401 or 403.
-func (q *request) authorize(acct, cont, obj, method string) int {
-	denied := http.StatusForbidden
-	if q.tok == nil {
-		denied = http.StatusUnauthorized
-	}
-	if q.owns(acct) {
-		return 0
-	}
-	mine := q.tok != nil && q.tok.project != nil && acct == "AUTH_"+q.tok.project.ID
-	read := method == http.MethodGet || method == http.MethodHead
-	if mine && read && q.tok.hasRole("reader") {
-		return 0
-	}
-	if cont == "" {
-		return denied
-	}
-	q.rg.mu.RLock()
-	a := q.rg.accounts[acct]
-	q.rg.mu.RUnlock()
-	if a == nil {
-		return denied
-	}
-	c := a.container(cont)
-	if c == nil {
-		return denied
-	}
-	c.mu.RLock()
-	acl := c.meta["X-Container-Write"]
-	if read {
-		acl = c.meta["X-Container-Read"]
-	}
-	c.mu.RUnlock()
-	if acl != "" && (obj != "" || read) && q.allowed(acl, obj != "") {
-		return 0
-	}
-	return denied
-}
-
-// allowed reads an ACL: .r:* and .r:host for anyone (listings also need
-// .rlistings), project:user with stars, and role names.
-func (q *request) allowed(acl string, object bool) bool {
-	listings, anyone := false, false
-	for item := range strings.SplitSeq(acl, ",") {
-		item = strings.TrimSpace(item)
-		if item == ".rlistings" {
-			listings = true
-			continue
-		}
-		if who, ok := cutAny(item, ".r:", ".ref:", ".referer:", ".referrer:"); ok {
-			ref, err := url.Parse(q.r.Referer())
-			anyone = anyone || who == "*" || err == nil && who != "" &&
-				(ref.Hostname() == who || strings.HasPrefix(who, ".") && strings.HasSuffix(ref.Hostname(), who))
-			continue
-		}
-		if q.tok == nil || q.tok.project == nil {
-			continue
-		}
-		p, u, pair := strings.Cut(item, ":")
-		if pair && (p == "*" || p == q.tok.project.ID || p == q.tok.project.Name) &&
-			(u == "*" || u == q.tok.user.ID || u == q.tok.user.Name) || !pair && q.tok.hasRole(item) {
-			return true
-		}
-	}
-	return anyone && (object || listings)
-}
-
-func cutAny(s string, prefixes ...string) (string, bool) {
-	for _, p := range prefixes {
-		if rest, ok := strings.CutPrefix(s, p); ok {
-			return rest, true
-		}
-	}
-	return s, false
-}
-
-func (q *request) deny(code int) {
-	if code == http.StatusUnauthorized {
-		q.w.Header()["Www-Authenticate"] = []string{`Swift realm="` + q.acct + `"`, `Keystone uri="` + q.rg.ks.url() + `"`}
-	}
-	q.fail(code)
-}
 
 // params are query parameters by name, last one winning, blanks kept.
 type params map[string]string
@@ -305,88 +221,3 @@ func isTrue(s string) bool {
 	}
 	return false
 }
-
-// reason gives title and paragraph of Swift's error pages (swob.RESPONSE_REASONS).
-func reason(code int) (title, text string) {
-	switch code {
-	case 202:
-		return "Accepted", "The request is accepted for processing."
-	case 400:
-		return "Bad Request", "The server could not comply with the request since it is either malformed or otherwise incorrect."
-	case 401:
-		return "Unauthorized", "This server could not verify that you are authorized to access the document you requested."
-	case 403:
-		return "Forbidden", "Access was denied to this resource."
-	case 404:
-		return "Not Found", "The resource could not be found."
-	case 405:
-		return "Method Not Allowed", "The method is not allowed for this resource."
-	case 408:
-		return "Request Timeout", "The server has waited too long for the request to be sent by the client."
-	case 409:
-		return "Conflict", "There was a conflict when trying to complete your request."
-	case 411:
-		return "Length Required", "Content-Length header required."
-	case 412:
-		return "Precondition Failed", "A precondition for this request was not met."
-	case 413:
-		return "Request Entity Too Large", "The body of your request was too large for this server."
-	case 416:
-		return "Requested Range Not Satisfiable", "The Range requested is not available."
-	case 422:
-		return "Unprocessable Entity", "Unable to process the contained instructions"
-	case 498:
-		return "Rate Limited", "Slow down"
-	case 499:
-		return "Client Disconnect", "The client was disconnected during request."
-	case 500:
-		return "Internal Error", "The server has either erred or is incapable of performing the requested operation."
-	case 503:
-		return "Service Unavailable", "The server is currently unavailable. Please try again at a later time."
-	}
-	return http.StatusText(code), ""
-}
-
-func (q *request) fail(code int) {
-	title, text := reason(code)
-	if text == "" {
-		q.send(code, "text/html; charset=UTF-8", "")
-		return
-	}
-	q.send(code, "text/html; charset=UTF-8", "<html><h1>"+title+"</h1><p>"+text+"</p></html>")
-}
-
-// failText answers with a body of our own words, in Swift's text/html default.
-func (q *request) failText(code int, text string) {
-	q.send(code, "text/html; charset=UTF-8", text)
-}
-
-func (q *request) failPlain(code int, text string) { q.send(code, "text/plain", text) }
-
-// send answers with a small body, which HEAD does not get.
-func (q *request) send(code int, ctype, body string) {
-	h := q.w.Header()
-	h["Content-Type"] = []string{ctype}
-	if q.r.Method == http.MethodHead {
-		body = ""
-	}
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	q.w.WriteHeader(code)
-	if body != "" {
-		// Nobody is left to tell when the client has gone.
-		_, _ = io.WriteString(q.w, body)
-	}
-}
-
-// notAllowed answers OPTIONS, and 405 for all else.
-func (q *request) notAllowed() {
-	q.w.Header()["Allow"] = []string{"PUT, DELETE, HEAD, GET, POST, OPTIONS"}
-	if q.r.Method == http.MethodOptions {
-		q.done(http.StatusOK)
-		return
-	}
-	q.fail(http.StatusMethodNotAllowed)
-}
-
-// done answers with an empty body.
-func (q *request) done(code int) { q.send(code, "text/html; charset=UTF-8", "") }

@@ -91,8 +91,10 @@ func (q *request) accountPage(a *account, o listOptions) []accountRow {
 			continue
 		}
 		c.mu.RLock()
-		rows = append(rows, accountRow{name: n, count: c.count, bytes: c.bytes, modified: c.modified})
+		row := accountRow{name: n, count: c.count, bytes: c.bytes, modified: c.modified}
 		c.mu.RUnlock()
+		row.bytes += a.hiddenBytes(c)
+		rows = append(rows, row)
 	}
 	return rows
 }

@@ -8,8 +8,7 @@ import (
 
 // containerHeaders are the settable ones besides X-Container-Meta-*.
 func containerHeaders() []string {
-	return []string{"X-Container-Read", "X-Container-Write", "X-Container-Sync-To", "X-Container-Sync-Key",
-		"X-Versions-Enabled", "X-Versions-Location", "X-History-Location"}
+	return []string{"X-Container-Read", "X-Container-Write", "X-Container-Sync-To", "X-Container-Sync-Key"}
 }
 
 // ownerOnly are hidden from those who merely have access by an ACL.
@@ -35,16 +34,19 @@ func (q *request) serveContainer() {
 	}
 	switch q.r.Method {
 	case http.MethodHead, http.MethodGet:
-		q.readContainer(c)
+		q.readContainer(a, c)
 	case http.MethodPost:
-		q.postContainer(c)
+		q.postContainer(a, c)
 	case http.MethodDelete:
 		c.expire(q.now)
-		if !a.drop(c, false) {
-			q.fail(http.StatusConflict)
-			return
+		switch code, text := q.rg.dropContainer(a, c); {
+		case text != "":
+			q.failText(code, text)
+		case code != 0:
+			q.fail(code)
+		default:
+			q.done(http.StatusNoContent)
 		}
-		q.done(http.StatusNoContent)
 	default:
 		q.notAllowed()
 	}
@@ -64,9 +66,6 @@ func (q *request) checkContainerHeaders() bool {
 	if v := h.Get("X-Container-Meta-Quota-Count"); v != "" && !digits(v) {
 		q.failText(http.StatusBadRequest, "Invalid count quota.")
 		return false
-	}
-	if v := h.Get("X-Versions-Enabled"); v != "" {
-		h["X-Versions-Enabled"] = []string{map[bool]string{true: "True", false: "False"}[isTrue(v)]}
 	}
 	return true
 }
@@ -93,15 +92,16 @@ func (q *request) putContainer(a *account) {
 	if want == "" {
 		want = q.rg.opts.Policies[0]
 	}
+	change, ok := q.readVersioning(a.container(q.cont))
+	if !ok {
+		return
+	}
 	c, made := q.rg.makeContainer(a, q.cont, want, q.now)
 	if !made && policy != "" && policy != c.policy {
 		q.fail(http.StatusConflict)
 		return
 	}
-	c.mu.Lock()
-	mergeMeta(c.meta, q.r.Header, "Container", containerHeaders())
-	c.modified = q.now
-	c.mu.Unlock()
+	q.change(a, c, change)
 	if made {
 		q.done(http.StatusCreated)
 		return
@@ -109,7 +109,7 @@ func (q *request) putContainer(a *account) {
 	q.fail(http.StatusAccepted)
 }
 
-func (q *request) postContainer(c *container) {
+func (q *request) postContainer(a *account, c *container) {
 	if !q.owner {
 		q.fail(http.StatusForbidden)
 		return
@@ -117,14 +117,24 @@ func (q *request) postContainer(c *container) {
 	if !q.checkContainerHeaders() {
 		return
 	}
-	c.mu.Lock()
-	mergeMeta(c.meta, q.r.Header, "Container", containerHeaders())
-	c.modified = q.now
-	c.mu.Unlock()
+	change, ok := q.readVersioning(c)
+	if !ok {
+		return
+	}
+	q.change(a, c, change)
 	q.done(http.StatusNoContent)
 }
 
-func (q *request) readContainer(c *container) {
+// change applies the headers of a PUT or POST.
+func (q *request) change(a *account, c *container, v versioningChange) {
+	q.rg.setVersioning(a, c, v, q.now)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	mergeMeta(c.meta, q.r.Header, "Container", containerHeaders())
+	c.modified = q.now
+}
+
+func (q *request) readContainer(a *account, c *container) {
 	opts, ok := q.listOptions()
 	if !ok {
 		return
@@ -138,14 +148,22 @@ func (q *request) readContainer(c *container) {
 		}
 	}
 	h["X-Container-Object-Count"] = []string{strconv.FormatInt(c.count, 10)}
-	h["X-Container-Bytes-Used"] = []string{strconv.FormatInt(c.bytes, 10)}
+	bytes := c.bytes
 	h["Last-Modified"] = []string{c.modified.lastModified()}
 	c.mu.RUnlock()
+	h["X-Container-Bytes-Used"] = []string{strconv.FormatInt(bytes+a.hiddenBytes(c), 10)}
+	if v := c.mode.Load(); v != nil {
+		v.writeHeaders(h)
+	}
 	h["X-Timestamp"] = []string{c.created.header()}
 	h["Accept-Ranges"] = []string{"bytes"}
 	h["X-Storage-Policy"] = []string{c.policy}
 	if q.r.Method == http.MethodHead {
 		q.send(http.StatusNoContent, opts.format.mime(), "")
+		return
+	}
+	if _, ok := q.q["versions"]; ok {
+		q.listVersions(c, opts)
 		return
 	}
 	c.settleLag()
@@ -156,7 +174,7 @@ func (q *request) readContainer(c *container) {
 			out.subdir(name)
 			return
 		}
-		out.object(name, o, q.acct, q.rg.opts.Profile)
+		out.object(name, o, c, q.acct, q.rg.opts.Profile)
 	})
 	c.mu.RUnlock()
 	q.sendListing(out)

@@ -3,26 +3,26 @@ package fakecloud
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
-	"strings"
-	"time"
 )
 
 func (q *request) serveObject() {
+	if _, ok := q.r.Header["X-Static-Large-Object"]; ok && q.q["multipart-manifest"] != "put" &&
+		q.r.Method != http.MethodGet && q.r.Method != http.MethodHead {
+		q.failText(http.StatusBadRequest, "X-Static-Large-Object is a reserved header. To create a static large "+
+			"object add query param multipart-manifest=put.")
+		return
+	}
 	switch q.r.Method {
 	case http.MethodGet, http.MethodHead:
 		q.readObject()
 	case http.MethodPut:
-		switch {
-		case q.q["multipart-manifest"] == "put":
-			q.putManifest()
-		case q.copying:
+		if q.copying {
 			q.copyObject(q.r.Header.Get("X-Copy-From"), q.r.Header.Get("X-Copy-From-Account"))
-		default:
-			q.putObject()
+			return
 		}
+		q.putObject()
 	case http.MethodPost:
 		q.postObject()
 	case http.MethodDelete:
@@ -38,48 +38,75 @@ func (q *request) serveObject() {
 	}
 }
 
+// place is the address of an object.
+type place struct{ acct, cont, obj string }
+
+func (p place) path() string { return quotePath("/v1/" + p.acct + "/" + p.cont + "/" + p.obj) }
+
+// live returns the object at p, and its container; nil for what is not there.
+func (q *request) live(p place) (*container, *object) {
+	c := q.rg.account(p.acct).container(p.cont)
+	if c == nil {
+		return nil, nil
+	}
+	return c, c.live(p.obj, q.now)
+}
+
 // answer is what a GET would send: a status, headers and content.
 type answer struct {
-	code    int
-	text    string // of an error, in text/plain; "" means the stock page
-	obj     *object
-	etag    string // as GET shows it, without quotes
-	match   string // what conditions compare with
-	quoted  bool   // whether GET shows it in quotes, as for large objects
-	ctype   string
-	content body
-	extra   [][2]string // further headers
+	code     int
+	text     string // of an error, in text/plain; "" means the stock page
+	ctype    string
+	obj      *object
+	location string // Content-Location: where links led
+	version  string // X-Object-Version-Id
+	etag     string // as GET shows it, without quotes
+	match    string // what conditions compare with
+	quoted   bool   // whether GET shows it in quotes, as for large objects
+	dynamic  bool   // a DLO, which has rules of its own for ranges
+	content  body
+	extra    [][2]string // further headers
 }
 
 // open resolves an object for reading: links are followed, large objects
-// become their content. manifest asks for the manifest itself.
-func (q *request) open(acct, cont, obj string) answer {
-	a := q.follow(acct, cont, obj)
+// become their content. The query decides what is asked for.
+func (q *request) open(p place) answer {
+	a := q.resolve(p)
 	if a.code != 0 {
 		return a
 	}
 	o := a.obj
 	a.code, a.etag, a.match, a.ctype, a.content = http.StatusOK, o.etag, o.etag, o.ctype, o.body
-	if o.sloMark != "" && q.rg.opts.Profile == Swift && q.q["multipart-manifest"] != "get" {
+	manifest := q.q["multipart-manifest"] == "get"
+	if o.sloMark != "" && q.rg.opts.Profile == Swift && !manifest {
 		a.match = o.sloMark
 	}
 	switch {
-	case o.slo != nil && q.q["multipart-manifest"] == "get":
-		if q.q["format"] == "raw" {
-			raw := o.slo.raw()
-			a.content, a.etag = newMemBody(raw), md5Hex(raw)
-		} else {
-			a.ctype = "application/json; charset=utf-8"
-		}
+	case o.slo != nil && manifest:
+		q.openManifest(&a)
 	case o.slo != nil:
 		a.match = o.slo.etag
 		a.etag, a.quoted = o.slo.etag, q.rg.opts.Profile == Swift
-		a.content = q.sloContent(acct, o.slo)
+		a.content = q.sloContent(p.acct, o.slo)
 		a.extra = append(a.extra, [2]string{"X-Manifest-Etag", o.etag})
-	case o.dlo != "" && q.q["multipart-manifest"] != "get":
-		q.openDLO(acct, o, &a)
+	case o.dlo != "" && !manifest:
+		q.openDLO(p.acct, &a)
 	}
 	return a
+}
+
+// openManifest is the answer to multipart-manifest=get. The raw form is made of
+// the reply's body, so what has none is an empty list (as in Swift).
+func (q *request) openManifest(a *answer) {
+	if q.q["format"] != "raw" {
+		a.ctype = "application/json; charset=utf-8"
+		return
+	}
+	raw := a.obj.slo.raw()
+	if q.r.Method == http.MethodHead || conditional(q.r.Header, a.match, a.obj.stamp) != 0 {
+		raw = []byte("[]")
+	}
+	a.content, a.etag = newMemBody(raw), md5Hex(raw)
 }
 
 // headers writes what the object itself carries.
@@ -100,12 +127,30 @@ func (o *object) writeHeaders(h http.Header) {
 	h["X-Timestamp"] = []string{o.stamp.header()}
 }
 
-func (q *request) readObject() {
-	a := q.open(q.acct, q.cont, q.obj)
-	h := q.w.Header()
+// whereabouts writes the headers that success and failure have in common.
+func (a *answer) whereabouts(h http.Header) {
+	if a.location != "" {
+		h["Content-Location"] = []string{a.location}
+	}
+	if a.version != "" {
+		h["X-Object-Version-Id"] = []string{a.version}
+	}
 	for _, x := range a.extra {
 		h[x[0]] = []string{x[1]}
 	}
+}
+
+func (q *request) readObject() {
+	p := place{q.acct, q.cont, q.obj}
+	if _, _, ok := q.versionAsked(p); ok {
+		q.answerRead(q.open(p))
+	}
+}
+
+// answerRead sends what a read found.
+func (q *request) answerRead(a answer) {
+	h := q.w.Header()
+	a.whereabouts(h)
 	if a.obj == nil || a.code != http.StatusOK {
 		q.failAnswer(a)
 		return
@@ -117,46 +162,103 @@ func (q *request) readObject() {
 	if a.quoted {
 		h["Etag"] = []string{`"` + a.etag + `"`}
 	}
-	if code := conditional(q.r.Header, a.match, a.obj.stamp); code != 0 {
+	// The headers of a DLO come from a read of the manifest object with the same
+	// conditions, which its own ETag met or did not.
+	refused := func(code int) {
 		if code == http.StatusPreconditionFailed {
 			delete(h, "Accept-Ranges")
 		}
-		h["Content-Type"] = []string{"text/html; charset=UTF-8"}
+		if code != 0 && (a.obj.slo == nil || q.q["multipart-manifest"] != "get") {
+			h["Content-Type"] = []string{"text/html; charset=UTF-8"}
+		}
+	}
+	if a.dynamic && conditional(q.r.Header, a.obj.etag, a.obj.stamp) == http.StatusPreconditionFailed {
+		refused(http.StatusPreconditionFailed)
+	}
+	if code := conditional(q.r.Header, a.match, a.obj.stamp); code != 0 {
+		if !a.dynamic {
+			refused(code)
+		}
+		q.unversioned()
 		h["Content-Length"] = []string{"0"}
 		q.w.WriteHeader(code)
 		return
 	}
 	size := a.content.Len()
+	ranges, ranged := parseRange(q.r.Header.Get("Range"), size)
+	if a.dynamic {
+		if len(ranges) == 0 && ranged {
+			q.bare()
+			h["Content-Range"] = []string{"bytes */" + strconv.FormatInt(size, 10)}
+			h["Accept-Ranges"] = []string{"bytes"}
+			q.fail(http.StatusRequestedRangeNotSatisfiable)
+			return
+		}
+		// Several ranges are ignored.
+		ranged = len(ranges) == 1
+	}
 	if q.r.Method == http.MethodHead {
 		h["Content-Length"] = []string{strconv.FormatInt(size, 10)}
 		q.w.WriteHeader(http.StatusOK)
 		return
 	}
-	ranges, ranged := parseRange(q.r.Header.Get("Range"), size)
 	switch {
 	case ranged && len(ranges) == 0:
+		q.unversioned()
 		h["Content-Range"] = []string{"bytes */" + strconv.FormatInt(size, 10)}
 		q.sendKeeping(http.StatusRequestedRangeNotSatisfiable, a.ctype)
+	case !ranged:
+		q.stream(http.StatusOK, a.content, byteRange{0, size})
 	case len(ranges) > 1:
-		q.sendRanges(a, ranges)
-	case len(ranges) == 1:
+		first := a.content
+		if j, ok := first.(joined); ok && j.firstErr(ranges[0].off) != nil {
+			q.stream(http.StatusPartialContent, first, ranges[0])
+			return
+		}
+		all, ctype := multipart(a, ranges)
+		h["Content-Type"] = []string{ctype}
+		q.stream(http.StatusPartialContent, all, byteRange{0, all.Len()})
+	default:
 		r := ranges[0]
 		h["Content-Range"] = []string{fmt.Sprintf("bytes %d-%d/%d", r.off, r.off+r.n-1, size)}
 		q.stream(http.StatusPartialContent, a.content, r)
-	default:
-		q.stream(http.StatusOK, a.content, byteRange{0, size})
 	}
 }
 
 func (q *request) failAnswer(a answer) {
 	if a.code == http.StatusNotFound && wants(q.r.Header.Get("If-Match"), "*") {
-		a.code = http.StatusPreconditionFailed
+		q.done(http.StatusPreconditionFailed)
+		return
 	}
 	if a.text != "" {
 		q.failPlain(a.code, a.text)
 		return
 	}
-	q.fail(a.code)
+	if a.code == http.StatusUnauthorized {
+		q.challenge()
+	}
+	if a.ctype == "" {
+		q.fail(a.code)
+		return
+	}
+	q.sendKeeping(a.code, a.ctype)
+}
+
+// unversioned takes back the id of a version that was asked for and not sent.
+func (q *request) unversioned() {
+	if q.q["version-id"] != "" {
+		delete(q.w.Header(), "X-Object-Version-Id")
+	}
+}
+
+// bare takes back the headers of a reply that turns out another.
+func (q *request) bare() {
+	h := q.w.Header()
+	for k := range h {
+		if k != "Date" && k != "X-Trans-Id" && k != "X-Openstack-Request-Id" {
+			delete(h, k)
+		}
+	}
 }
 
 // sendKeeping sends the stock page of code under the object's own type.
@@ -170,11 +272,7 @@ func (q *request) sendKeeping(code int, ctype string) {
 func (q *request) stream(code int, content body, r byteRange) {
 	h := q.w.Header()
 	if j, ok := content.(joined); ok && j.firstErr(r.off) != nil {
-		for k := range h {
-			if k != "Date" && k != "X-Trans-Id" && k != "X-Openstack-Request-Id" {
-				delete(h, k)
-			}
-		}
+		q.bare()
 		q.fail(http.StatusConflict)
 		return
 	}
@@ -187,114 +285,4 @@ func (q *request) stream(code int, content body, r byteRange) {
 		q.w.flush()
 		q.w.sever(false)
 	}
-}
-
-// byteRange is a satisfiable range.
-type byteRange struct{ off, n int64 }
-
-// maxRanges is swob's limit; beyond it the header is ignored.
-const maxRanges = 50
-
-// parseRange reads a Range header as swob does: false when there is none or it
-// makes no sense; otherwise those ranges that the content has.
-func parseRange(s string, size int64) ([]byteRange, bool) {
-	spec, ok := strings.CutPrefix(strings.TrimSpace(s), "bytes=")
-	if !ok {
-		return nil, false
-	}
-	var out []byteRange
-	n := 0
-	for part := range strings.SplitSeq(spec, ",") {
-		if n++; n > maxRanges {
-			return nil, false
-		}
-		first, last, dash := strings.Cut(strings.TrimSpace(part), "-")
-		if !dash {
-			return nil, false
-		}
-		lo, errLo := strconv.ParseInt(strings.TrimSpace(first), 10, 64)
-		hi, errHi := strconv.ParseInt(strings.TrimSpace(last), 10, 64)
-		switch {
-		case first == "" && errHi == nil && hi >= 0:
-			if hi == 0 {
-				continue
-			}
-			if size == 0 {
-				return nil, false // all of nothing: swob answers 200
-			}
-			hi = min(hi, size)
-			out = append(out, byteRange{size - hi, hi})
-		case errLo == nil && last == "":
-			if lo < size {
-				out = append(out, byteRange{lo, size - lo})
-			}
-		case errLo == nil && errHi == nil && lo <= hi:
-			if lo < size {
-				out = append(out, byteRange{lo, min(hi+1, size) - lo})
-			}
-		default:
-			return nil, false
-		}
-	}
-	return out, true
-}
-
-// sendRanges answers several ranges as multipart/byteranges.
-func (q *request) sendRanges(a answer, ranges []byteRange) {
-	boundary := md5Hex([]byte(q.w.Header().Get("X-Trans-Id")))
-	heads := make([]string, len(ranges))
-	total := int64(len(boundary) + 4)
-	for i, r := range ranges {
-		heads[i] = fmt.Sprintf("--%s\r\nContent-Type: %s\r\nContent-Range: bytes %d-%d/%d\r\n\r\n",
-			boundary, a.ctype, r.off, r.off+r.n-1, a.content.Len())
-		total += int64(len(heads[i])) + r.n + 2
-	}
-	h := q.w.Header()
-	h["Content-Type"] = []string{"multipart/byteranges;boundary=" + boundary}
-	h["Content-Length"] = []string{strconv.FormatInt(total, 10)}
-	q.w.WriteHeader(http.StatusPartialContent)
-	for i, r := range ranges {
-		if _, err := io.WriteString(q.w, heads[i]); err != nil {
-			return
-		}
-		if err := a.content.writeTo(q.w, r.off, r.n); err != nil {
-			q.w.sever(false)
-			return
-		}
-		if _, err := io.WriteString(q.w, "\r\n"); err != nil {
-			return
-		}
-	}
-	// The last write has nobody to tell of its failure.
-	_, _ = io.WriteString(q.w, "--"+boundary+"--")
-}
-
-// wants says whether an If-Match style header names the ETag or *.
-func wants(h, etag string) bool {
-	for tag := range strings.SplitSeq(h, ",") {
-		tag = strings.Trim(strings.TrimSpace(tag), `"`)
-		if tag != "" && (tag == "*" || tag == etag) {
-			return true
-		}
-	}
-	return false
-}
-
-// conditional evaluates the conditions of a read: 0, 304 or 412.
-func conditional(h http.Header, etag string, ts stamp) int {
-	if v := h.Get("If-None-Match"); v != "" && wants(v, etag) {
-		return http.StatusNotModified
-	}
-	if v := h.Get("If-Match"); v != "" && !wants(v, etag) {
-		return http.StatusPreconditionFailed
-	}
-	// Last-Modified is whole seconds, rounded up; so is the comparison.
-	modified := time.Unix((int64(ts)+stampsPerSecond-1)/stampsPerSecond, 0)
-	if t, err := http.ParseTime(h.Get("If-Modified-Since")); err == nil && !modified.After(t) {
-		return http.StatusNotModified
-	}
-	if t, err := http.ParseTime(h.Get("If-Unmodified-Since")); err == nil && modified.After(t) {
-		return http.StatusPreconditionFailed
-	}
-	return 0
 }

@@ -4,12 +4,12 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"path"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // storedHeaders are the standard headers that an object keeps besides its
@@ -85,12 +85,6 @@ func (q *request) checkObjectHeaders() bool {
 			return false
 		}
 	}
-	if v := h.Get("X-Object-Manifest"); v != "" {
-		if c, p, ok := strings.Cut(strings.TrimPrefix(lenientPath(v), "/"), "/"); !ok || c == "" || p == "" || strings.ContainsAny(v, "?&") {
-			q.failText(http.StatusBadRequest, "X-Object-Manifest must be in the format container/prefix")
-			return false
-		}
-	}
 	if msg := checkMeta(h, "X-Object-Meta-", false); msg != "" {
 		q.failPlain(http.StatusBadRequest, msg)
 		return false
@@ -113,7 +107,12 @@ func (q *request) onlyIfNew() (onlyNew, ok bool) {
 
 // overQuota answers 413 when size more bytes or one more object would pass the
 // container's or the account's quota.
-func (q *request) overQuota(a *account, c *container, size int64) bool {
+func (q *request) overQuota(size int64) bool {
+	a := q.rg.account(q.acct)
+	c := a.container(q.cont)
+	if c == nil {
+		return false // that is a 404, and told later
+	}
 	c.mu.RLock()
 	bytesQuota, bytesSet := c.meta["X-Container-Meta-Quota-Bytes"]
 	countQuota, countSet := c.meta["X-Container-Meta-Quota-Count"]
@@ -137,6 +136,62 @@ func (q *request) overQuota(a *account, c *container, size int64) bool {
 	return over
 }
 
+// given is content that does not come from the client: what a copy reads, or a
+// large object's manifest.
+type given struct {
+	content body
+	sum     string // MD5 when it is known already
+	slo     *sloManifest
+	mark    string // object.sloMark
+	extra   [][2]string
+}
+
+// length is the announced size of what is put; -1 when it is not.
+func (q *request) length() int64 {
+	switch {
+	case q.given != nil:
+		return q.given.content.Len()
+	case q.r.ContentLength == 0 && len(q.r.TransferEncoding) == 0 && q.r.Header["Content-Length"] == nil:
+		return 0
+	}
+	return q.r.ContentLength
+}
+
+// putObject goes through a PUT in the order of Swift's pipeline: quotas, static
+// and dynamic large objects, versions, links, and the object itself.
+func (q *request) putObject() {
+	size := q.length()
+	if q.overQuota(max(0, size)) {
+		return
+	}
+	if q.q["multipart-manifest"] == "put" {
+		q.putManifest()
+		return
+	}
+	q.putPart()
+}
+
+// putPart is putObject below large objects.
+func (q *request) putPart() {
+	h, size := q.r.Header, q.length()
+	if v, ok := h["X-Object-Manifest"]; ok {
+		if cont, prefix, _ := strings.Cut(v[0], "/"); cont == "" || prefix == "" || prefix[0] == '/' || strings.ContainsAny(v[0], "?&") {
+			q.failText(http.StatusBadRequest, "X-Object-Manifest must be in the format container/prefix")
+			return
+		}
+	}
+	id, ts, ok := q.versionAsked(place{q.acct, q.cont, q.obj})
+	switch _, link := h["X-Symlink-Target"]; {
+	case !ok:
+	case id != "":
+		q.putVersion(id, ts, size)
+	case link:
+		q.putLink(size)
+	default:
+		q.storeObject(&object{stamp: q.now}, size)
+	}
+}
+
 // target finds the container a write goes to, or answers 404.
 func (q *request) target() (*account, *container) {
 	a := q.rg.account(q.acct)
@@ -147,50 +202,86 @@ func (q *request) target() (*account, *container) {
 	return a, c
 }
 
-func (q *request) putObject() {
-	if _, ok := q.r.Header["X-Static-Large-Object"]; ok {
-		q.failText(http.StatusBadRequest, "X-Static-Large-Object is a reserved header. To create a static large "+
-			"object add query param multipart-manifest=put.")
-		return
-	}
-	a, c := q.target()
-	if c == nil {
-		return
-	}
+// storeObject checks, receives and stores o; a link has no body to receive.
+func (q *request) storeObject(o *object, size int64) {
 	onlyNew, ok := q.onlyIfNew()
-	if !ok || !q.checkObjectHeaders() {
-		return
-	}
-	size := q.r.ContentLength
-	if size <= 0 && len(q.r.TransferEncoding) == 0 && q.r.Header["Content-Length"] == nil {
-		q.failPlain(http.StatusLengthRequired, "Missing Content-Length header.")
-		return
-	}
-	if size > maxFileSize {
-		q.failPlain(http.StatusRequestEntityTooLarge, "Your request is too large.")
-		return
-	}
-	if q.overQuota(a, c, max(0, size)) {
-		return
-	}
-	if q.r.Header.Get("X-Symlink-Target") != "" {
-		q.putLink(c, onlyNew)
-		return
-	}
-	if onlyNew && c.live(q.obj, q.now) != nil {
-		q.fail(http.StatusPreconditionFailed)
-		return
-	}
-	data, sum, ok := q.receive(size)
 	if !ok {
 		return
 	}
-	o := &object{body: data, etag: sum, stamp: q.now}
-	if q.lieAt >= 0 && q.lieAt < data.size {
+	if q.deferred {
+		if code := q.authorize(q.acct, q.cont, q.obj, http.MethodPut); code != 0 {
+			q.deny(code)
+			return
+		}
+	}
+	a, c := q.target()
+	if c == nil || !q.checkObjectHeaders() || !q.checkSize(size) {
+		return
+	}
+	// Where versions are kept, Swift stores one before it finds the name taken.
+	if v := c.mode.Load(); onlyNew && (v == nil || !v.enabled) && c.live(q.obj, q.now) != nil {
+		q.fail(http.StatusPreconditionFailed)
+		return
+	}
+	var data body
+	var sum string
+	if q.given != nil {
+		data, sum, ok = q.takeGiven()
+		o.slo, o.sloMark = q.given.slo, q.given.mark
+	} else {
+		data, sum, ok = q.receive(size)
+	}
+	if !ok {
+		return
+	}
+	if o.body == nil {
+		o.body, o.etag = data, sum
+	}
+	if q.lieAt >= 0 && q.lieAt < data.Len() {
 		o.body = flipped{data, q.lieAt}
 	}
 	o.describe(q.r.Header, q.obj, nil)
-	q.commit(c, o, onlyNew, o.etag, nil)
+	out := q.rg.save(a, c, q.obj, o, q.now, onlyNew)
+	q.stored = out.verdict == stored && out.code == 0
+	etag := o.etag
+	if o.slo != nil {
+		etag = o.slo.etag
+		if q.rg.opts.Profile == Swift {
+			etag = `"` + etag + `"`
+		}
+	}
+	var extra [][2]string
+	if q.given != nil {
+		extra = q.given.extra
+	}
+	if out.verdict == exists && out.version != "" {
+		etag = o.etag
+	}
+	q.replyStored(out, etag, extra)
+}
+
+// checkSize answers 400, 411 or 413 for what Swift refuses of a body's form.
+func (q *request) checkSize(size int64) bool {
+	h := q.r.Header
+	if q.given == nil && size <= 0 && len(q.r.TransferEncoding) == 0 && h["Content-Length"] == nil {
+		q.failPlain(http.StatusLengthRequired, "Missing Content-Length header.")
+		return false
+	}
+	if size > maxFileSize {
+		q.failPlain(http.StatusRequestEntityTooLarge, "Your request is too large.")
+		return false
+	}
+	if q.given != nil && q.given.slo != nil {
+		return true
+	}
+	_, params, _ := strings.Cut(h.Get("Content-Type"), ";")
+	for p := range strings.SplitSeq(params, ";") {
+		if strings.HasPrefix(strings.TrimLeft(p, " \t"), "swift_") {
+			q.failText(http.StatusBadRequest, "Invalid Content-Type, swift_* is not a valid parameter name.")
+			return false
+		}
+	}
+	return true
 }
 
 // receive reads the body and checks Etag; false when it has answered already.
@@ -207,90 +298,69 @@ func (q *request) receive(size int64) (memBody, string, bool) {
 		return data, "", false
 	}
 	sum := hex.EncodeToString(h.Sum(nil))
-	if want := strings.ToLower(strings.Trim(q.r.Header.Get("Etag"), `" `)); want != "" && want != sum {
-		q.w.Header()["Last-Modified"] = []string{q.now.lastModified()}
-		q.fail(http.StatusUnprocessableEntity)
-		return data, "", false
-	}
-	return data, sum, true
+	return data, sum, q.checkETag(sum)
 }
 
-// commit stores o and answers.
-func (q *request) commit(c *container, o *object, onlyNew bool, etag string, extra [][2]string) {
-	switch c.write(q.obj, o, q.now, onlyNew) {
-	case exists:
+func (q *request) checkETag(sum string) bool {
+	want := strings.ToLower(strings.Trim(q.r.Header.Get("Etag"), `" `))
+	if want == "" || want == sum {
+		return true
+	}
+	q.w.Header()["Last-Modified"] = []string{q.now.lastModified()}
+	q.fail(http.StatusUnprocessableEntity)
+	return false
+}
+
+// takeGiven computes the MD5 of content that is put together from segments.
+func (q *request) takeGiven() (body, string, bool) {
+	g := q.given
+	if g.slo != nil || g.sum != "" {
+		return g.content, g.sum, true
+	}
+	hash := md5.New()
+	if err := g.content.writeTo(hash, 0, g.content.Len()); err != nil {
+		// The source ended early: to the PUT that is a client that went away.
+		q.fail(499)
+		return nil, "", false
+	}
+	sum := hex.EncodeToString(hash.Sum(nil))
+	if rate := q.rg.opts.CopyRate; rate > 0 {
+		if pause(q.w.ctx, time.Duration(float64(g.content.Len())/float64(rate)*float64(time.Second))) != nil {
+			q.w.sever(true)
+			return nil, "", false
+		}
+	}
+	return g.content, sum, q.rg.opts.Profile != Swift || q.checkETag(sum)
+}
+
+// replyStored answers a PUT.
+func (q *request) replyStored(out outcome, etag string, extra [][2]string) {
+	switch {
+	case out.code != 0 && out.text != "":
+		q.failPlain(out.code, out.text)
+		return
+	case out.code != 0:
+		q.fail(out.code)
+		return
+	case out.verdict == exists:
+		if out.version != "" {
+			q.w.Header()["Etag"], q.w.Header()["X-Object-Version-Id"] = []string{etag}, []string{out.version}
+		}
 		q.fail(http.StatusPreconditionFailed)
 		return
-	case stale:
+	case out.verdict == stale:
 		// A newer version got there first: accepted, and without effect.
 		q.fail(http.StatusAccepted)
 		return
-	case stored:
 	}
 	h := q.w.Header()
 	h["Etag"] = []string{etag}
-	h["Last-Modified"] = []string{o.stamp.lastModified()}
+	h["Last-Modified"] = []string{q.now.lastModified()}
+	if out.version != "" {
+		h["X-Object-Version-Id"] = []string{out.version}
+	}
 	for _, x := range extra {
 		h[x[0]] = append(h[x[0]], x[1])
 	}
 	q.done(http.StatusCreated)
-}
-
-func (q *request) postObject() {
-	_, c := q.target()
-	if c == nil {
-		return
-	}
-	if !q.checkObjectHeaders() {
-		return
-	}
-	// The body of a POST means nothing.
-	if _, err := io.Copy(io.Discard, &q.body); err != nil {
-		q.fail(499)
-		return
-	}
-	c.mu.Lock()
-	old := c.getLocked(q.obj)
-	if old == nil || old.expired(q.now) {
-		c.mu.Unlock()
-		q.fail(http.StatusNotFound)
-		return
-	}
-	o := *old
-	// All metadata is replaced, a DLO's mark included; only the type stays (S2).
-	o.describe(q.r.Header, q.obj, old)
-	o.stamp = q.now
-	c.writeLocked(q.obj, &o, q.now, false)
-	c.mu.Unlock()
-	if o.link != nil {
-		q.w.Header()["Location"] = []string{q.linkPath(o.link)}
-		q.failText(http.StatusTemporaryRedirect, "The requested POST was applied to a symlink. POST directly to the "+
-			"target to apply requested metadata.")
-		return
-	}
-	q.fail(http.StatusAccepted)
-}
-
-func (q *request) deleteObject() {
-	_, c := q.target()
-	if c == nil {
-		return
-	}
-	if !c.remove(q.obj, q.now) {
-		q.fail(http.StatusNotFound)
-		return
-	}
-	q.done(http.StatusNoContent)
-}
-
-// remove deletes a live object; false when there is none.
-func (c *container) remove(name string, now stamp) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o := c.getLocked(name)
-	if o == nil || o.expired(now) {
-		return false
-	}
-	c.writeLocked(name, nil, now, false)
-	return true
 }

@@ -3,69 +3,91 @@ package fakecloud
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
 // symlink is what a link object points at (S6).
 type symlink struct {
-	target  string // container/object, quoted as sent
+	target  string // container/object, quoted
 	account string // "" means the link's own
 	etag    string // of a static link
 	bytes   int64
 	sloETag string // when the target of a static link is an SLO
+	// version is set when the link is not a user's but the current version of an
+	// object in a versioned container: its id, and target is in the hidden one.
+	version string
 }
 
 // maxLinks is Swift's symloop_max.
 const maxLinks = 2
 
-// follow finds an object, through links unless ?symlink=get asks for the link.
-// A zero code means it was found.
-func (q *request) follow(acct, cont, obj string) answer {
+// follow finds an object. Static links are always followed, others when soft;
+// ?symlink=get asks for the link itself. want is the ETag that a static link to
+// p expects. A zero code means it was found.
+func (q *request) follow(p place, want string, soft bool) answer {
 	var a answer
-	wantETag := ""
-	for hops := 0; ; hops++ {
-		if hops > 0 && q.authorize(acct, cont, obj, http.MethodGet) != 0 {
-			a.code = http.StatusForbidden
-			return a
+	trusted := true
+	for hops := 0; ; {
+		if !trusted {
+			if a.code = q.authorize(p.acct, p.cont, p.obj, http.MethodGet); a.code != 0 {
+				return a
+			}
 		}
-		c := q.rg.account(acct).container(cont)
-		var o *object
-		if c != nil {
-			o = c.live(obj, q.now)
-		}
+		_, o := q.live(p)
 		if o == nil {
 			a.code = http.StatusNotFound
 			return a
 		}
-		if o.link == nil || q.q["symlink"] == "get" {
-			found := o.etag
-			if o.slo != nil {
-				found = o.slo.etag
-			}
-			// A static link may know its target by either ETag.
-			if wantETag != "" && wantETag != o.etag && wantETag != found {
+		if o.link == nil || q.q["symlink"] == "get" || o.link.etag == "" && !soft {
+			if want != "" && want != o.etag {
 				a.code, a.text = http.StatusConflict, fmt.Sprintf(
-					"Object Etag '%s' does not match X-Symlink-Target-Etag header '%s'", found, wantETag)
+					"Object Etag '%s' does not match X-Symlink-Target-Etag header '%s'", o.etag, want)
 				return a
 			}
 			a.obj = o
-			if o.link != nil {
+			if o.link != nil && q.q["symlink"] == "get" {
 				a.extra = append(a.extra, o.link.headers()...)
 			}
 			return a
 		}
-		if hops >= maxLinks {
-			a.code, a.text = http.StatusConflict, fmt.Sprintf(
-				"Too many levels of symbolic links, maximum allowed is %d", maxLinks)
+		l := o.link
+		found := l.etag
+		if found == "" {
+			found = o.etag
+		}
+		if want != "" && want != found {
+			a.code, a.text = http.StatusConflict, "X-Symlink-Target-Etag headers do not match"
 			return a
 		}
-		if o.link.account != "" {
-			acct = o.link.account
+		if hops >= maxLinks {
+			return answer{code: http.StatusConflict, text: fmt.Sprintf(
+				"Too many levels of symbolic links, maximum allowed is %d", maxLinks)}
 		}
-		wantETag = o.link.etag
-		a.extra = [][2]string{{"Content-Location", "/v1/" + acct + "/" + o.link.target}}
-		cont, obj, _ = strings.Cut(lenientPath(o.link.target), "/")
+		if trusted = l.version != ""; !trusted {
+			hops++
+		}
+		want = l.etag
+		p = l.place(p.acct)
+		a.location = l.path(p.acct)
 	}
+}
+
+// place is where the link leads from an object of acct.
+func (l *symlink) place(acct string) place {
+	if l.account != "" {
+		acct = lenientPath(l.account)
+	}
+	cont, obj, _ := strings.Cut(lenientPath(l.target), "/")
+	return place{acct, cont, obj}
+}
+
+// path is the same as replies write it.
+func (l *symlink) path(acct string) string {
+	if l.account != "" {
+		acct = l.account
+	}
+	return "/v1/" + acct + "/" + l.target
 }
 
 func (l *symlink) headers() [][2]string {
@@ -75,17 +97,9 @@ func (l *symlink) headers() [][2]string {
 	}
 	if l.etag != "" {
 		h = append(h, [2]string{"X-Symlink-Target-Etag", l.etag},
-			[2]string{"X-Symlink-Target-Bytes", fmt.Sprint(l.bytes)})
+			[2]string{"X-Symlink-Target-Bytes", strconv.FormatInt(l.bytes, 10)})
 	}
 	return h
-}
-
-func (q *request) linkPath(l *symlink) string {
-	acct := l.account
-	if acct == "" {
-		acct = q.acct
-	}
-	return "/v1/" + acct + "/" + l.target
 }
 
 // lenientPath unquotes a path, where + is a plus.
@@ -112,62 +126,101 @@ func splitPath(v string) (cont, obj string, ok bool) {
 	return cont, obj, ok && cont != "" && obj != ""
 }
 
-func (q *request) putLink(c *container, onlyNew bool) {
+// accountHeader reads a header that names an account; false when it has
+// answered that it is malformed.
+func (q *request) accountHeader(name, otherwise string) (string, bool) {
+	v, ok := q.r.Header[name]
+	if !ok {
+		return otherwise, true
+	}
+	acct := lenientPath(v[0])
+	switch {
+	case acct == "":
+		q.failText(http.StatusPreconditionFailed, "Account name cannot be empty")
+	case strings.Contains(acct, "/"):
+		q.failText(http.StatusPreconditionFailed, "Account name cannot contain slashes")
+	default:
+		return acct, true
+	}
+	return "", false
+}
+
+// putLink makes a symlink: no body, and what a static one points at is checked.
+func (q *request) putLink(size int64) {
 	h := q.r.Header
-	if q.r.ContentLength > 0 {
+	if size > 0 {
 		q.failPlain(http.StatusBadRequest, "Symlink requests require a zero byte body")
 		return
 	}
-	cont, obj, ok := splitPath(h.Get("X-Symlink-Target"))
+	raw := h["X-Symlink-Target"][0]
+	cont, obj, ok := splitPath(raw)
 	const form = "X-Symlink-Target header must be of the form <container name>/<object name>"
-	if strings.HasPrefix(lenientPath(h.Get("X-Symlink-Target")), "/") {
+	switch {
+	case strings.HasPrefix(lenientPath(raw), "/"):
 		q.failPlain(http.StatusPreconditionFailed, form)
 		return
-	}
-	if !ok {
+	case !ok:
 		q.failText(http.StatusPreconditionFailed, form)
 		return
 	}
-	l := &symlink{target: quotePath(cont + "/" + obj), account: h.Get("X-Symlink-Target-Account"),
-		etag: strings.Trim(h.Get("X-Symlink-Target-Etag"), `"`)}
-	acct := q.acct
-	if l.account != "" {
-		acct = l.account
+	acct, ok := q.accountHeader("X-Symlink-Target-Account", q.acct)
+	if !ok {
+		return
 	}
-	if acct == q.acct && cont == q.cont && obj == q.obj {
+	to := place{acct, cont, obj}
+	if to == (place{q.acct, q.cont, q.obj}) {
 		q.failPlain(http.StatusBadRequest, "Symlink cannot target itself")
 		return
 	}
+	l := &symlink{target: quotePath(cont + "/" + obj), etag: strings.Trim(h.Get("X-Symlink-Target-Etag"), `"`)}
+	if _, named := h["X-Symlink-Target-Account"]; named {
+		l.account = quotePath(acct)
+	}
+	if strings.ContainsAny(l.etag, `;"\`) {
+		q.failPlain(http.StatusBadRequest, "Bad X-Symlink-Target-Etag format")
+		return
+	}
 	o := &object{body: memBody{}, etag: md5Hex(nil), stamp: q.now, link: l}
-	ctype := h.Get("Content-Type")
-	if ctype == "" {
-		ctype = "application/symlink"
-	}
+	ctype := "application/symlink"
 	if l.etag != "" {
-		target := q.follow(acct, cont, obj)
-		q.w.Header()["Content-Location"] = []string{"/v1/" + acct + "/" + l.target}
-		if target.code == http.StatusNotFound {
-			q.failPlain(http.StatusConflict, "X-Symlink-Target does not exist")
+		if ctype, ok = q.checkLinkTarget(l, to); !ok {
 			return
-		}
-		if target.code != 0 {
-			q.failAnswer(target)
-			return
-		}
-		t := target.obj
-		l.bytes = t.listedSize()
-		l.sloETag = t.sloMark
-		if l.etag != t.etag && l.etag != l.sloETag {
-			q.failPlain(http.StatusConflict, fmt.Sprintf(
-				"Object Etag '%s' does not match X-Symlink-Target-Etag header '%s'", t.etag, l.etag))
-			return
-		}
-		delete(q.w.Header(), "Content-Location")
-		if h.Get("Content-Type") == "" {
-			ctype = t.ctype
 		}
 	}
-	h["Content-Type"] = []string{ctype}
-	o.describe(h, q.obj, nil)
-	q.commit(c, o, onlyNew, o.etag, nil)
+	if h.Get("Content-Type") == "" {
+		h["Content-Type"] = []string{ctype}
+	}
+	q.storeObject(o, 0)
+}
+
+// checkLinkTarget compares the target of a static link with what the client
+// knows of it, and takes over what the link tells about it.
+func (q *request) checkLinkTarget(l *symlink, to place) (ctype string, ok bool) {
+	sub := *q
+	sub.q = nil
+	target := answer{code: sub.authorize(to.acct, to.cont, to.obj, http.MethodHead)}
+	if target.code == 0 {
+		target = sub.follow(to, l.etag, false)
+	}
+	switch {
+	case target.code == http.StatusNotFound:
+		target.code, target.text = http.StatusConflict, "X-Symlink-Target does not exist"
+	case target.code == http.StatusConflict:
+	case target.code != 0:
+		q.deny(target.code)
+		return "", false
+	default:
+		t := target.obj
+		l.bytes, l.sloETag = t.listedSize(), t.sloMark
+		if t.slo == nil && t.link == nil {
+			l.bytes = t.body.Len()
+		}
+		return t.ctype, true
+	}
+	q.w.Header()["Content-Location"] = []string{"/v1/" + to.acct + "/" + to.cont + "/" + to.obj}
+	if target.location != "" {
+		q.w.Header()["Content-Location"] = []string{target.location}
+	}
+	q.failPlain(target.code, target.text)
+	return "", false
 }
