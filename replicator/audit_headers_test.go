@@ -56,7 +56,7 @@ func TestAuditLeavesHeadersOfAdoptedObjects(t *testing.T) {
 	w := newWorld(t, "b")
 	w.put("same", 1, 100, nil)
 	w.put("other", 2, 100, nil)
-	if err := w.mem["b"].CreateContainer(t.Context(), "c"); err != nil {
+	if err := w.mem["b"].CreateContainer(t.Context(), "c", nil); err != nil {
 		t.Fatal(err)
 	}
 	w.mem["b"].Set("c", "same", fill(1, 100), transport.Header{"Content-Type": "text/plain", "X-Object-Meta-Seed": "1"})
