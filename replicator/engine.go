@@ -96,11 +96,12 @@ type Side struct {
 	Prefix    string // "": the whole container
 }
 
+// String is region:container/prefix, safe to print.
 func (s Side) String() string {
 	if s.Prefix != "" {
-		return s.Region + ":" + s.Container + "/" + s.Prefix
+		return s.Region + ":" + transport.PrintName(s.Container+"/"+s.Prefix)
 	}
-	return s.Region + ":" + s.Container
+	return s.Region + ":" + transport.PrintName(s.Container)
 }
 
 // Job is one source container (or a prefix of it) and where it goes.

@@ -166,7 +166,7 @@ func (p *pass) open(ctx context.Context) error {
 		}
 		for _, other := range p.dests {
 			if d.url != "" && d.url == other.url && d.side.Container == other.side.Container && overlap(d.side.Prefix, other.side.Prefix) {
-				return &UsageError{Msg: fmt.Sprintf("two destinations are the same place: %s and %s are both container %s of account %s; one copy would count as two", other.side, d.side, d.side.Container, d.url),
+				return &UsageError{Msg: fmt.Sprintf("two destinations are the same place: %s and %s are both container %s of account %s; one copy would count as two", other.side, d.side, transport.PrintName(d.side.Container), d.url),
 					Hint: "leave one of them out"}
 			}
 		}
@@ -230,7 +230,7 @@ func (p *pass) openDest(ctx context.Context, srcID transport.Identity, from stor
 		return nil, err
 	}
 	if id.URL == srcID.URL && to.Container == from.Container && overlap(to.Prefix, p.job.From.Prefix) {
-		return nil, &UsageError{Msg: fmt.Sprintf("source and destination are the same place: %s and %s are both container %s of account %s", p.job.From, to, to.Container, id.URL),
+		return nil, &UsageError{Msg: fmt.Sprintf("source and destination are the same place: %s and %s are both container %s of account %s", p.job.From, to, transport.PrintName(to.Container), id.URL),
 			Hint: "choose another destination container or region"}
 	}
 	l := p.e.o.Ledger

@@ -11,6 +11,7 @@ import (
 	"farshore/policies"
 	"farshore/replicator"
 	"farshore/replicator/report"
+	"farshore/transport"
 )
 
 type auditOptions struct {
@@ -83,7 +84,7 @@ func showAudit(c *console, r report.Result) {
 	if a == nil {
 		return
 	}
-	c.say("%s: %s seen as recorded (%s)", r.Policy, count(a.Seen, "copy"), seen(a.ByRegion))
+	c.say("%s: %s seen as recorded (%s)", transport.PrintName(r.Policy), count(a.Seen, "copy"), seen(a.ByRegion))
 	c.say("  %s", joined(
 		[]string{"missing", "damaged", "repaired", "foreign at destinations", "not recorded yet", "changed since the last pass", "gone at the source", "with other headers", "of them set again"},
 		[]int64{a.Missing, a.Damaged, a.Repaired, a.Foreign, a.Unrecorded, a.Changed, a.Gone, a.HeadersDiffer, a.HeadersRepaired}, 2))

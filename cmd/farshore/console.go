@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -52,16 +54,32 @@ func (c *console) check() error {
 
 // say prints a line of the result unless it goes out as JSON or only errors are wanted.
 func (c *console) say(format string, args ...any) {
-	if !c.json && !c.quiet {
-		fmt.Fprintf(c.stdout, format+"\n", args...)
+	if !c.quiet {
+		c.warn(format, args...)
 	}
 }
 
 // warn prints a line that is worth reading even with --quiet.
 func (c *console) warn(format string, args ...any) {
 	if !c.json {
-		fmt.Fprintf(c.stdout, format+"\n", args...)
+		c.line(printable(fmt.Sprintf(format, args...)))
 	}
+}
+
+// line prints a line of text as it is, with escape sequences if it has any.
+func (c *console) line(text string) {
+	fmt.Fprintln(c.stdout, text)
+}
+
+// printable makes a text safe to print: names come from others, and what is in them
+// must not reach a terminal as a command.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' || r == utf8.RuneError {
+			return '\uFFFD'
+		}
+		return r
+	}, text)
 }
 
 // Write prints to stderr, above the progress bars while there are any.
@@ -116,7 +134,7 @@ func (c *console) finish(cmd *cobra.Command, err error) int {
 	shown := err == nil || errors.As(err, &found) || errors.As(err, &stop)
 	if !c.json {
 		if !shown && !errors.As(err, &said) {
-			fmt.Fprint(c.stderr, textOf(err))
+			fmt.Fprint(c.stderr, printable(textOf(err)))
 		}
 		return code
 	}
@@ -143,7 +161,7 @@ func (e *saidError) Unwrap() error { return e.err }
 // fail shows an error now rather than at the end.
 func (c *console) fail(err error) error {
 	if !c.json {
-		fmt.Fprint(c, textOf(err))
+		fmt.Fprint(c, printable(textOf(err)))
 	}
 	return &saidError{err: err}
 }

@@ -142,7 +142,14 @@ func (d *demo) begin(step, title string) {
 	if d.styled {
 		line = "\x1b[1m" + line + "\x1b[0m"
 	}
-	d.c.say("%s", line)
+	d.styledLine(line)
+}
+
+// styledLine prints a line that may have type faces in it.
+func (d *demo) styledLine(line string) {
+	if !d.c.json && !d.c.quiet {
+		d.c.line(line)
+	}
 }
 
 func (d *demo) step() *demoStep { return &d.out.Steps[len(d.out.Steps)-1] }
@@ -186,7 +193,7 @@ func (d *demo) showRun(run demoRun, code int, line string, patterns ...string) e
 	if code > 0 {
 		prompt += fmt.Sprintf("   (exit %d)", run.exit)
 	}
-	d.c.say("%s", prompt)
+	d.styledLine(prompt)
 	for _, l := range cmd.Output {
 		d.c.say("     %s", fitted(l, demoWidth-5))
 	}

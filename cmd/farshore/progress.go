@@ -163,7 +163,7 @@ func (m *meter) rate(region string) float64 {
 }
 
 func phaseLine(s report.Snapshot) string {
-	line := s.Phase
+	line := printable(s.Phase)
 	if s.Listed > 0 {
 		line += fmt.Sprintf("; %s listed", humanize.Comma(s.Listed))
 	}

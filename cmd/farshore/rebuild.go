@@ -14,6 +14,7 @@ import (
 	"farshore/replicator/control"
 	"farshore/replicator/report"
 	"farshore/store"
+	"farshore/transport"
 )
 
 func newLedgerRebuild(c *console) *cobra.Command {
@@ -66,7 +67,7 @@ func runLedgerRebuild(ctx context.Context, o *selectOptions, args []string, c *c
 		}
 		return r, err
 	}, func(c *console, r report.Result) {
-		c.say("%s: %s listed, %s found again", r.Policy, count(r.Totals.Listed, "object"), count(r.Totals.Adopted, "copy"))
+		c.say("%s: %s listed, %s found again", transport.PrintName(r.Policy), count(r.Totals.Listed, "object"), count(r.Totals.Adopted, "copy"))
 		c.say("  %s", replicas(r.Replicas))
 	})
 	if passes, ok := c.result.(*passResult); ok {

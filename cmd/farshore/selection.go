@@ -14,6 +14,7 @@ import (
 
 	"farshore/policies"
 	"farshore/replicator"
+	"farshore/transport"
 	"farshore/transport/wire"
 )
 
@@ -142,7 +143,7 @@ func choose(args []string, s selectOptions, a adHocOptions) (*work, error) {
 	case sides == 0:
 		return choosePolicies(args, s, a)
 	case sides < len(args):
-		return nil, usagef("give either names of policies or CLOUD:CONTAINER for each end", "policies and places are mixed: %s", strings.Join(args, " "))
+		return nil, usagef("give either names of policies or CLOUD:CONTAINER for each end", "policies and places are mixed: %s", transport.PrintName(strings.Join(args, " ")))
 	case len(args) < 2:
 		return nil, usagef("add where it goes, such as "+strings.Replace(args[0], strings.SplitN(args[0], ":", 2)[0], "OTHERCLOUD", 1), "%s has no destination", args[0])
 	}
@@ -247,7 +248,7 @@ func parseSide(arg string) (replicator.Side, error) {
 	case len(container) > 256:
 		return replicator.Side{}, usagef("Swift's limit is 256 bytes", "the container's name in %.40q… has %d bytes", arg, len(container))
 	case policies.Reserved(container) == "is Farshore's own":
-		return replicator.Side{}, usagef("", "container %s is farshore's own and is not copied", container)
+		return replicator.Side{}, usagef("", "container %s is farshore's own and is not copied", transport.PrintName(container))
 	}
 	return replicator.Side{Region: cloud, Container: container, Prefix: prefix}, nil
 }

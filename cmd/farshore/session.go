@@ -15,6 +15,7 @@ import (
 	"farshore/replicator/control"
 	"farshore/replicator/report"
 	"farshore/store"
+	"farshore/transport"
 )
 
 // session is an open ledger, the socket beside it, and what is shown of the work.
@@ -167,7 +168,7 @@ func commandLine(args []string) string {
 }
 
 func quoted(arg string) string {
-	if arg == "" || strings.ContainsAny(arg, " \t\n\"'\\$&|;<>*?()[]{}!`~#") {
+	if arg == "" || strings.ContainsAny(arg, " \"'\\$&|;<>*?()[]{}!`~#") || transport.PrintName(arg) != arg {
 		return strconv.Quote(arg)
 	}
 	return arg

@@ -66,7 +66,7 @@ func place(f report.Finding) string {
 
 // showResult prints what one policy's pass did.
 func showResult(c *console, r report.Result) {
-	t, name := r.Totals, r.Policy
+	t, name := r.Totals, transport.PrintName(r.Policy)
 	took := time.Duration(r.Seconds * float64(time.Second))
 	copied := fmt.Sprintf("%s copied, %s in %s", count(t.Copied, "object"), size(t.Bytes), seconds(took))
 	if t.Bytes > 0 && r.Seconds > 0.1 {
@@ -91,7 +91,7 @@ func showResult(c *console, r report.Result) {
 // showPlan prints what a pass would do. The estimate needs a limit.
 func showPlan(c *console, r report.Result, limit policies.Rate) {
 	t := r.Totals
-	c.say("%s: would copy %s, %s", r.Policy, count(t.Copied, "object"), size(t.Bytes))
+	c.say("%s: would copy %s, %s", transport.PrintName(r.Policy), count(t.Copied, "object"), size(t.Bytes))
 	c.say("  %s", joined(
 		[]string{"listed", "unchanged", "metadata to look at", "to adopt", "to delete", "conflicts", "cannot be kept"},
 		[]int64{t.Listed, t.Unchanged, t.Metadata, t.Adopted, t.Deleted + t.Pending, t.Conflicts, t.Cannot}, 2))

@@ -122,8 +122,8 @@ func (out *statusResult) read(l *store.Ledger) error {
 	}
 	for _, r := range routes {
 		x := routeStatus{
-			From:      replicator.Side{Region: r.Route.From.Region, Container: r.Route.From.Container, Prefix: r.FromPrefix}.String(),
-			To:        replicator.Side{Region: r.Route.To.Region, Container: r.Route.To.Container, Prefix: r.ToPrefix}.String(),
+			From:      end(r.Route.From, r.FromPrefix),
+			To:        end(r.Route.To, r.ToPrefix),
 			Confirmed: r.Confirmed, FirstPass: !r.Listed.IsZero()}
 		if r.FromPrefix == "" { // the ledger counts whole containers
 			n := byID[r.From].Present
@@ -132,6 +132,15 @@ func (out *statusResult) read(l *store.Ledger) error {
 		out.Routes = append(out.Routes, x)
 	}
 	return nil
+}
+
+// end is region:container/prefix in the exact bytes of the names.
+func end(p store.Place, prefix string) string {
+	at := p.Region + ":" + p.Container
+	if prefix != "" {
+		at += "/" + prefix
+	}
+	return at
 }
 
 func showHolder(c *console, st control.Status) {
@@ -152,10 +161,10 @@ func showStanding(c *console, s statusResult) {
 	for _, p := range s.Passes {
 		at := replicator.Side{Region: p.Region, Container: p.Container, Prefix: p.Prefix}.String()
 		if p.Ended == nil {
-			c.warn("  %s: the pass over %s of %s was interrupted; the next one goes on with it", p.Policy, at, p.Began.Local().Format(time.DateTime))
+			c.warn("  %s: the pass over %s of %s was interrupted; the next one goes on with it", transport.PrintName(p.Policy), at, p.Began.Local().Format(time.DateTime))
 			continue
 		}
-		c.warn("  %s: last pass over %s at %s, it took %s", p.Policy, at, p.Began.Local().Format(time.DateTime), seconds(p.Ended.Sub(p.Began)))
+		c.warn("  %s: last pass over %s at %s, it took %s", transport.PrintName(p.Policy), at, p.Began.Local().Format(time.DateTime), seconds(p.Ended.Sub(p.Began)))
 	}
 	for _, r := range s.Routes {
 		more := ""

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 
 	"farshore/policies"
 	"farshore/replicator"
@@ -180,5 +181,36 @@ func TestProgressText(t *testing.T) {
 func TestCommandLine(t *testing.T) {
 	if got, want := commandLine([]string{"/usr/bin/farshore", "sync", "paris:my photos", "lyon:$x", ""}), `farshore sync "paris:my photos" "lyon:$x" ""`; got != want {
 		t.Errorf("it is %s, want %s", got, want)
+	}
+}
+
+// Names come from others: no escape sequence and no line of theirs gets out, wherever
+// a name is printed.
+func TestNamesCannotCommandATerminal(t *testing.T) {
+	const bad = "a\x1b[2J\nfarshore: fine\u009bb"
+	var out, errs bytes.Buffer
+	c := newConsole(&out, &errs, nil)
+	side := replicator.Side{Region: "paris", Container: bad, Prefix: bad}
+	showResult(c, report.Result{Policy: "ad hoc paris:" + bad})
+	showPlan(c, report.Result{Policy: "ad hoc paris:" + bad}, 0)
+	showAudit(c, report.Result{Policy: "ad hoc paris:" + bad, Audit: &report.AuditTotals{}})
+	now := time.Now()
+	at := end(store.Place{Region: "paris", Container: bad}, bad)
+	showStanding(c, statusResult{Passes: []passStatus{{Policy: "ad hoc paris:" + bad, Region: "paris", Container: bad}, {Policy: bad, Region: "paris", Container: bad, Ended: &now}}, Routes: []routeStatus{{From: at, To: at}}})
+	snapshot := report.Snapshot{Phase: "copying " + side.String(), Regions: []report.RegionSnapshot{{Region: "lyon", WantObjects: 1}}}
+	showHolder(c, control.Status{Command: commandLine([]string{"farshore", "sync", "paris:" + bad}), Snapshot: snapshot})
+	c.say("%s", progressLine(snapshot))
+	_, err := parseSide("paris:.farshore-" + bad)
+	c.finish(&cobra.Command{}, err)
+	_, err = choose([]string{"paris:" + bad, bad}, selectOptions{}, adHocOptions{})
+	c.finish(&cobra.Command{}, err)
+	c.finish(&cobra.Command{}, &transport.Error{Op: "list", Region: "paris", Container: bad, Err: errors.New("a proxy said \x1b[31mno")})
+	for _, text := range []string{out.String(), errs.String()} {
+		if strings.ContainsAny(text, "\x1b\u009b") || strings.Contains(text, "\nfarshore: fine") || text == "" {
+			t.Errorf("it prints %q", text)
+		}
+	}
+	if at != "paris:"+bad+"/"+bad {
+		t.Errorf("JSON has %q", at)
 	}
 }
