@@ -53,17 +53,31 @@ func (p *pass) copy(ctx context.Context, it *item, targets []target) error {
 
 func (p *pass) copyOnce(ctx context.Context, it *item, targets []target) error {
 	var whole, cut []target
+	if it.entry.S3ETag != "" && p.losesS3ETag(it, targets) {
+		return nil
+	}
+	static := it.entry.Kind == transport.Symlink && it.entry.Target.ETag != ""
+	if (it.entry.Kind == transport.DLO || static) && !it.ready {
+		var err error
+		if targets, err = p.prepare(ctx, it, targets); err != nil {
+			return err
+		}
+		it.ready = true
+	}
 	for _, t := range targets {
 		if t.d.dead.Load() || !p.e.breaker(t.d.side.Region).allow() {
 			p.tally.failed.Add(1) // the region is reported once, as a whole
 			p.e.o.Progress.Region(t.d.side.Region).Failed()
 			continue
 		}
-		if layout, err := p.layout(ctx, t.d, it.entry.Size); err == nil && layout.Count() > 0 {
+		if layout, err := p.layout(ctx, t.d, it.entry); err == nil && layout.Count() > 0 {
 			cut = append(cut, t)
 		} else {
 			whole = append(whole, t)
 		}
+	}
+	if it.entry.Kind == transport.SLO {
+		return p.copyManifest(ctx, it, append(whole, cut...))
 	}
 	if len(cut) > 0 {
 		if err := p.large(ctx, it, cut); err != nil {
@@ -246,7 +260,7 @@ func (p *pass) put(ctx context.Context, it *item, t target, obj transport.Object
 	if p.expired(obj) {
 		return p.vanished(it, []target{t})
 	}
-	h := p.stamped(obj, t.d)
+	h := it.pinned(p.stamped(obj, t.d), t.d)
 	name := p.destName(t.d, it.name)
 	lctx := p.e.budget.limit(ctx, p.job.Policy, p.job.From.Region, t.d.side.Region)
 	for range 3 {
@@ -311,7 +325,7 @@ func (p *pass) exists(ctx context.Context, it *item, t *target, obj transport.Ob
 		return true, nil
 	case err != nil:
 		return false, err
-	case there.ETag == etag && there.Size == obj.Size:
+	case there.ETag == etag && there.Size == obj.Size && pointsAlike(it.pinned(p.mapped(obj.Header, t.d), t.d), there.Header):
 		if there.Header.Digest() != obj.Header.Digest() {
 			if err := p.sameContent(ctx, it, t, obj, there); err != nil {
 				return false, err
@@ -347,13 +361,22 @@ func (p *pass) otherHeaders(it *item, d *dest) {
 
 // done records a confirmed replica of the version that was read.
 func (p *pass) done(it *item, d *dest, obj transport.Object, rep store.Replica, sum *summer) {
+	var needs []store.Need
+	if it.record != nil {
+		needs = []store.Need{} // it may have been a manifest before
+	}
+	p.doneNeeding(it, d, obj, rep, sum, needs)
+}
+
+// doneNeeding does the same for a manifest, which needs its segments.
+func (p *pass) doneNeeding(it *item, d *dest, obj transport.Object, rep store.Replica, sum *summer, needs []store.Need) {
 	v := versionOf(obj)
 	rep.Route, rep.State, rep.Version, rep.Confirmed = d.info.ID, store.Confirmed, v, micros(p.e.o.Clock.Now())
 	if rep.ETag == v.ETag {
 		rep.ETag = ""
 	}
 	digest, whole := obj.Header.Digest(), sum.sum(obj.Size)
-	p.confirm(it, d, rep, func(o *store.Object) {
+	p.confirmNeeding(it, d, rep, needs, func(o *store.Object) {
 		p.newer(o, v, obj.Size)
 		if o.Version == v {
 			o.Meta = digest

@@ -112,12 +112,14 @@ func (p *pass) deletes(ctx context.Context) error {
 	pol := p.job.Policy
 	now := micros(p.e.o.Clock.Now())
 	h := sha256.New()
-	due, err := p.eachDue(ctx, now, func(o store.Object) error { return name(h, o.Name) })
-	if err != nil || due == 0 {
-		return err
-	}
+	due, waiting, err := p.eachDue(ctx, now, func(o store.Object) error { return name(h, o.Name) })
 	if p.o.DryRun {
 		p.tally.pending.Add(due)
+	} else {
+		p.tally.pending.Add(waiting)
+	}
+	if err != nil || due == 0 {
+		return err
 	}
 	total := p.present
 	places, err := p.e.o.Ledger.Places()
@@ -136,10 +138,18 @@ func (p *pass) deletes(ctx context.Context) error {
 	if p.o.DryRun {
 		return nil
 	}
+	kept, err := p.stillNeeded(ctx, now)
+	if err != nil {
+		return err
+	}
 	p.e.o.Progress.Phase("deleting what " + p.job.From.String() + " no longer has")
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(p.e.o.Limits.Streams)
-	if _, err := p.eachDue(gctx, now, func(o store.Object) error {
+	if _, _, err := p.eachDue(gctx, now, func(o store.Object) error {
+		if kept[o.Name] {
+			p.tally.pending.Add(1)
+			return nil
+		}
 		g.Go(func() error { return p.deleteOne(gctx, o) })
 		return nil
 	}); err != nil {
@@ -152,40 +162,85 @@ func (p *pass) deletes(ctx context.Context) error {
 	return p.e.o.Ledger.Flush(ctx)
 }
 
+// stillNeeded finds the objects due to be deleted that a manifest at a destination
+// still needs: deleted, they would take away what may be its only readable copy.
+func (p *pass) stillNeeded(ctx context.Context, now int64) (map[string]bool, error) {
+	routes, err := p.e.o.Ledger.Routes()
+	if err != nil {
+		return nil, err
+	}
+	kept := map[string]bool{}
+	for _, d := range p.dests {
+		var there []store.RouteID
+		for _, r := range routes {
+			if r.Route.To.Region == d.info.Route.To.Region && r.Route.To.Project == d.info.Route.To.Project {
+				there = append(there, r.ID)
+			}
+		}
+		var needs []store.Need
+		if _, _, err := p.eachDue(ctx, now, func(o store.Object) error {
+			needs = append(needs, store.NeedOf(d.side.Container, p.destName(d, o.Name)))
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+		found, err := p.e.o.Ledger.Needed(ctx, there, needs)
+		if err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			continue
+		}
+		n := 0
+		if _, _, err := p.eachDue(ctx, now, func(o store.Object) error {
+			if found[store.NeedOf(d.side.Container, p.destName(d, o.Name))] {
+				kept[o.Name] = true
+				n++
+			}
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+		p.findings.Add(report.Finding{Kind: report.KindDegraded, Level: report.Info, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container,
+			Op: "delete", Cause: fmt.Sprintf("%d objects that the source no longer has stay, because static large objects here still need them as segments", n),
+			Hint: "they go by themselves when those are replaced or deleted"})
+	}
+	return kept, nil
+}
+
 func name(h hash.Hash, s string) error {
 	_, err := fmt.Fprintf(h, "%d:%s", len(s), s)
 	return err
 }
 
-// eachDue calls fn for the objects of this job that may be deleted now.
-func (p *pass) eachDue(ctx context.Context, now int64, fn func(store.Object) error) (int64, error) {
+// eachDue calls fn for the objects of this job that may be deleted now, and counts
+// them and those whose grace period is not over.
+func (p *pass) eachDue(ctx context.Context, now int64, fn func(store.Object) error) (due, waiting int64, err error) {
 	pol := p.job.Policy
 	if !pol.Deletes.Propagate {
-		return 0, nil
+		return 0, 0, nil
 	}
-	due, after := int64(0), ""
+	after := ""
 	for {
 		page, err := p.e.o.Ledger.MissingPage(p.place, after, pageSize)
 		if err != nil || len(page) == 0 {
-			return due, err
+			return due, waiting, err
 		}
 		for _, o := range page {
 			if !strings.HasPrefix(o.Name, p.job.From.Prefix) || !p.onRoutes(&o) {
 				continue
 			}
 			if o.Missing+pol.Deletes.After.Microseconds() > now {
-				if !p.dry() {
-					p.tally.pending.Add(1)
-				}
+				waiting++
 				continue
 			}
 			due++
 			if err := fn(o); err != nil {
-				return due, err
+				return due, waiting, err
 			}
 		}
 		if err := ctx.Err(); err != nil {
-			return due, err
+			return due, waiting, err
 		}
 		after = page[len(page)-1].Name
 	}

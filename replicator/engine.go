@@ -226,13 +226,26 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 	f := report.NewFindings(p.Accept, e.o.OnFinding)
 	t := &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}
 	var firstErr error
-	for _, j := range jobs {
+	kin, ran := newKin(), []*pass(nil)
+	for queue := jobs; len(queue) > 0 || len(ran) > 0; queue = queue[1:] {
 		if err := ctx.Err(); err != nil {
 			firstErr = err
 			break
 		}
+		if len(queue) == 0 { // what came along with objects of these jobs
+			more, err := e.companions(ran)
+			if err != nil && firstErr == nil {
+				firstErr = err
+			}
+			if len(more) == 0 {
+				break
+			}
+			queue = more
+		}
+		j := queue[0]
 		e.o.Progress.Phase("listing " + j.From.String())
-		pass := &pass{e: e, job: j, o: o, findings: f, tally: t}
+		pass := &pass{e: e, job: j, o: o, findings: f, tally: t, kin: kin}
+		ran = append(ran, pass)
 		err := pass.run(ctx)
 		res.Resumed = res.Resumed || pass.resumed
 		if pass.brakeToken != "" {

@@ -239,27 +239,6 @@ func TestOneRegionDown(t *testing.T) {
 	w.same("b", "d", "e")
 }
 
-func TestWhatCannotBeKeptIsReportedByEveryPass(t *testing.T) {
-	w := newWorld(t, "b")
-	w.put("plain", 1, 10, nil)
-	w.put("seg/1", 2, 10, nil)
-	w.mem["a"].SetDLO("c", "dlo", "c/seg/")
-	w.mem["a"].SetSymlink("c", "link", "c/plain")
-	for i := range 3 {
-		r, err := w.try(w.policy, SyncOptions{})
-		if err != nil || r.Counts[report.KindCannot] != 2 || r.Totals.Cannot != 2 || r.Counts[report.KindTooFew] != 1 || r.Replicas.Short != 2 {
-			t.Fatalf("pass %d: %v %+v %+v", i, err, r.Totals, r.Findings)
-		}
-	}
-	if got := w.mem["b"].Names("c"); len(got) != 2 {
-		t.Fatalf("flattened: %q", got)
-	}
-	w.policy.Accept = []string{report.KindCannot}
-	if r := w.sync(); !r.Replicas.Satisfied || r.Counts[report.KindCannot] != 2 {
-		t.Fatalf("accepted: %+v", r)
-	}
-}
-
 func TestADeadSourceEndsThePass(t *testing.T) {
 	w := newWorld(t, "b")
 	for i := range 200 {

@@ -25,15 +25,9 @@ func (p *pass) meta(ctx context.Context, it *item, dests []*dest, s plan.Step) (
 		}
 		return nil, context.Cause(ctx)
 	}
-	if obj.Kind != transport.Plain {
-		for _, d := range dests {
-			p.cannot(it, d, string(obj.Kind))
-		}
-		return nil, nil
-	}
 	v := versionOf(obj)
+	var out []target
 	if v.ETag != it.version.ETag { // overwritten since it was listed
-		var out []target
 		it.version = v
 		for _, d := range dests {
 			if err := p.begin(ctx, it, d); err != nil {
@@ -50,6 +44,17 @@ func (p *pass) meta(ctx context.Context, it *item, dests []*dest, s plan.Step) (
 			at = s.Subject.Dests[i]
 		}
 		todo, err := p.headersAt(ctx, it, d, at, obj)
+		if err == nil && todo == postHeaders && (obj.Kind == transport.Symlink || at.Entry != nil && at.Entry.Kind == transport.Symlink) {
+			// a POST cannot point a link elsewhere, nor make or end one (S6)
+			e := *it.entry
+			e.Kind, e.Target.ETag = obj.Kind, obj.Header[transport.TargetETagHeader]
+			it.entry = &e
+			if err := p.begin(ctx, it, d); err != nil {
+				return nil, err
+			}
+			out = append(out, p.target(d, it, false, s))
+			continue
+		}
 		if err == nil && todo == postHeaders {
 			err = d.ep.Post(p.e.budget.limit(ctx, p.job.Policy, p.job.From.Region, d.side.Region), d.side.Container, p.destName(d, it.name), p.stamped(obj, d))
 		}
@@ -79,7 +84,7 @@ func (p *pass) meta(ctx context.Context, it *item, dests []*dest, s plan.Step) (
 		})
 		it.confirmed(d.side.Region)
 	}
-	return nil, context.Cause(ctx)
+	return out, context.Cause(ctx)
 }
 
 // headersTodo is what the headers of one destination's object need.
@@ -121,7 +126,7 @@ func (p *pass) headersAt(ctx context.Context, it *item, d *dest, at plan.Dest, o
 		}
 		at.Head = &there
 	}
-	switch there := at.Head.Header.Digest(); {
+	switch there := p.unmapped(at.Head.Header, d).Digest(); {
 	case there == want:
 		return headersEqual, nil
 	case slices.Contains(known, there), p.wroteHeaders(at.Head.Header, rep, len(known) == 0):

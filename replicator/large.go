@@ -122,6 +122,10 @@ func (p *pass) large(ctx context.Context, it *item, targets []target) error {
 	if err != nil {
 		return p.unread(ctx, it, targets, err)
 	}
+	if obj.Kind != it.entry.Kind {
+		_, err := p.became(ctx, it, obj, targets)
+		return err
+	}
 	if why := carries(obj); why != "" {
 		it.version = versionOf(obj)
 		for _, t := range targets {

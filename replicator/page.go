@@ -411,7 +411,7 @@ func (p *pass) handOut(ctx context.Context, steps []plan.Step) error {
 func (p *pass) intent(ctx context.Context, d *dest, s *plan.Step, rs *plan.RouteStep, now int64) (*store.Intent, error) {
 	e := s.Subject.Entry
 	in := &store.Intent{Route: rs.Route, Name: s.Subject.Name, Version: plan.VersionOf(e), Size: e.Size, ETag: e.ETag, Began: now}
-	layout, err := p.layout(ctx, d, e.Size)
+	layout, err := p.layout(ctx, d, e)
 	if err != nil {
 		if ctx.Err() == nil && regionTrouble(err) {
 			p.lose(d, err)
@@ -440,9 +440,11 @@ func (p *pass) intent(ctx context.Context, d *dest, s *plan.Step, rs *plan.Route
 	return in, nil
 }
 
-// layout says how an object of that size is cut for a destination; zero: not at all.
-func (p *pass) layout(ctx context.Context, d *dest, size int64) (chunk.Layout, error) {
-	if size <= p.job.Policy.Large.Over {
+// layout says how an object is cut for a destination; zero: not at all. What consists of
+// other objects is not cut: they are.
+func (p *pass) layout(ctx context.Context, d *dest, e *transport.Entry) (chunk.Layout, error) {
+	size := e.Size
+	if size <= p.job.Policy.Large.Over || e.Kind == transport.SLO || e.Kind == transport.Symlink {
 		return chunk.Layout{}, nil
 	}
 	a, err := p.e.abilitiesOf(ctx, d.side.Region)

@@ -47,7 +47,9 @@ type pass struct {
 	findings *report.Findings
 	tally    *tally
 
+	kin        *kin
 	src        transport.Sink
+	account    string // the source's, as links say it: the end of its URL
 	place      store.PlaceID
 	known      bool // the source place is in the ledger
 	present    int64
@@ -115,6 +117,7 @@ func (p *pass) open(ctx context.Context) error {
 		return err
 	}
 	l := p.e.o.Ledger
+	p.account = accountOf(srcID.URL)
 	from := store.Place{Region: p.job.From.Region, Project: srcID.Project, Container: p.job.From.Container}
 	if p.o.DryRun {
 		p.place, p.known, err = l.FindPlace(from)

@@ -42,6 +42,11 @@ func (p *pass) read(ctx context.Context, it *item, targets []target) (*source, e
 	}
 	p.e.breaker(p.job.From.Region).note(nil)
 	obj := src.obj
+	if obj.Kind != it.entry.Kind {
+		src.close()
+		_, err := p.became(ctx, it, obj, targets)
+		return nil, err
+	}
 	if why := carries(obj); why != "" {
 		it.version = versionOf(obj)
 		for _, t := range targets {
@@ -80,6 +85,7 @@ func (p *pass) unread(ctx context.Context, it *item, targets []target, err error
 func (s *source) close() {
 	if s.stream != nil {
 		s.stream.Close()
+		s.stream = nil
 	}
 }
 
@@ -93,7 +99,7 @@ func (p *pass) openSource(ctx context.Context, it *item) (*source, error) {
 		return nil, err
 	}
 	src := &source{obj: obj, stream: rc}
-	if carries(obj) != "" {
+	if carries(obj) != "" || obj.Kind != it.entry.Kind || rc == nil {
 		src.close()
 		return src, nil
 	}
@@ -147,9 +153,6 @@ func (p *pass) vanished(it *item, targets []target) error {
 
 // carries says why an object cannot be kept exactly; "" if it can.
 func carries(o transport.Object) string {
-	if o.Kind != transport.Plain {
-		return string(o.Kind)
-	}
 	if len(o.ETag) != 32 || strings.Trim(o.ETag, "0123456789abcdef") != "" {
 		return "its region gives no MD5 of it (ETag " + o.ETag + ")"
 	}
@@ -170,7 +173,10 @@ func (p *pass) expired(o transport.Object) bool {
 
 // stamped gives an object's headers with the origin stamp (R15).
 func (p *pass) stamped(o transport.Object, d *dest) transport.Header {
-	h := o.Header.Clone()
+	h := p.mapped(o.Header, d)
+	if !p.job.Policy.Stamp {
+		return h
+	}
 	stamp := fmt.Sprintf("%s %d %s", p.job.From.Region, micros(o.Modified), o.ETag)
 	count, size := 1, len(transport.OriginHeader)-len(metaPrefix)+len(stamp)
 	for k, v := range h {

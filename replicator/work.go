@@ -22,6 +22,9 @@ type item struct {
 	record  *store.Object
 	version store.Version
 
+	depth   int              // manifests above it
+	ready   bool             // what it points to has been brought
+	pins    map[*dest]string // what a static link must call its target's version, where that is another
 	mu      sync.Mutex
 	open    int
 	regions map[string]bool
@@ -61,6 +64,13 @@ func (it *item) confirmed(region string) {
 	it.mu.Lock()
 	it.regions[region] = true
 	it.mu.Unlock()
+}
+
+// holds reports whether a region was found or made to hold the current version.
+func (it *item) holds(region string) bool {
+	it.mu.Lock()
+	defer it.mu.Unlock()
+	return it.regions[region]
 }
 
 func (it *item) sendAgain(t target) {
@@ -143,8 +153,6 @@ func (p *pass) exec(ctx context.Context, s plan.Step) error {
 			p.adopt(it, d, it.version, rs.ETag, rs.Written)
 		case plan.Conflict:
 			p.conflict(it, d, rs.ETag)
-		case plan.Cannot:
-			p.cannot(it, d, rs.Why)
 		case plan.Recheck:
 			t, again, err := p.recheck(ctx, it, p.target(d, it, false, s))
 			if err != nil {
@@ -236,7 +244,13 @@ func (p *pass) newer(o *store.Object, v store.Version, size int64) {
 
 // confirm records a replica and forgets its intent, in one transaction.
 func (p *pass) confirm(it *item, d *dest, rep store.Replica, change func(*store.Object)) {
-	p.e.o.Ledger.Confirm(store.Confirmation{Place: p.place, Route: d.info.ID, Name: it.name, Apply: func(o *store.Object, _ bool) bool {
+	p.confirmNeeding(it, d, rep, nil, change)
+}
+
+// confirmNeeding does so for an object that may be a manifest: needs are the segments
+// that it needs there, nil if what is recorded stays.
+func (p *pass) confirmNeeding(it *item, d *dest, rep store.Replica, needs []store.Need, change func(*store.Object)) {
+	p.e.o.Ledger.Confirm(store.Confirmation{Place: p.place, Route: d.info.ID, Name: it.name, Needs: needs, Apply: func(o *store.Object, _ bool) bool {
 		o.Name = it.name
 		change(o)
 		o.SetReplica(rep)
@@ -312,16 +326,8 @@ func (p *pass) reportCannot(ctx context.Context) error {
 
 func (p *pass) cannotFinding(d *dest, name, why string) {
 	p.tally.cannot.Add(1)
-	text := map[string]string{
-		string(transport.SLO):     "it is a static large object, which would have to be flattened",
-		string(transport.DLO):     "it is a dynamic large object, which would have to be flattened",
-		string(transport.Symlink): "it is a symlink, which would have to be followed",
-	}[why]
-	if text == "" {
-		text = why
-	}
 	p.findings.Add(report.Finding{Kind: report.KindCannot, Level: report.Error, Policy: p.job.Policy.Name, Region: d.side.Region, Container: p.job.From.Container,
-		Name: name, Op: "copy", Cause: text + "; nothing was copied", Hint: "this version carries plain objects only; accept it with accept: [cannot] in the policy, or copy it by other means"})
+		Name: name, Op: "copy", Cause: why + "; nothing was copied", Hint: "accept it with accept: [cannot] in the policy, or copy it by other means"})
 }
 
 // failed reports a copy that did not succeed this time; its intent stays, and
@@ -359,8 +365,11 @@ func (p *pass) recheck(ctx context.Context, it *item, t target) (_ target, again
 		return t, true, nil
 	case err != nil:
 		return target{}, false, err
-	case obj.ETag == it.version.ETag && obj.Size == it.entry.Size:
+	case obj.ETag == it.version.ETag && obj.Size == it.entry.Size && obj.Kind != transport.Symlink && it.entry.Kind != transport.Symlink:
 		p.adopt(it, d, it.version, obj.ETag, micros(obj.Modified))
+	case obj.Kind == transport.Symlink && it.entry.Kind == transport.Symlink: // its headers are compared when it is written
+		t.ifAbsent = true
+		return t, true, p.begin(ctx, it, d)
 	case slices.Contains(t.known, obj.ETag):
 		return t, true, p.begin(ctx, it, d)
 	default:
@@ -371,7 +380,7 @@ func (p *pass) recheck(ctx context.Context, it *item, t target) (_ target, again
 
 // begin makes an intent durable for a copy that was not planned as one.
 func (p *pass) begin(ctx context.Context, it *item, d *dest) error {
-	layout, err := p.layout(ctx, d, it.entry.Size)
+	layout, err := p.layout(ctx, d, it.entry)
 	if err != nil {
 		return err
 	}
@@ -457,8 +466,6 @@ func (p *pass) count(s plan.Step) {
 			p.tally.adopted.Add(1)
 		case plan.Conflict, plan.Recheck:
 			p.tally.conflicts.Add(1)
-		case plan.Cannot:
-			p.cannotFinding(d, s.Subject.Name, rs.Why)
 		}
 	}
 	if s.Gone || len(s.Inherit) > 0 {

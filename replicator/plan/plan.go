@@ -49,11 +49,10 @@ const (
 	Adopt           // identical content stands there: record it, send nothing
 	Conflict        // something not ours stands there
 	Recheck         // it was a conflict, or cannot be told from one: ask for it by name
-	Cannot          // this kind cannot be kept exactly
 )
 
 func (a Action) String() string {
-	return [...]string{"none", "copy", "meta", "adopt", "conflict", "recheck", "cannot"}[a]
+	return [...]string{"none", "copy", "meta", "adopt", "conflict", "recheck"}[a]
 }
 
 // RouteStep is what one destination needs.
@@ -183,13 +182,7 @@ func diffRoute(s Subject, d Dest, o Options) RouteStep {
 			same = true // touched since, with the same content: perhaps new headers
 		}
 	}
-	if e.Kind != transport.Plain {
-		if has && rep.State == store.Cannot && rep.Version == v {
-			return RouteStep{}
-		}
-		return RouteStep{Action: Cannot, Why: string(e.Kind)}
-	}
-	if has && rep.State == store.Cannot && rep.Version == v {
+	if has && rep.State == store.Cannot && rep.Version == v && !carriedSince(rep.Note) {
 		return RouteStep{}
 	}
 
@@ -234,6 +227,16 @@ func headersOnly(r store.Replica, e *transport.Entry) bool {
 	return r.State == store.Conflict && r.Written != 0 && r.Version.ETag == e.ETag
 }
 
+// carriedSince reports whether what a ledger says cannot be kept is a kind that
+// versions before this one did not carry.
+func carriedSince(note string) bool {
+	switch transport.Kind(note) {
+	case transport.SLO, transport.DLO, transport.Symlink:
+		return true
+	}
+	return false
+}
+
 // standing says what is at the destination, as far as is known.
 type standing uint8
 
@@ -266,8 +269,10 @@ func stands(d Dest, e *transport.Entry, rep store.Replica, has bool) standing {
 		// The destination's listing lags behind our own write. Whatever it shows, even
 		// this very content, no longer stands there.
 		return ours
-	case there.ETag == e.ETag && there.Size == e.Size && there.Kind == transport.Plain:
+	case there.ETag == e.ETag && there.Size == e.Size && there.Kind == e.Kind && e.Kind != transport.Symlink:
 		return identical
+	case there.Kind == transport.Symlink && e.Kind == transport.Symlink && !has:
+		return unknown // every link has the ETag of no bytes: where it points, a HEAD tells
 	case has && (rep.State != store.Conflict || headersOnly(rep, e)) && there.ETag == destETag(rep):
 		return ours
 	case d.Intent != nil && d.Intent.ETag != "" && there.ETag == d.Intent.ETag:

@@ -1,0 +1,295 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"farshore/store"
+	"farshore/transport"
+)
+
+// kin holds, for one run of a policy, the passes over containers of the source that
+// other containers' manifests and links point into. Through them single objects are
+// brought before what needs them; a pass of their own over the whole container
+// follows, for what changed there and for deletes.
+type kin struct {
+	mu     sync.Mutex
+	passes map[string]*pass // by container at the source
+	// manifests bounds how many are in memory at once: with inline data one may have 8 MiB.
+	manifests chan struct{}
+}
+
+const manifestsAtOnce = 4
+
+func newKin() *kin {
+	return &kin{passes: map[string]*pass{}, manifests: make(chan struct{}, manifestsAtOnce)}
+}
+
+// want is an object that must stand at a destination before what needs it.
+type want struct {
+	container, name string // at the source
+	etag            string // "": whatever is there now
+	size            int64  // -1: unknown
+	modified        int64  // µs; 0: unknown
+	kind            transport.Kind
+	depth           int // manifests above it
+}
+
+// maxDepth is how deep Swift lets manifests be nested.
+const maxDepth = 10
+
+// alongName is what a container that comes along is called at a destination.
+func (p *pass) alongName(d *dest, container string) string {
+	if container == p.job.From.Container {
+		return d.side.Container
+	}
+	if strings.Contains(p.job.Policy.Container, "{container}") {
+		if name, err := p.job.Policy.Destination(container); err == nil {
+			return name
+		}
+	}
+	return container
+}
+
+// alongFrom is the container of the source that has a name at a destination.
+func (p *pass) alongFrom(d *dest, there string) string {
+	if there == d.side.Container {
+		return p.job.From.Container
+	}
+	before, after, ok := strings.Cut(strings.ReplaceAll(p.job.Policy.Container, "{from}", p.job.From.Region), "{container}")
+	if name, begins := strings.CutPrefix(there, before); ok && begins && strings.HasSuffix(name, after) {
+		return strings.TrimSuffix(name, after)
+	}
+	return there
+}
+
+// alongJob is the job over a container that comes along.
+func (p *pass) alongJob(container, prefix string) Job {
+	j := Job{Policy: p.job.Policy, From: Side{Region: p.job.From.Region, Container: container, Prefix: prefix}}
+	for i, d := range p.dests {
+		to := Side{Region: d.side.Region, Container: p.alongName(d, container), Prefix: prefix}
+		if !slices.ContainsFunc(p.dests[:i], func(x *dest) bool { return x.side.Region == to.Region && p.alongName(x, container) == to.Container }) {
+			j.To = append(j.To, to)
+		}
+	}
+	return j
+}
+
+// along gives the pass through which single objects of a container are brought.
+func (p *pass) along(ctx context.Context, container string) (*pass, error) {
+	p.kin.mu.Lock()
+	defer p.kin.mu.Unlock()
+	if c := p.kin.passes[container]; c != nil {
+		return c, nil
+	}
+	c := &pass{e: p.e, job: p.alongJob(container, ""), o: p.o, findings: p.findings, kin: p.kin,
+		tally: &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}}
+	c.start = func(work func(context.Context) error) {
+		if err := work(ctx); err != nil {
+			p.e.o.Log.Warn("work beside a transfer", "container", container, "err", err)
+		}
+	}
+	if err := c.open(ctx); err != nil {
+		return nil, err
+	}
+	for _, d := range c.dests {
+		d.late = nil // nobody waits for what is put off: what needs it does not land
+	}
+	p.kin.passes[container] = c
+	return c, nil
+}
+
+// counterpart finds the destination of c that stands for one of p.
+func (c *pass) counterpart(p *pass, d *dest, container string) *dest {
+	for _, x := range c.dests {
+		if x.side.Region == d.side.Region && x.side.Container == p.alongName(d, container) {
+			return x
+		}
+	}
+	return nil
+}
+
+// bring sees that objects stand at destinations, and says at which one all of them do.
+func (p *pass) bring(ctx context.Context, wants []want, dests []*dest) (complete []*dest, err error) {
+	var mu sync.Mutex
+	lacking := map[*dest]bool{}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(p.e.o.Limits.Streams)
+	for _, w := range wants {
+		c, err := p.along(ctx, w.container)
+		if err != nil {
+			if !regionTrouble(err) || ctx.Err() != nil {
+				return nil, err
+			}
+			return nil, nil // its container is gone or cannot be used: nothing of it can be brought
+		}
+		g.Go(func() error {
+			to := map[*dest]*dest{}
+			for _, d := range dests {
+				if x := c.counterpart(p, d, w.container); x != nil {
+					to[d] = x
+				}
+			}
+			held, err := c.bringOne(gctx, w, to)
+			mu.Lock()
+			defer mu.Unlock()
+			for _, d := range dests {
+				if !held[d] {
+					lacking[d] = true
+				}
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	for _, d := range dests {
+		if !lacking[d] {
+			complete = append(complete, d)
+		}
+	}
+	return complete, nil
+}
+
+// bringOne copies one object to where the ledger does not know it to stand. to maps
+// the asking pass's destinations to those of c.
+func (c *pass) bringOne(ctx context.Context, w want, to map[*dest]*dest) (held map[*dest]bool, err error) {
+	held = map[*dest]bool{}
+	rec, exists, err := c.e.o.Ledger.Get(c.place, w.name)
+	if err != nil {
+		return nil, err
+	}
+	it := &item{name: w.name, open: 1, regions: map[string]bool{}, depth: w.depth}
+	if exists {
+		it.record = &rec
+	}
+	if w.etag == "" || w.size < 0 {
+		obj, err := c.src.Head(ctx, c.job.From.Container, w.name)
+		if err != nil {
+			if regionTrouble(err) && ctx.Err() == nil {
+				return held, nil
+			}
+			return nil, err
+		}
+		w.etag, w.size, w.modified, w.kind = obj.ETag, obj.Size, micros(obj.Modified), obj.Kind
+	}
+	it.entry = &transport.Entry{Name: w.name, Size: w.size, ETag: w.etag, Kind: w.kind, Modified: microTime(w.modified)}
+	it.version = store.Version{ETag: w.etag, Modified: w.modified}
+	var targets []target
+	for asking, d := range to {
+		rep, has := rec.Replica(d.info.ID)
+		if has && rep.State == store.Confirmed && rep.Version.ETag == w.etag {
+			held[asking] = true
+			continue
+		}
+		t := target{d: d, ifAbsent: true}
+		if has {
+			if rep.State != store.Conflict {
+				t.known = append(t.known, destETagOf(rep))
+			}
+			again := false
+			if t, again, err = c.recheck(ctx, it, t); err != nil {
+				c.failed(ctx, it, d, err)
+				continue
+			} else if !again {
+				continue
+			}
+		} else if err := c.begin(ctx, it, d); err != nil {
+			return nil, err
+		}
+		targets = append(targets, t)
+	}
+	if len(targets) > 0 {
+		if err := c.copy(ctx, it, targets); err != nil {
+			return nil, err
+		}
+	}
+	// regions are told apart by name; two containers of one region are one container here
+	for asking, d := range to {
+		if it.holds(d.side.Region) {
+			held[asking] = true
+		}
+	}
+	return held, nil
+}
+
+func destETagOf(r store.Replica) string {
+	if r.ETag != "" {
+		return r.ETag
+	}
+	return r.Version.ETag
+}
+
+// comesAlong records that a container, or a part of it, is to be looked after because
+// objects of this one need it.
+func (p *pass) comesAlong(container, prefix string) error {
+	if container == p.job.From.Container && strings.HasPrefix(prefix, p.job.From.Prefix) || p.o.DryRun {
+		return nil
+	}
+	return p.e.o.Ledger.AddCompanion(p.place, store.Companion{Container: container, Prefix: prefix})
+}
+
+// companions are the jobs over what comes along with the jobs of a policy, but for
+// what those cover themselves. They run after the jobs: segments that a manifest
+// needs were brought before it, and deletes of segments come after those of manifests.
+func (e *Engine) companions(passes []*pass) ([]Job, error) {
+	covered := func(jobs []Job, c store.Companion) bool {
+		return slices.ContainsFunc(jobs, func(j Job) bool {
+			return j.From.Container == c.Container && strings.HasPrefix(c.Prefix, j.From.Prefix)
+		})
+	}
+	var jobs, out []Job
+	for _, p := range passes {
+		jobs = append(jobs, p.job)
+	}
+	for _, p := range passes {
+		if !p.known || len(p.dests) == 0 {
+			continue
+		}
+		list, err := e.o.Ledger.Companions(p.place)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range list {
+			if !covered(jobs, c) {
+				j := p.alongJob(c.Container, c.Prefix)
+				jobs, out = append(jobs, j), append(out, j)
+			}
+		}
+	}
+	return out, nil
+}
+
+// segmentsOf says what a manifest needs: each object once.
+func segmentsOf(m transport.Manifest, depth int) []want {
+	seen := map[[2]string]bool{}
+	var out []want
+	for _, part := range m {
+		key := [2]string{part.Container, part.Name}
+		if part.Data != nil || seen[key] {
+			continue
+		}
+		seen[key] = true
+		out = append(out, want{container: part.Container, name: part.Name, etag: part.ETag, size: part.Size, kind: transport.Plain, depth: depth})
+	}
+	return out
+}
+
+// splitPath cuts the "container/name" of a header, percent-encoded there (S5, S6).
+func splitPath(kind, value string) (container, name string, err error) {
+	container, name, ok := strings.Cut(strings.TrimLeft(value, "/"), "/")
+	container, name = unquote(container), unquote(name)
+	if !ok || container == "" || name == "" {
+		return "", "", fmt.Errorf("%s %q: %w", kind, value, errNoPath)
+	}
+	return container, name, nil
+}
+
+var errNoPath = errors.New("is no container/name")
