@@ -73,6 +73,9 @@ func runRegionCheck(ctx context.Context, o *regionCheckOptions, name string, c *
 	var found swift.ProbeReport
 	if o.Probe {
 		found, err = l.raw[name].Probe(ctx, o.Scratch)
+		if transport.Is(err, transport.Denied) && found.Answers()["create-container"] == transport.No {
+			err = nil // a login that only reads: that is an answer, and the rest was found out
+		}
 	} else {
 		found, err = l.raw[name].Check(ctx)
 	}
@@ -147,7 +150,7 @@ func inWords() map[string][2]string {
 		"account":          {"the account may be looked at", "the account may not be looked at"},
 		"list-containers":  {"containers may be listed: policies can select them by wildcards", "containers may not be listed: name each in full"},
 		"info":             {"the region publishes its limits", "the region does not publish its limits: Swift's defaults are assumed"},
-		"create-container": {"containers may be made", "containers may not be made: make the destination's by hand"},
+		"create-container": {"containers may be made", "containers may not be made: make the destination's by hand, and try it with --probe --scratch CONTAINER"},
 		"write":            {"objects may be written", "objects may not be written: it cannot be a destination"},
 		"read":             {"objects may be read", "objects may not be read"},
 		"list":             {"objects may be listed", "objects may not be listed: it cannot be a source"},
