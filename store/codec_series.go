@@ -8,19 +8,23 @@ import (
 
 // Flags of a version in a series' record.
 const (
-	serMarker = 1 << 0
-	serLatest = 1 << 1
-	serMeta   = 1 << 2
-	serFlags  = 1<<3 - 1
+	serMarker  = 1 << 0
+	serLatest  = 1 << 1
+	serMeta    = 1 << 2
+	serMissing = 1 << 3
+	serFlags   = 1<<4 - 1
 )
 
 // Flags of a version's replica, above the three bits of its state; those of an
 // object's replica have the same meaning where they have the same name.
 const (
-	serRepID    = 1 << 5
-	serRepETag  = 1 << 6
-	serRepNote  = 1 << 7
-	serRepFlags = 1<<8 - 1
+	serRepID      = 1 << 5
+	serRepETag    = 1 << 6
+	serRepNote    = 1 << 7
+	serRepCurrent = 1 << 8
+	serRepTouched = 1 << 9
+	serRepAdopted = 1 << 10
+	serRepFlags   = 1<<11 - 1
 )
 
 // Swift's version ids are times with ten digits before the point and five after it.
@@ -94,6 +98,9 @@ func appendSeries(b []byte, p PlaceID, key []byte, s *Series) ([]byte, error) {
 		if v.Meta != [8]byte{} {
 			flags |= serMeta
 		}
+		if v.Missing != 0 {
+			flags |= serMissing
+		}
 		b = append(b, flags)
 		b = appendTag(b, v.Version.ETag)
 		b = binary.AppendVarint(b, v.Version.Modified-modified)
@@ -102,6 +109,9 @@ func appendSeries(b []byte, p PlaceID, key []byte, s *Series) ([]byte, error) {
 		b = binary.AppendUvarint(b, uint64(v.Size)) //nolint:gosec // the bits come back as they were
 		if flags&serMeta != 0 {
 			b = append(b, v.Meta[:]...)
+		}
+		if flags&serMissing != 0 {
+			b = binary.AppendVarint(b, v.Missing-modified)
 		}
 		b = binary.AppendUvarint(b, uint64(len(v.Replicas)))
 		base, last := modified, RouteID(0)
@@ -122,6 +132,7 @@ func appendSeriesReplica(b []byte, r *SeriesReplica, base int64) ([]byte, int64)
 	}{
 		{r.Written != 0, repWritten}, {r.Confirmed != 0, repConfirmed},
 		{r.ID != "", serRepID}, {r.ETag != "", serRepETag}, {r.Note != "", serRepNote},
+		{r.Current, serRepCurrent}, {r.Touched, serRepTouched}, {r.Adopted, serRepAdopted},
 	} {
 		if f.set {
 			flags |= f.bit
@@ -187,6 +198,9 @@ func (d *decoder) seriesVersion(v *SeriesVersion, modified int64) int64 {
 	if flags&serMeta != 0 {
 		copy(v.Meta[:], d.take(8))
 	}
+	if flags&serMissing != 0 {
+		v.Missing = v.Version.Modified + d.varint()
+	}
 	n := d.count()
 	if n == 0 {
 		return v.Version.Modified
@@ -211,6 +225,7 @@ func (d *decoder) seriesReplica(r *SeriesReplica, base int64) int64 {
 	if d.err == nil && (flags&^uint64(serRepFlags) != 0 || r.State < Confirmed || r.State > Lost) {
 		d.fail("unknown replica flags")
 	}
+	r.Current, r.Touched, r.Adopted = flags&serRepCurrent != 0, flags&serRepTouched != 0, flags&serRepAdopted != 0
 	if flags&repWritten != 0 {
 		base += d.varint()
 		r.Written = base

@@ -13,6 +13,9 @@ type dumpSeriesReplica struct {
 	ETag      string  `json:"etag,omitempty"`
 	Written   string  `json:"written,omitempty"`
 	Confirmed string  `json:"confirmed,omitempty"`
+	Current   bool    `json:"current,omitempty"`
+	Touched   bool    `json:"touched,omitempty"`
+	Adopted   bool    `json:"adopted,omitempty"`
 	Note      string  `json:"note,omitempty"`
 }
 
@@ -23,6 +26,7 @@ type dumpSeriesVersion struct {
 	Marker   bool                `json:"marker,omitempty"`
 	Latest   bool                `json:"latest,omitempty"`
 	Meta     string              `json:"meta,omitempty"`
+	Missing  string              `json:"missing,omitempty"`
 	Replicas []dumpSeriesReplica `json:"replicas,omitempty"`
 }
 
@@ -55,13 +59,14 @@ func (d *dumper) oneSeries(p PlaceID, s *Series) error {
 	versions := make([]dumpSeriesVersion, len(s.Versions))
 	for i := range s.Versions {
 		v := &s.Versions[i]
-		x := dumpSeriesVersion{ID: v.ID, dumpVersion: versionOf(v.Version), Size: v.Size, Marker: v.Marker, Latest: v.Latest}
+		x := dumpSeriesVersion{ID: v.ID, dumpVersion: versionOf(v.Version), Size: v.Size, Marker: v.Marker, Latest: v.Latest, Missing: stamp(v.Missing)}
 		if v.Meta != [8]byte{} {
 			x.Meta = hex.EncodeToString(v.Meta[:])
 		}
 		for _, r := range v.Replicas {
 			x.Replicas = append(x.Replicas, dumpSeriesReplica{Route: r.Route, State: r.State.String(), ID: r.ID, ETag: r.ETag,
-				Written: stamp(r.Written), Confirmed: stamp(r.Confirmed), Note: r.Note})
+				Written: stamp(r.Written), Confirmed: stamp(r.Confirmed),
+				Current: r.Current, Touched: r.Touched, Adopted: r.Adopted, Note: r.Note})
 		}
 		versions[i] = x
 	}

@@ -24,6 +24,8 @@ type SeriesVersion struct {
 	Marker  bool    // a delete marker, which has no content
 	Latest  bool    // what a request without a version id gets; not always the youngest one
 	Meta    [8]byte // digest of the kept headers; zero when never seen
+	// Missing is when (µs) a listing first lacked the version; 0 while it is listed.
+	Missing int64
 	// Replicas are ascending by Route, one a route.
 	Replicas []SeriesReplica
 }
@@ -36,6 +38,9 @@ type SeriesReplica struct {
 	Written   int64  // µs, as in Replica
 	Confirmed int64  // µs: when the destination confirmed it
 	State     ReplicaState
+	Current   bool   // the destination gives it to a request without a version id
+	Touched   bool   // its headers changed at the source since, and are to be carried
+	Adopted   bool   // found identical there, not sent
 	Note      string // as in Replica
 }
 
