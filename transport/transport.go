@@ -171,10 +171,8 @@ var ErrTarget = errors.New("it points to what is not there as it says")
 type PutOptions struct {
 	// Header may make the object a DLO (X-Object-Manifest) or, with an empty body, a
 	// link (X-Symlink-Target and its like).
-	Header Header
-	// IfAbsent is If-None-Match: *; class Exists if the name is taken. Not for a
-	// container with X-Versions-Enabled: Swift keeps the refused bytes there as a version.
-	IfAbsent    bool
+	Header      Header
+	IfAbsent    bool          // If-None-Match: *; class Exists if the name is taken
 	DeleteAfter time.Duration // X-Delete-After; 0: none
 	// Versioned says that the container keeps versions: a try that failed may have been
 	// carried out, so the retry layer looks before it writes a second version.

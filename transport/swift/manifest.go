@@ -3,6 +3,7 @@ package swift
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -99,14 +100,27 @@ func (e *Endpoint) PutRaw(ctx context.Context, container, name string, manifest 
 
 // putSLO writes a manifest. heartbeat=on keeps the connection alive while the region
 // looks at a thousand segments: it answers 202 before the work is done, and the
-// outcome stands in the body. The version's id comes with neither, so in a versioned
-// container it is asked for.
+// outcome stands in the body. The version's id stands in neither, so in a versioned
+// container it is asked for, and so is, beforehand, whether the name is free: the
+// version that a refused If-None-Match leaves there could not be found again.
 func (e *Endpoint) putSLO(ctx context.Context, container, name string, manifest []byte, want string, o transport.PutOptions) (transport.Receipt, error) {
 	r := request{op: "put manifest", method: http.MethodPut, container: container, name: name,
 		query: url.Values{"multipart-manifest": {"put"}, "heartbeat": {"on"}}}
 	header, err := writing(o.Header, o)
 	if err != nil {
 		return transport.Receipt{}, e.permanent(r, err)
+	}
+	if o.IfAbsent && o.Versioned {
+		now, err := e.current(ctx, container, name)
+		if err != nil {
+			return transport.Receipt{}, err
+		}
+		if now.id != "" {
+			f := e.fail(r, nil, errors.New("the name is taken"))
+			f.Class, f.Status = transport.Exists, http.StatusPreconditionFailed
+			return transport.Receipt{}, f
+		}
+		delete(header, "If-None-Match")
 	}
 	r.header = header
 	r.header["Etag"] = want
@@ -150,12 +164,23 @@ func (e *Endpoint) putSLO(ctx context.Context, container, name string, manifest 
 	resp.Header.Set("Last-Modified", answer.LastModified)
 	rc, err := e.receipt(r, resp, want)
 	if err == nil && o.Versioned {
-		link, err := e.simple(ctx, request{op: r.op, method: http.MethodHead, container: container, name: name, query: url.Values{"symlink": {"get"}}})
-		if err == nil && unquote(link.Header.Get(transport.TargetETagHeader)) == want {
-			rc.Version = link.Header.Get("X-Object-Version-Id")
-		}
+		rc.Version, err = e.written(ctx, container, name, want)
 	}
 	return rc, err
+}
+
+// written gives the id of the version that a write has just made, if it is still the
+// current one and the one with that ETag; else "".
+func (e *Endpoint) written(ctx context.Context, container, name, etag string) (string, error) {
+	now, err := e.current(ctx, container, name)
+	if err != nil || now.id == "" || now.id == noVersion {
+		return "", err
+	}
+	o, err := e.simple(ctx, request{op: "head", method: http.MethodHead, container: container, name: name, query: url.Values{"version-id": {now.id}}})
+	if err != nil || unquote(o.Header.Get("Etag")) != etag {
+		return "", err
+	}
+	return now.id, nil
 }
 
 // refused classes a manifest whose segments the server did not accept: a missing

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"farshore/transport"
 )
@@ -61,10 +62,7 @@ func (e *Endpoint) Versions(ctx context.Context, container string, rg transport.
 type versionMarker struct{ name, id string }
 
 // current is which version of a name is the current one; "": none, it is deleted.
-type current struct {
-	name, id string
-	told     bool // a row of the name has been seen
-}
+type current struct{ name, id string }
 
 // current asks for it.
 func (e *Endpoint) current(ctx context.Context, container, name string) (current, error) {
@@ -91,13 +89,13 @@ func settle(page []transport.VersionEntry, before, after current) {
 				id = page[j].ID
 			}
 		}
-		first := true // the row of i is the newest of the name
 		switch name {
 		case before.name:
-			id, first = before.id, !before.told
+			id = before.id
 		case after.name:
 			id = after.id
 		}
+		first := name != before.name // the row of i is the newest of the name
 		for k := i; k < j; k++ {
 			page[k].Latest = id != "" && page[k].ID == id || id == "" && k == i && first && page[k].Marker
 		}
@@ -147,10 +145,11 @@ func (e *Endpoint) DeleteMarker(ctx context.Context, container, name string) (tr
 	if err != nil && !transport.Is(err, transport.NotFound) {
 		return transport.Receipt{}, err
 	}
-	rc := transport.Receipt{Version: seen.Get("X-Object-Version-Id")}
-	if t, ok := parseEpoch(rc.Version); ok {
-		rc.Modified = t // the marker's own time
+	rc := transport.Receipt{Version: seen.Get("X-Object-Version-Id"), Modified: e.o.Clock().UTC()}
+	if t, err := http.ParseTime(seen.Get("Date")); err == nil {
+		rc.Modified = t.UTC()
 	}
+	rc.Modified = rc.Modified.Truncate(time.Second).Add(time.Second)
 	return rc, nil
 }
 

@@ -30,7 +30,13 @@ func (e *Endpoint) Put(ctx context.Context, container, name string, body transpo
 	}
 	r.header = header
 	r.header["Etag"] = body.MD5
+	var seen http.Header
+	r.seen = &seen
 	resp, err := e.simple(ctx, r)
+	if id := seen.Get("X-Object-Version-Id"); id != "" && transport.Is(err, transport.Exists) {
+		// object_versioning stores the bytes before it meets the condition.
+		_ = e.DeleteVersion(context.WithoutCancel(ctx), container, name, id)
+	}
 	if err != nil {
 		return transport.Receipt{}, linkError(err, r)
 	}

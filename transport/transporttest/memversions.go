@@ -83,7 +83,7 @@ func (m *Mem) unlink(op, container, name string) (id string, err error) {
 		c.remove(name)
 		return marker.id, nil
 	case c.header["X-Versions-Location"] != "" && c.objects[name] != nil:
-		archive := m.containers[c.header["X-Versions-Location"]]
+		archive := m.containers[unquotePath(c.header["X-Versions-Location"])]
 		if archive == nil {
 			break
 		}
@@ -100,7 +100,7 @@ func (m *Mem) unlink(op, container, name string) (id string, err error) {
 			return "", err
 		}
 		at := m.now()
-		m.containers[c.header["X-History-Location"]].write(archivePrefix(name)+versionID(at),
+		m.containers[unquotePath(c.header["X-History-Location"])].write(archivePrefix(name)+versionID(at),
 			&memObject{etag: emptyMD5, header: transport.Header{"Content-Type": markerType}, modified: at, kind: transport.Plain})
 	}
 	c.remove(name)
@@ -122,7 +122,7 @@ func (c *memContainer) archived(name string) (all []string) {
 
 // archive copies the current object of a name to where old ones go, before it is overwritten.
 func (m *Mem) archive(op string, c *memContainer, name string) error {
-	to := c.header["X-Versions-Location"] + c.header["X-History-Location"]
+	to := unquotePath(c.header["X-Versions-Location"] + c.header["X-History-Location"])
 	old := c.objects[name]
 	if to == "" || old == nil {
 		return nil
@@ -244,7 +244,7 @@ func (m *Mem) DeleteMarker(ctx context.Context, container, name string) (transpo
 	if err != nil || id == "" {
 		return transport.Receipt{}, err
 	}
-	return transport.Receipt{Version: id, Modified: m.containers[container].versions[name][0].modified}, nil
+	return transport.Receipt{Version: id, Modified: ceil(m.containers[container].versions[name][0].modified)}, nil
 }
 
 // DeleteVersion implements transport.Sink.
@@ -287,7 +287,15 @@ func (m *Mem) Revive(ctx context.Context, container, name, version string) error
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.containers[container]
-	if c == nil || version == nullVersion || version == "" || m.version(container, name, version) == nil {
+	if c == nil || version == nullVersion || version == "" {
+		return m.missing(op, container, name)
+	}
+	for _, v := range c.versions[name] {
+		if v.id == version && v.marker {
+			return m.fail(op, container, name, transport.Permanent, 400, "400 Bad Request: Invalid Content-Type, swift_* is not a valid parameter name.")
+		}
+	}
+	if m.version(container, name, version) == nil {
 		return m.missing(op, container, name)
 	}
 	again := *m.version(container, name, version)

@@ -37,6 +37,9 @@ func Run(t *testing.T, make func(t *testing.T) (transport.Sink, Raw), lacks ...s
 		{"Ranges", (*suite).ranges}, {"Versions", (*suite).versions}, {"Headers", (*suite).headers}, {"Post", (*suite).post},
 		{"Put", (*suite).put}, {"PutBrokenBodies", (*suite).putBroken}, {"IfAbsent", (*suite).ifAbsent}, {"Manifest", (*suite).manifest},
 		{"Collapse", (*suite).collapse}, {"Kinds", (*suite).kinds}, {"Delete", (*suite).remove}, {"Expiry", (*suite).expiry},
+		{"RawManifest", (*suite).rawManifest}, {"DLO", (*suite).dlo}, {"Links", (*suite).links}, {"KeptVersions", (*suite).keptVersions},
+		{"VersionPages", (*suite).versionPages}, {"OldVersioning", (*suite).oldVersioning}, {"ContainerProperties", (*suite).containerProperties},
+		{"AccountProperties", (*suite).accountProperties}, {"Limits", (*suite).limits},
 		{"Errors", (*suite).failures}, {"Canceled", (*suite).canceled}, {"Account", (*suite).account}, {"Parallel", (*suite).parallel},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -73,23 +76,35 @@ func (s *suite) newContainer() string {
 	if r := s.raw.Do(s, http.MethodPut, name, "", "", nil, nil); r.Status/100 != 2 {
 		s.Fatalf("make container: %d %s", r.Status, r.Body)
 	}
-	s.Cleanup(func() {
-		ctx := context.Background()
-		for range 5 {
-			_ = s.ep.List(ctx, name, transport.Range{}, func(page []transport.Entry) error {
-				for _, e := range page {
-					s.raw.Do(s, http.MethodDelete, name, e.Name, "", nil, nil)
-				}
-				return nil
-			})
-			if r := s.raw.Do(s, http.MethodDelete, name, "", "", nil, nil); r.Status != http.StatusConflict {
-				return
-			}
-			time.Sleep(200 * time.Millisecond) // a listing that lags
-		}
-		s.Errorf("container %q could not be removed", name)
-	})
+	s.Cleanup(func() { s.discard(name) })
 	return name
+}
+
+// discard removes a container with all its objects and versions.
+func (s *suite) discard(name string) {
+	ctx := context.Background()
+	s.raw.Do(s, http.MethodPost, name, "", "", map[string]string{"X-Versions-Enabled": "false", "X-Remove-Versions-Location": "x", "X-Remove-History-Location": "x"}, nil)
+	for range 5 {
+		_ = s.ep.List(ctx, name, transport.Range{}, func(page []transport.Entry) error {
+			for _, e := range page {
+				s.raw.Do(s, http.MethodDelete, name, e.Name, "", nil, nil)
+			}
+			return nil
+		})
+		_ = s.ep.Versions(ctx, name, transport.Range{}, func(page []transport.VersionEntry) error {
+			for _, v := range page {
+				if v.ID != nullVersion {
+					s.raw.Do(s, http.MethodDelete, name, v.Name, "version-id="+v.ID, nil, nil)
+				}
+			}
+			return nil
+		})
+		if r := s.raw.Do(s, http.MethodDelete, name, "", "", nil, nil); r.Status != http.StatusConflict {
+			return
+		}
+		time.Sleep(200 * time.Millisecond) // a listing that lags
+	}
+	s.Errorf("container %q could not be removed", name)
 }
 
 func hexMD5(b []byte) string {
