@@ -380,7 +380,8 @@ func TestAMismatchIsSettledByTheSource(t *testing.T) {
 	_ = w.mem["b"].CreateContainer(t.Context(), "c", nil)
 	for _, n := range []string{"x", "y"} {
 		w.put(n, 1, 100, nil)
-		w.mem["b"].Set("c", n, fill(1, 100), nil)
+		o, data, _ := w.mem["a"].Get("c", n)
+		w.mem["b"].Set("c", n, data, o.Header)
 	}
 	w.sync()
 	w.clock.advance(10 * time.Second)
