@@ -205,6 +205,17 @@ func (b *breaker) allow() bool {
 	return false
 }
 
+// refusal gives the error of a region that was found unusable a moment ago, so that
+// it is not asked again for each container; nil when it may be asked.
+func (b *breaker) refusal() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.inRow >= failuresToOpen && b.clock.Now().Before(b.until) {
+		return b.err
+	}
+	return nil
+}
+
 // note learns from the outcome of a call. Only failures that speak of the region
 // as a whole count.
 func (b *breaker) note(err error) {

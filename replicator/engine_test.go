@@ -365,3 +365,33 @@ func TestAdoptedObjectsAreNotDeleted(t *testing.T) {
 	}
 	w.restart()
 }
+
+// A region that does not answer is asked once, not once a container.
+func TestADeadRegionIsAskedOnceForAllContainers(t *testing.T) {
+	w := newWorld(t, "b", "d")
+	w.put("x", 1, 10, nil)
+	for i := range 5 {
+		c := fmt.Sprintf("c%d", i)
+		if err := w.mem["a"].CreateContainer(t.Context(), c, nil); err != nil {
+			t.Fatal(err)
+		}
+		w.mem["a"].Set(c, "x", fill(1, 10), nil)
+	}
+	w.policy.Containers, w.policy.Replicas = []string{"c*"}, 1
+	for _, m := range []tt.Method{tt.Put, tt.Head, tt.List, tt.Container, tt.CreateContainer} {
+		w.faults["d"].Add(m, tt.Fail(transport.Transient).Times(1<<30))
+	}
+	r := w.sync()
+	if n := w.faults["d"].Count(readsAndWrites...); n != 1 || r.Counts[report.KindRegionDown] != 1 || r.Totals.Copied != 6 {
+		t.Errorf("%d requests: %+v %+v", n, r.Totals, r.Findings)
+	}
+	w.forget()
+	if r = w.audit(AuditOptions{}); w.faults["d"].Count(readsAndWrites...) != 1 || r.Counts[report.KindRegionDown] != 1 || r.Audit.ByRegion["b"] != 6 {
+		t.Errorf("%d requests: %+v %+v", w.faults["d"].Count(readsAndWrites...), r.Audit, r.Findings)
+	}
+	w.faults["d"] = &tt.Faults{}
+	w.clock.advance(time.Minute)
+	if r = w.sync(); r.Totals.Copied != 6 {
+		t.Errorf("it came back: %+v", r.Totals)
+	}
+}

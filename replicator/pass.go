@@ -262,7 +262,9 @@ func (p *pass) openDest(ctx context.Context, srcID transport.Identity, from stor
 	}
 	d.begun = len(waiting) > 0
 	if d.ep, err = p.e.region(to.Region); err == nil && d.info.Listed.IsZero() {
-		err = p.firstContact(ctx, d, src)
+		if err = p.e.breaker(to.Region).refusal(); err == nil { // else another container's pass has asked just now
+			err = p.firstContact(ctx, d, src)
+		}
 	}
 	if err != nil && regionTrouble(err) && ctx.Err() == nil {
 		p.lose(d, err) // what the ledger says of it still counts

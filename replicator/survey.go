@@ -123,6 +123,9 @@ func (s *survey) openDest(ctx context.Context, from store.Place, to Side, i int,
 		d.back, d.info.To = back.ID, back.From
 	}
 	if d.ep, err = e.region(to.Region); err == nil {
+		err = e.breaker(to.Region).refusal()
+	}
+	if err == nil {
 		_, err = d.ep.Container(ctx, to.Container)
 	}
 	switch {

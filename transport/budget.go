@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -16,6 +17,9 @@ type RetryPolicy struct {
 	Elapsed  time.Duration // no third or later try starts after it; 0: 2 min
 	First    time.Duration // the first wait, then doubling, ±50 %; 0: 500 ms
 	Max      time.Duration // the longest such wait; 0: 30 s
+	// Refused replaces Elapsed while nobody listens there (connection refused) and, in a
+	// Sink, nobody has answered yet: such a region is down, not restarting. 0: Elapsed.
+	Refused time.Duration
 	// A region that throttles is healthy and only busy, so it has a budget of its
 	// own: ThrottleAttempts (0: 30) and ThrottleElapsed (0: 15 min).
 	ThrottleAttempts int
@@ -27,6 +31,10 @@ type RetryPolicy struct {
 	Clock      Clock    // nil: the system's
 	Observer   Observer // nil: nobody is told
 }
+
+// RefusedPatience is a RetryPolicy.Refused for commands that a person waits for: about
+// four tries.
+const RefusedPatience = 3 * time.Second
 
 // Observer is told of every failed try that will be repeated, before the wait. It
 // must not block; it may be called concurrently.
@@ -108,7 +116,11 @@ func (b *budget) failed(ctx context.Context, err error) error {
 	switch class {
 	case Transient:
 		b.tries++
-		if b.tries >= b.p.Attempts || b.tries > 1 && since >= b.p.Elapsed {
+		patience := b.p.Elapsed
+		if b.p.Refused > 0 && errors.Is(err, syscall.ECONNREFUSED) {
+			patience = b.p.Refused
+		}
+		if b.tries >= b.p.Attempts || b.tries > 1 && since >= patience {
 			return b.exhausted(err)
 		}
 	case Throttled:

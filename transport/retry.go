@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,6 +32,8 @@ type retrier struct {
 	ep   Sink
 	link *Link
 	p    RetryPolicy
+
+	heard atomic.Bool // the region has answered something
 }
 
 var _ Sink = (*retrier)(nil)
@@ -38,6 +41,9 @@ var _ Sink = (*retrier)(nil)
 // budget starts the bookkeeping of a call, and refuses it if ctx has ended.
 func (r *retrier) budget(ctx context.Context, op, container, name string) (*budget, error) {
 	p := r.p
+	if r.heard.Load() {
+		p.Refused = 0
+	}
 	p.Observer = func(a Attempt) {
 		r.link.Retried()
 		if r.p.Observer != nil {
@@ -60,6 +66,10 @@ func (r *retrier) once(ctx context.Context, b *budget, bytes int64, f func() err
 	err = f()
 	if err != nil {
 		bytes = 0
+	}
+	var e *Error
+	if err == nil || errors.As(err, &e) && e.Status != 0 {
+		r.heard.Store(true)
 	}
 	release(Result{Err: err, Bytes: bytes})
 	return err

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -432,4 +434,30 @@ func TestContainersAfterAFailure(t *testing.T) {
 			t.Errorf("%v %v %+v", err, got, link.Stats())
 		}
 	})
+}
+
+// Where nobody listens a call gives up within seconds, unless the region has answered
+// before: then it is restarting, and has the whole patience.
+func TestRefusedConnections(t *testing.T) {
+	for _, before := range []error{nil, failure(transport.NotFound, 404), lost} {
+		synctest.Test(t, func(t *testing.T) {
+			refused := &transport.Error{Class: transport.Transient, Err: &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}}
+			s := &script{head: func(try int) (transport.Object, error) {
+				if try == 1 {
+					return transport.Object{}, before
+				}
+				return transport.Object{}, refused
+			}}
+			ep := transport.Retry(s, nil, transport.RetryPolicy{Refused: transport.RefusedPatience})
+			if before != lost { //nolint:errorlint // the very one
+				_, _ = ep.Head(t.Context(), "c", "n")
+			}
+			start, made := time.Now(), s.made("head")
+			_, err := ep.Head(t.Context(), "c", "n")
+			took, tries := time.Since(start), s.made("head")-made
+			if quick := before == lost; !transport.Is(err, transport.Transient) || quick != (took < 7*time.Second) || quick != (tries < 6) { //nolint:errorlint // the very one
+				t.Errorf("after %v: %v in %v, %d tries", before, err, took, tries)
+			}
+		})
+	}
 }

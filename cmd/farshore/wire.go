@@ -71,7 +71,7 @@ func connect(ctx context.Context, want map[string]policies.Region, stall time.Du
 			gate := transport.NewLink(transport.LinkOptions{Region: name})
 			ep := swift.New(r.SwiftConnection(), swift.Options{Region: name, Project: r.Identity().Project})
 			l.open[name], l.raw[name] = r, ep
-			l.sinks[name] = transport.Retry(ep, gate, transport.RetryPolicy{Observer: observe})
+			l.sinks[name] = transport.Retry(ep, gate, transport.RetryPolicy{Observer: observe, Refused: transport.RefusedPatience})
 			l.gates = append(l.gates, gate)
 			return nil
 		})

@@ -77,7 +77,9 @@ func (l *login) first(ctx context.Context) error {
 	}
 	l.provider.IdentityBase, l.provider.IdentityEndpoint = fresh.IdentityBase, fresh.IdentityEndpoint
 	asked := l.clock.Now()
-	_, err = transport.Try(ctx, l.policy, l.attempt(), func(ctx context.Context) (struct{}, error) {
+	policy := l.policy
+	policy.Refused = transport.RefusedPatience
+	_, err = transport.Try(ctx, policy, l.attempt(), func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, l.wrap(openstack.Authenticate(ctx, l.provider, l.auth))
 	})
 	if err != nil {
