@@ -3,6 +3,7 @@ package fakecloud
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -48,50 +49,96 @@ func (q *request) authorize(acct, cont, obj, method string) int {
 		acl = c.meta["X-Container-Read"]
 	}
 	c.mu.RUnlock()
-	if acl != "" && (obj != "" || read) && q.allowed(acl, obj != "") {
+	if acl != "" && (obj != "" || read) && q.allowed(acl, obj != "", mine) {
 		return 0
 	}
 	return denied
 }
 
-// allowed reads an ACL: .r:* and .r:host for anyone (listings also need
-// .rlistings), project:user with stars, and role names.
-func (q *request) allowed(acl string, object bool) bool {
-	listings, anyone := false, false
+// allowed reads an ACL as it is stored: project:user with stars, .r:host for
+// whoever comes from there (listings also need .rlistings), and role names,
+// which count in one's own project only.
+func (q *request) allowed(acl string, object, mine bool) bool {
+	var hosts, groups []string
 	for item := range strings.SplitSeq(acl, ",") {
-		item = strings.TrimSpace(item)
-		if item == ".rlistings" {
-			listings = true
-			continue
-		}
-		if who, ok := cutAny(item, ".r:", ".ref:", ".referer:", ".referrer:"); ok {
-			ref, err := url.Parse(q.r.Referer())
-			anyone = anyone || who == "*" || err == nil && who != "" &&
-				(ref.Hostname() == who || strings.HasPrefix(who, ".") && strings.HasSuffix(ref.Hostname(), who))
-			continue
-		}
-		if q.tok == nil || q.tok.project == nil {
-			continue
-		}
-		p, u, pair := strings.Cut(item, ":")
-		if pair && (p == "*" || p == q.tok.project.ID || p == q.tok.project.Name) &&
-			(u == "*" || u == q.tok.user.ID || u == q.tok.user.Name) || !pair && q.tok.hasRole(item) {
-			return true
+		if host, ok := strings.CutPrefix(item, ".r:"); ok {
+			hosts = append(hosts, host)
+		} else {
+			groups = append(groups, lenientPath(item))
 		}
 	}
-	return anyone && (object || listings)
+	known := q.tok != nil && q.tok.project != nil
+	if known {
+		for _, p := range []string{q.tok.project.ID, q.tok.project.Name, "*"} {
+			for _, u := range []string{q.tok.user.ID, q.tok.user.Name, "*"} {
+				if slices.Contains(groups, p+":"+u) {
+					return true
+				}
+			}
+		}
+	}
+	if q.welcome(hosts) {
+		// Whoever is not to list is not let in by a role either.
+		return object || slices.Contains(groups, ".rlistings")
+	}
+	return known && mine && slices.ContainsFunc(groups, func(g string) bool { return q.tok.hasRole(strings.ToLower(g)) })
 }
 
-func cutAny(s string, prefixes ...string) (string, bool) {
-	for _, p := range prefixes {
-		if rest, ok := strings.CutPrefix(s, p); ok {
-			return rest, true
+// welcome compares the Referer with the hosts of .r: items, the last of which
+// that fits decides.
+func (q *request) welcome(hosts []string) bool {
+	ok := false
+	from := "unknown"
+	if ref, err := url.Parse(q.r.Referer()); err == nil && ref.Hostname() != "" {
+		from = strings.ToLower(ref.Hostname())
+	}
+	for _, h := range hosts {
+		h, no := strings.CutPrefix(h, "-")
+		if h == from || strings.HasPrefix(h, ".") && strings.HasSuffix(from, h) || h == "*" && !no {
+			ok = !no
 		}
 	}
-	return s, false
+	return ok
+}
+
+// cleanACL brings an ACL into the form that is stored (swift.common.middleware.acl,
+// clean_acl); bad says what is wrong with it.
+func cleanACL(value string, write bool) (clean, bad string) {
+	var out []string
+	for raw := range strings.SplitSeq(value, ",") {
+		if raw = strings.TrimSpace(raw); raw == "" {
+			continue
+		}
+		first, second, ok := strings.Cut(raw, ":")
+		first, second = strings.TrimSpace(first), strings.TrimSpace(second)
+		switch {
+		case !ok || !strings.HasPrefix(first, "."):
+			out = append(out, raw)
+			continue
+		case !slices.Contains([]string{".r", ".ref", ".referer", ".referrer"}, first):
+			return "", "Unknown designator '" + first + "' in ACL: '" + raw + "'"
+		case write:
+			return "", "Referrers not allowed in write ACL: '" + raw + "'"
+		}
+		host, no := strings.CutPrefix(second, "-")
+		if host = strings.TrimSpace(host); host != "*" {
+			host = strings.TrimSpace(strings.TrimPrefix(host, "*"))
+		}
+		if host == "" || host == "." {
+			return "", "No host/domain value after referrer designation in ACL: '" + raw + "'"
+		}
+		if no {
+			host = "-" + host
+		}
+		out = append(out, ".r:"+host)
+	}
+	return strings.Join(out, ","), ""
 }
 
 func (q *request) deny(code int) {
+	if q.r.Method != http.MethodGet && q.r.Method != http.MethodHead {
+		q.w.before = nil // refused before CORS is looked at
+	}
 	if code == http.StatusUnauthorized {
 		q.challenge()
 	}
@@ -100,5 +147,7 @@ func (q *request) deny(code int) {
 
 // challenge says where to get a token.
 func (q *request) challenge() {
-	q.w.Header()["Www-Authenticate"] = []string{`Swift realm="` + q.acct + `"`, `Keystone uri="` + q.rg.ks.url() + `"`}
+	q.w.Header()["Www-Authenticate"] = []string{`Swift realm="` + q.acct + `"`, q.keystoneURI()}
 }
+
+func (q *request) keystoneURI() string { return `Keystone uri="` + q.rg.ks.url() + `"` }

@@ -35,6 +35,11 @@ type RegionOptions struct {
 	KeystoneListen string
 	// Policies are the storage policies; the first is the default. Default Policy-0.
 	Policies []string
+	// StaticWeb serves containers with X-Container-Meta-Web-* to those without a
+	// token as web sites, as Swift's staticweb middleware does.
+	StaticWeb bool
+	// AsyncDelete allows multipart-manifest=delete&async=yes.
+	AsyncDelete bool
 	// CopyRate slows server-side copies of large objects to that many bytes per
 	// second; 0 means as fast as MD5 allows. A real Swift does about 100 MB/s (L1).
 	CopyRate int64

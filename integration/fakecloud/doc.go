@@ -5,7 +5,7 @@
 // It behaves as Swift 2.30 and Keystone 22 were seen to behave: stock rclone,
 // python-swiftclient and openstackclient work against it, and the conformance
 // suite runs on it and on a real Swift alike. Where they differ, this package
-// is wrong. What is left out on purpose: object versions, container sync,
-// tempurl, formpost, bulk upload and the S3 API; /info advertises only what
+// is wrong. What is left out on purpose: container sync, the signatures of
+// tempurl and formpost, bulk upload and the S3 API; /info advertises only what
 // exists.
 package fakecloud

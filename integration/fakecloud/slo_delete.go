@@ -2,6 +2,7 @@ package fakecloud
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -9,6 +10,10 @@ import (
 // As in Swift, manifests are read first, so a segment that is named twice counts
 // as deleted once and not found once.
 func (q *request) deleteManifest() {
+	if q.rg.opts.AsyncDelete && isTrue(q.q["async"]) {
+		q.deleteAsync()
+		return
+	}
 	r := newReport(q)
 	r.counts, r.root = true, "delete"
 	type item struct {
@@ -50,6 +55,65 @@ func (q *request) deleteManifest() {
 		code = http.StatusBadRequest
 	}
 	r.finish(code)
+}
+
+// deleteAsync has the segments deleted later, which here is at once, and answers
+// like a DELETE of the manifest. They must be plain and in one container.
+func (q *request) deleteAsync() {
+	own := place{q.acct, q.cont, q.obj}
+	m, problem := q.manifestAt(own)
+	switch problem {
+	case "":
+	case notFound:
+		q.failText(http.StatusNotFound, problem)
+		return
+	case "Not an SLO manifest":
+		q.failText(http.StatusBadRequest, problem)
+		return
+	case status(http.StatusUnauthorized):
+		q.w.Header()["Www-Authenticate"] = []string{`Swift realm="unknown"`, q.keystoneURI()}
+		q.failText(http.StatusUnauthorized, problem)
+		return
+	default:
+		q.failText(http.StatusInternalServerError, problem)
+		return
+	}
+	var names, conts []string
+	for i := range m.segments {
+		s := &m.segments[i]
+		if s.inline != nil {
+			continue
+		}
+		if s.nested {
+			q.failText(http.StatusBadRequest, "No segments may be large objects.")
+			return
+		}
+		cont, obj, _ := strings.Cut(strings.TrimPrefix(s.name, "/"), "/")
+		names = append(names, obj)
+		if !slices.Contains(conts, cont) {
+			conts = append(conts, cont)
+		}
+	}
+	if len(conts) > 1 {
+		for i := range conts {
+			conts[i] = `"` + quotePath(conts[i]) + `"`
+		}
+		q.failText(http.StatusBadRequest, "All segments must be in one container. Found segments in "+strings.Join(conts, ", "))
+		return
+	}
+	for _, cont := range append(conts, q.cont) {
+		if code := q.authorize(q.acct, cont, "x", http.MethodDelete); code != 0 {
+			q.deny(code)
+			return
+		}
+	}
+	for _, n := range names {
+		// The expirer goes past versioning.
+		if c := q.rg.account(q.acct).container(conts[0]); c != nil {
+			c.remove(n, q.now)
+		}
+	}
+	q.deleteObject()
 }
 
 const notFound = "SLO manifest not found"

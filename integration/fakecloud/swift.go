@@ -145,7 +145,13 @@ func (q *request) route() {
 	q.tok = q.rg.ks.check(q.r.Header.Get("X-Auth-Token"))
 	q.owner = q.owns(q.acct)
 	if q.r.Method == http.MethodOptions {
-		q.notAllowed()
+		q.options()
+		return
+	}
+	if q.cont != "" && q.r.Header["Origin"] != nil {
+		q.allowOrigin()
+	}
+	if q.rg.opts.StaticWeb && q.serveWeb() {
 		return
 	}
 	multipart := q.q["multipart-manifest"]

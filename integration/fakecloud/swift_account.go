@@ -1,6 +1,7 @@
 package fakecloud
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -13,10 +14,10 @@ func (q *request) serveAccount() {
 	switch q.r.Method {
 	case http.MethodHead, http.MethodGet:
 		q.readAccount(a)
-	case http.MethodPost:
+	case http.MethodPost, http.MethodPut:
 		q.postAccount(a)
-	case http.MethodPut, http.MethodDelete:
-		// Only a reseller may, and an emulated account needs neither.
+	case http.MethodDelete:
+		// Only a reseller may, and an emulated account does not need it.
 		q.fail(http.StatusForbidden)
 	default:
 		q.notAllowed()
@@ -121,10 +122,24 @@ func (q *request) postAccount(a *account) {
 		return
 	}
 	a.mu.Lock()
-	mergeMeta(a.meta, h, "Account", nil)
-	a.made = true
+	meta, msg := merged(a.meta, h, "Account", nil)
+	made := a.made
+	if msg == "" {
+		a.meta, a.made = meta, true
+	}
 	a.mu.Unlock()
-	q.done(http.StatusNoContent)
+	if msg != "" {
+		q.failText(http.StatusBadRequest, msg)
+		return
+	}
+	switch {
+	case q.r.Method == http.MethodPost:
+		q.done(http.StatusNoContent)
+	case made:
+		q.fail(http.StatusAccepted)
+	default:
+		q.done(http.StatusCreated)
+	}
 }
 
 func digits(s string) bool {
@@ -132,21 +147,37 @@ func digits(s string) bool {
 	return err == nil
 }
 
-// mergeMeta applies X-<kind>-Meta-* and the other settable headers to meta: an
-// empty value or an X-Remove-… header removes.
-func mergeMeta(meta map[string]string, h http.Header, kind string, others []string) {
+// merged is meta with X-<kind>-Meta-* and the other settable headers applied: an
+// empty value or an X-Remove-… header removes. What adds up to more than the
+// limits is told as msg.
+func merged(meta map[string]string, h http.Header, kind string, others []string) (out map[string]string, msg string) {
+	out = maps.Clone(meta)
 	prefix := "X-" + kind + "-Meta-"
 	for k, vs := range h {
 		if strings.HasPrefix(k, prefix) || slices.Contains(others, k) {
-			set(meta, titled(k), vs[0])
+			set(out, titled(k), vs[0])
 		}
 	}
 	for k, vs := range h {
 		rest, ok := strings.CutPrefix(k, "X-Remove-")
 		if ok && vs[0] != "" && (strings.HasPrefix("X-"+rest, prefix) || slices.Contains(others, "X-"+rest)) {
-			delete(meta, titled("X-"+rest))
+			delete(out, titled("X-"+rest))
 		}
 	}
+	count, size := 0, 0
+	for k, v := range out {
+		if strings.HasPrefix(k, prefix) {
+			count++
+			size += len(k) - len(prefix) + len(v)
+		}
+	}
+	switch {
+	case count > maxMetaCount:
+		msg = "Too many metadata items; max " + strconv.Itoa(maxMetaCount)
+	case size > maxMetaOverall:
+		msg = "Total metadata too large; max " + strconv.Itoa(maxMetaOverall)
+	}
+	return out, msg
 }
 
 func set(meta map[string]string, name, value string) {

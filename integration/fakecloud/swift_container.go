@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // containerHeaders are the settable ones besides X-Container-Meta-*.
@@ -59,6 +60,16 @@ func (q *request) checkContainerHeaders() bool {
 		q.failPlain(http.StatusBadRequest, msg)
 		return false
 	}
+	for _, k := range []string{"X-Container-Read", "X-Container-Write"} {
+		if v, ok := h[k]; ok {
+			clean, bad := cleanACL(v[0], k == "X-Container-Write")
+			if bad != "" {
+				q.failText(http.StatusBadRequest, bad)
+				return false
+			}
+			h[k] = []string{clean}
+		}
+	}
 	if v := h.Get("X-Container-Meta-Quota-Bytes"); v != "" && !digits(v) {
 		q.failText(http.StatusBadRequest, "Invalid bytes quota.")
 		return false
@@ -84,9 +95,13 @@ func (q *request) putContainer(a *account) {
 		return
 	}
 	policy := q.r.Header.Get("X-Storage-Policy")
-	if policy != "" && !slices.Contains(q.rg.opts.Policies, policy) {
-		q.failPlain(http.StatusBadRequest, "Invalid X-Storage-Policy '"+policy+"'")
-		return
+	if policy != "" {
+		i := slices.IndexFunc(q.rg.opts.Policies, func(p string) bool { return strings.EqualFold(p, policy) })
+		if i < 0 {
+			q.failPlain(http.StatusBadRequest, "Invalid X-Storage-Policy '"+policy+"'")
+			return
+		}
+		policy = q.rg.opts.Policies[i]
 	}
 	want := policy
 	if want == "" {
@@ -101,7 +116,9 @@ func (q *request) putContainer(a *account) {
 		q.fail(http.StatusConflict)
 		return
 	}
-	q.change(a, c, change)
+	if !q.change(a, c, change) {
+		return
+	}
 	if made {
 		q.done(http.StatusCreated)
 		return
@@ -121,17 +138,26 @@ func (q *request) postContainer(a *account, c *container) {
 	if !ok {
 		return
 	}
-	q.change(a, c, change)
-	q.done(http.StatusNoContent)
+	if q.change(a, c, change) {
+		q.done(http.StatusNoContent)
+	}
 }
 
-// change applies the headers of a PUT or POST.
-func (q *request) change(a *account, c *container, v versioningChange) {
-	q.rg.setVersioning(a, c, v, q.now)
+// change applies the headers of a PUT or POST; false when it has answered that
+// there would be too many.
+func (q *request) change(a *account, c *container, v versioningChange) bool {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	mergeMeta(c.meta, q.r.Header, "Container", containerHeaders())
-	c.modified = q.now
+	meta, msg := merged(c.meta, q.r.Header, "Container", containerHeaders())
+	if msg == "" {
+		c.meta, c.modified = meta, q.now
+	}
+	c.mu.Unlock()
+	if msg != "" {
+		q.failText(http.StatusBadRequest, msg)
+		return false
+	}
+	q.rg.setVersioning(a, c, v, q.now)
+	return true
 }
 
 func (q *request) readContainer(a *account, c *container) {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // storedHeaders are the standard headers that an object keeps besides its
@@ -43,8 +44,23 @@ func (o *object) describe(h http.Header, name string, old *object) {
 	}
 }
 
+// lastDeleteAt is the latest second that a Swift timestamp can tell.
+const lastDeleteAt = 9_999_999_999
+
+// guessType is Python's mimetypes: what is compressed has the type of what is in
+// it.
 func guessType(name string) string {
-	t, _, _ := strings.Cut(mime.TypeByExtension(path.Ext(name)), ";")
+	ext := path.Ext(name)
+	switch ext {
+	case ".tgz", ".taz", ".tz", ".tbz2", ".txz":
+		ext = ".tar"
+	case ".gz", ".Z", ".bz2", ".xz", ".br":
+		ext = path.Ext(strings.TrimSuffix(name, ext))
+	}
+	if ext == ".tar" {
+		return "application/x-tar"
+	}
+	t, _, _ := strings.Cut(mime.TypeByExtension(ext), ";")
 	if t == "" {
 		return "application/octet-stream"
 	}
@@ -55,9 +71,9 @@ func guessType(name string) string {
 // and turns X-Delete-After into X-Delete-At.
 func (q *request) checkObjectHeaders() bool {
 	h := q.r.Header
-	if len(q.obj) > maxObjectName {
-		q.failPlain(http.StatusBadRequest, "Object name length of "+strconv.Itoa(len(q.obj))+
-			" longer than "+strconv.Itoa(maxObjectName))
+	// Swift counts characters, and only where an object may come into being.
+	if n := utf8.RuneCountInString(q.obj); n > maxObjectName && q.r.Method != http.MethodPost {
+		q.failPlain(http.StatusBadRequest, "Object name length of "+strconv.Itoa(n)+" longer than "+strconv.Itoa(maxObjectName))
 		return false
 	}
 	now := int64(q.now) / stampsPerSecond
@@ -84,6 +100,7 @@ func (q *request) checkObjectHeaders() bool {
 			q.failPlain(http.StatusBadRequest, "X-Delete-At in past")
 			return false
 		}
+		h["X-Delete-At"] = []string{strconv.FormatInt(min(n, lastDeleteAt), 10)}
 	}
 	if msg := checkMeta(h, "X-Object-Meta-", false); msg != "" {
 		q.failPlain(http.StatusBadRequest, msg)

@@ -30,6 +30,7 @@ type responder struct {
 	sent   int64
 	plan   *replyPlan
 	gone   bool
+	before func() // completes the headers
 }
 
 func (w *responder) WriteHeader(code int) {
@@ -37,6 +38,9 @@ func (w *responder) WriteHeader(code int) {
 		return
 	}
 	w.status = code
+	if w.before != nil {
+		w.before()
+	}
 	if p := w.plan; p != nil {
 		if p.mute {
 			return
