@@ -190,8 +190,8 @@ func (c *pass) bringOne(ctx context.Context, w want, to map[*dest]*dest) (held m
 			continue
 		}
 		t := target{d: d, ifAbsent: true}
-		if has {
-			if rep.State != store.Conflict {
+		if has || !d.fresh && d.info.Listed.IsZero() { // perhaps it stands there, or something else does
+			if has && rep.State != store.Conflict {
 				t.known = append(t.known, destETagOf(rep))
 			}
 			again := false

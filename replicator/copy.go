@@ -361,22 +361,13 @@ func (p *pass) otherHeaders(it *item, d *dest) {
 
 // done records a confirmed replica of the version that was read.
 func (p *pass) done(it *item, d *dest, obj transport.Object, rep store.Replica, sum *summer) {
-	var needs []store.Need
-	if it.record != nil {
-		needs = []store.Need{} // it may have been a manifest before
-	}
-	p.doneNeeding(it, d, obj, rep, sum, needs)
-}
-
-// doneNeeding does the same for a manifest, which needs its segments.
-func (p *pass) doneNeeding(it *item, d *dest, obj transport.Object, rep store.Replica, sum *summer, needs []store.Need) {
 	v := versionOf(obj)
 	rep.Route, rep.State, rep.Version, rep.Confirmed = d.info.ID, store.Confirmed, v, micros(p.e.o.Clock.Now())
 	if rep.ETag == v.ETag {
 		rep.ETag = ""
 	}
 	digest, whole := obj.Header.Digest(), sum.sum(obj.Size)
-	p.confirmNeeding(it, d, rep, needs, func(o *store.Object) {
+	p.confirm(it, d, rep, func(o *store.Object) {
 		p.newer(o, v, obj.Size)
 		if o.Version == v {
 			o.Meta = digest

@@ -55,6 +55,10 @@ func (p *pass) copyManifest(ctx context.Context, it *item, targets []target) err
 	if err != nil {
 		return err
 	}
+	it.needs = map[*dest][]store.Need{}
+	for _, t := range ready {
+		it.needs[t.d] = needsOf(p.manifestAt(t.d, m))
+	}
 	var g errgroup.Group
 	for _, t := range ready {
 		g.Go(func() error { return p.putManifest(ctx, it, t, obj, m, raw) })
@@ -128,15 +132,7 @@ func (p *pass) putManifest(ctx context.Context, it *item, t target, obj transpor
 	region := p.e.o.Progress.Region(t.d.side.Region)
 	region.Active(1)
 	defer region.Active(-1)
-	names := map[string]string{}
-	for _, c := range m.Containers() {
-		if to := p.alongName(t.d, c); to != c {
-			names[c] = to
-		}
-	}
-	there := m
-	if len(names) > 0 {
-		there = m.In(names)
+	if there := p.manifestAt(t.d, m); !slices.EqualFunc(there, m, func(a, b transport.Part) bool { return a.Container == b.Container }) {
 		raw = there.Encode()
 	}
 	name := p.destName(t.d, it.name)
@@ -150,7 +146,7 @@ func (p *pass) putManifest(ctx context.Context, it *item, t target, obj transpor
 		rec, err := t.d.ep.PutRaw(lctx, t.d.side.Container, name, raw, obj.ETag, transport.PutOptions{Header: p.stamped(obj, t.d), IfAbsent: t.ifAbsent})
 		switch {
 		case err == nil:
-			p.doneNeeding(it, t.d, obj, store.Replica{Written: micros(rec.Modified)}, &summer{n: -1}, needsOf(there))
+			p.done(it, t.d, obj, store.Replica{Written: micros(rec.Modified)}, &summer{n: -1})
 			return nil
 		case errors.Is(err, transport.ErrTarget):
 			// the ledger believed in a segment that is gone there
@@ -177,6 +173,43 @@ func (p *pass) putManifest(ctx context.Context, it *item, t target, obj transpor
 		}
 	}
 	return p.ended(ctx, it, t, transient(t.d, name, "the destination's object or its segments change while it is written"))
+}
+
+// manifestAt gives a manifest as it must read at a destination.
+func (p *pass) manifestAt(d *dest, m transport.Manifest) transport.Manifest {
+	names := map[string]string{}
+	for _, c := range m.Containers() {
+		if to := p.alongName(d, c); to != c {
+			names[c] = to
+		}
+	}
+	return m.In(names)
+}
+
+// learnManifest notes what a manifest that stands at a destination already needs there,
+// and that the source's segments come along.
+func (p *pass) learnManifest(ctx context.Context, it *item, d *dest) error {
+	_, raw, err := p.src.Manifest(ctx, p.job.From.Container, it.name, "")
+	if err != nil {
+		return err
+	}
+	m, err := transport.ParseManifest(raw)
+	if err != nil {
+		return err
+	}
+	for _, c := range m.Containers() {
+		if err := p.comesAlong(c, ""); err != nil {
+			return err
+		}
+	}
+	if _, raw, err = d.ep.Manifest(ctx, d.side.Container, p.destName(d, it.name), ""); err != nil {
+		return err
+	}
+	if m, err = transport.ParseManifest(raw); err != nil {
+		return err
+	}
+	it.needs = map[*dest][]store.Need{d: needsOf(m)}
+	return nil
 }
 
 // lost marks the segments that a destination does not have although the ledger says so.

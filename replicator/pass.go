@@ -34,6 +34,7 @@ type dest struct {
 	back   store.RouteID // the opposite route, 0 if the ledger has none
 	list   bool          // its listing is merged: first pass, or an opposite route exists
 	begun  bool          // intents of an earlier run wait on this route
+	fresh  bool          // its container had nothing in it when this pass began
 	absent bool          // dry run: its container does not exist yet
 	dead   atomic.Bool   // it stopped answering: left out of the rest of the pass
 	late   chan laggard  // copies that failed beside others and try again alone; nil with one destination
@@ -281,6 +282,7 @@ func (p *pass) firstContact(ctx context.Context, d *dest, src transport.Containe
 	if err != nil && !gone {
 		return err
 	}
+	d.fresh = gone
 	if err := p.forgetBack(d, gone || info.Objects == 0); err != nil {
 		return err
 	}

@@ -118,8 +118,8 @@ func (b *rebuilder) visit(ctx context.Context, subjects []plan.Subject) error {
 			continue
 		}
 		b.t.listed.Add(1)
-		if s.Entry.Kind != transport.Plain {
-			continue // not carried; the next pass says so
+		if s.Entry.Kind == transport.Symlink {
+			continue // the next pass compares where it points, and adopts it
 		}
 		var found []store.Replica
 		var doubts []int
@@ -133,7 +133,7 @@ func (b *rebuilder) visit(ctx context.Context, subjects []plan.Subject) error {
 				doubts = append(doubts, i)
 			}
 		}
-		if len(doubts) == 0 {
+		if len(doubts) == 0 && s.Entry.Kind == transport.Plain {
 			b.record(s, found)
 			continue
 		}
@@ -147,6 +147,12 @@ func (b *rebuilder) visit(ctx context.Context, subjects []plan.Subject) error {
 					found = append(found, rep)
 				}
 			}
+			if s.Entry.Kind == transport.SLO {
+				var err error
+				if found, err = b.manifests(ctx, s, found); err != nil {
+					return err
+				}
+			}
 			b.record(s, found)
 			return nil
 		})
@@ -154,10 +160,28 @@ func (b *rebuilder) visit(ctx context.Context, subjects []plan.Subject) error {
 	return g.Wait()
 }
 
+// manifests reads what the manifests that were found need. One that cannot be read is
+// left to the next pass.
+func (b *rebuilder) manifests(ctx context.Context, s *plan.Subject, found []store.Replica) ([]store.Replica, error) {
+	var out []store.Replica
+	for _, r := range found {
+		it, d := &item{name: s.Name}, b.p.byRoute(r.Route)
+		if err := b.p.learnManifest(ctx, it, d); err != nil {
+			if ctx.Err() != nil || !regionTrouble(err) {
+				return nil, err
+			}
+			continue
+		}
+		b.p.e.o.Ledger.SetNeeds(r.Route, s.Name, it.needs[d])
+		out = append(out, r)
+	}
+	return out, nil
+}
+
 // identicalTo adopts the very content.
 func identicalTo(s *plan.Subject, at plan.Dest) (store.Replica, bool) {
 	e := at.Entry
-	if e.Kind != transport.Plain || e.ETag != s.Entry.ETag || e.Size != s.Entry.Size {
+	if e.Kind != s.Entry.Kind || e.ETag != s.Entry.ETag || e.Size != s.Entry.Size {
 		return store.Replica{}, false
 	}
 	return store.Replica{Route: at.Route, State: store.Confirmed, Version: plan.VersionOf(s.Entry), Written: micros(e.Modified), Adopted: true}, true

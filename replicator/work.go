@@ -22,9 +22,10 @@ type item struct {
 	record  *store.Object
 	version store.Version
 
-	depth   int              // manifests above it
-	ready   bool             // what it points to has been brought
-	pins    map[*dest]string // what a static link must call its target's version, where that is another
+	depth   int                    // manifests above it
+	ready   bool                   // what it points to has been brought
+	needs   map[*dest][]store.Need // of a manifest: the segments that it needs at a destination; complete before it is written
+	pins    map[*dest]string       // what a static link must call its target's version, where that is another
 	mu      sync.Mutex
 	open    int
 	regions map[string]bool
@@ -150,6 +151,12 @@ func (p *pass) exec(ctx context.Context, s plan.Step) error {
 			if other {
 				p.otherHeaders(it, d)
 			}
+			if s.Subject.Entry.Kind == transport.SLO {
+				if err := p.learnManifest(ctx, it, d); err != nil {
+					p.failed(ctx, it, d, err)
+					continue
+				}
+			}
 			p.adopt(it, d, it.version, rs.ETag, rs.Written)
 		case plan.Conflict:
 			p.conflict(it, d, rs.ETag)
@@ -244,12 +251,10 @@ func (p *pass) newer(o *store.Object, v store.Version, size int64) {
 
 // confirm records a replica and forgets its intent, in one transaction.
 func (p *pass) confirm(it *item, d *dest, rep store.Replica, change func(*store.Object)) {
-	p.confirmNeeding(it, d, rep, nil, change)
-}
-
-// confirmNeeding does so for an object that may be a manifest: needs are the segments
-// that it needs there, nil if what is recorded stays.
-func (p *pass) confirmNeeding(it *item, d *dest, rep store.Replica, needs []store.Need, change func(*store.Object)) {
+	needs := it.needs[d]
+	if needs == nil && it.record != nil && rep.State == store.Confirmed && it.entry != nil && it.entry.Kind != transport.SLO {
+		needs = []store.Need{} // it may have been a manifest before
+	}
 	p.e.o.Ledger.Confirm(store.Confirmation{Place: p.place, Route: d.info.ID, Name: it.name, Needs: needs, Apply: func(o *store.Object, _ bool) bool {
 		o.Name = it.name
 		change(o)
@@ -365,9 +370,9 @@ func (p *pass) recheck(ctx context.Context, it *item, t target) (_ target, again
 		return t, true, nil
 	case err != nil:
 		return target{}, false, err
-	case obj.ETag == it.version.ETag && obj.Size == it.entry.Size && obj.Kind != transport.Symlink && it.entry.Kind != transport.Symlink:
+	case obj.ETag == it.version.ETag && obj.Size == it.entry.Size && obj.Kind == transport.Plain && it.entry.Kind == transport.Plain:
 		p.adopt(it, d, it.version, obj.ETag, micros(obj.Modified))
-	case obj.Kind == transport.Symlink && it.entry.Kind == transport.Symlink: // its headers are compared when it is written
+	case obj.ETag == it.version.ETag && obj.Size == it.entry.Size: // what it points to is compared when it is written
 		t.ifAbsent = true
 		return t, true, p.begin(ctx, it, d)
 	case slices.Contains(t.known, obj.ETag):
