@@ -456,9 +456,27 @@ func (p *pass) walk(ctx context.Context, intentsFirst bool) error {
 		laggards = p.startLaggards(ctx)
 	}
 	steps, working := errgroup.WithContext(ctx)
-	steps.SetLimit(readAhead*p.e.o.Limits.Streams + walkers)
-	p.start = func(work func(context.Context) error) { steps.Go(func() error { return work(working) }) }
+	work := make(chan func(context.Context) error)
+	// The same few goroutines do everything: a new one for each object would have to
+	// grow its stack anew.
+	for range readAhead*p.e.o.Limits.Streams + walkers {
+		steps.Go(func() error {
+			for do := range work {
+				if err := do(working); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	p.start = func(do func(context.Context) error) {
+		select {
+		case work <- do:
+		case <-working.Done(): // the pass ends, and with it what was to be done
+		}
+	}
 	err := p.walkRanges(working, intentsFirst)
+	close(work)
 	if werr := steps.Wait(); werr != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		err = werr // the walkers were only cancelled because of it
 	}

@@ -32,6 +32,7 @@ type batch struct {
 	madeR   map[Route]RouteID
 	objects map[PlaceID]*objects
 	subs    map[subKey]*bbolt.Bucket
+	series  *openSeries
 	had     []RouteID // of the object at hand, before it was changed
 	arena   []byte    // records of this batch: bbolt keeps the slices until the commit
 }
@@ -112,8 +113,11 @@ func (b *batch) one(w *work) error {
 	return fmt.Errorf("unknown kind of work %d", w.kind)
 }
 
-// finish writes the changed places and routes and sets how pages are to be split.
+// finish writes the history at hand and the changed places and routes and sets how pages are to be split.
 func (b *batch) finish() error {
+	if err := b.closeSeries(); err != nil {
+		return err
+	}
 	for id, p := range b.places {
 		key := be32(uint32(id))
 		if err := b.put(b.tx.Bucket([]byte(bucketPlaces)), key, b.seal(func(a []byte) []byte { return appendPlace(a, key, p) })); err != nil {

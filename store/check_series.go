@@ -50,7 +50,7 @@ func (c *checker) needs(tx *bbolt.Tx) error {
 				return nil // reported with the bucket
 			}
 			// What does not decode there was reported already.
-			if is, err := onRoute(tx, r, string(k)); err == nil && !is {
+			if is, err := onRoute(tx, r, string(k), nil); err == nil && !is {
 				return c.report(ProblemReference, key, "belongs to no replica and no intent")
 			}
 			return nil

@@ -2,7 +2,6 @@ package store
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 )
 
@@ -72,7 +71,15 @@ func (d *decoder) id(near int64) string {
 		d.fail("bad version id")
 		return ""
 	}
-	return fmt.Sprintf("%010d.%05d", at/100_000, at%100_000)
+	var id [stampLen]byte // fmt would take most of the time that a long history needs
+	for i := stampLen - 1; i >= 0; i-- {
+		if i == stampDot {
+			id[i] = '.'
+			continue
+		}
+		id[i], at = byte('0'+at%10), at/10
+	}
+	return string(id[:])
 }
 
 // appendSeries appends the record of s under its key (s.Name at place p);

@@ -5,12 +5,14 @@
 // The ledger has verbs, not buckets. Places and routes get short numbers; an
 // object's record carries its replicas; intents are written before the first
 // byte of a copy goes out and are removed in the same transaction that records
-// the replica; passes remember how far a walk got. The layout on disk and the
-// encoding of each record are in docs/ledger.md.
+// the replica; passes remember how far a walk got. A name in a versioned container
+// has a series, which maps the source's version ids to the destinations'; the needs
+// of a manifest say which segments must not be deleted while it stands. The layout
+// on disk and the encoding of each record are in docs/ledger.md.
 //
-// One goroutine writes. Asynchronous verbs (Update, Confirm, DropIntent) are
-// collected for at most FlushEvery or FlushCount changes; a verb that promises
-// durability has everything queued before it committed together with it. When
+// One goroutine writes. Asynchronous verbs (Update, UpdateSeries, SetNeeds, Confirm,
+// DropIntent) are collected for at most FlushEvery or FlushCount changes; a verb
+// that promises durability has everything queued before it committed together with it. When
 // a commit fails, the ledger stops writing for good and says so to everybody
 // who waits: nothing is dropped in silence.
 //

@@ -25,11 +25,16 @@ type model struct {
 	Passes  map[string]Pass
 	Notes   map[string]string
 	Listed  map[RouteID]time.Time
+	Series  map[PlaceID]map[string]Series
+	Needs   map[RouteID]map[string][]Need
+	Along   map[PlaceID]map[Companion]bool
+	Props   map[RouteID]props
 }
 
 func newModel() *model {
 	return &model{map[PlaceID]map[string]Object{}, map[RouteID]map[string]Intent{}, map[RouteID]map[string]map[int]ChunkRecord{},
-		map[RouteID]map[string]HashState{}, map[string]Pass{}, map[string]string{}, map[RouteID]time.Time{}}
+		map[RouteID]map[string]HashState{}, map[string]Pass{}, map[string]string{}, map[RouteID]time.Time{},
+		map[PlaceID]map[string]Series{}, map[RouteID]map[string][]Need{}, map[PlaceID]map[Companion]bool{}, map[RouteID]props{}}
 }
 
 // at gives m[k], made when it is not there.
@@ -56,6 +61,16 @@ func (m *model) clone() *model {
 	for r, hs := range m.Hashes {
 		c.Hashes[r] = maps.Clone(hs)
 	}
+	for p, ss := range m.Series {
+		c.Series[p] = maps.Clone(ss)
+	}
+	for r, ns := range m.Needs {
+		c.Needs[r] = maps.Clone(ns)
+	}
+	for p, cs := range m.Along {
+		c.Along[p] = maps.Clone(cs)
+	}
+	c.Props = maps.Clone(m.Props)
 	c.Passes, c.Notes, c.Listed = maps.Clone(m.Passes), maps.Clone(m.Notes), maps.Clone(m.Listed)
 	return c
 }
@@ -187,6 +202,7 @@ func readAll(t failer, l *Ledger, routes []RouteInfo) *model {
 			m.Notes[k] = string(v)
 		}
 	}
+	m.readSeries(t, l, places, routes)
 	return m
 }
 
@@ -209,6 +225,9 @@ func equal(a, b *model) string {
 		prune(m.Intents)
 		prune(m.Chunks)
 		prune(m.Hashes)
+		prune(m.Series)
+		prune(m.Needs)
+		prune(m.Along)
 	}
 	return cmp.Diff(a, b, cmpopts.EquateEmpty())
 }
@@ -320,12 +339,7 @@ func TestLedgerBehavesLikeMaps(t *testing.T) {
 		name := rapid.SampledFrom(modelNames())
 		anyRoute := rapid.Custom(func(t *rapid.T) RouteInfo { return rapid.SampledFrom(m.routes).Draw(t, "route") })
 		mutation := func(rt *rapid.T, p PlaceID, name string) func(*Object, bool) bool {
-			var rs []RouteID
-			for _, r := range m.routes {
-				if r.From == p {
-					rs = append(rs, r.ID)
-				}
-			}
+			rs := m.routesFrom(p)
 			switch rapid.IntRange(0, 4).Draw(rt, "mutation") {
 			case 0:
 				return func(*Object, bool) bool { return false }
@@ -339,23 +353,30 @@ func TestLedgerBehavesLikeMaps(t *testing.T) {
 				return set(genObject(rt, name, rs))
 			}
 		}
-		rt.Repeat(map[string]func(*rapid.T){
+		actions := map[string]func(*rapid.T){
 			"update": func(rt *rapid.T) {
 				p, n := anyRoute.Draw(rt, "of").From, name.Draw(rt, "name")
 				fn := mutation(rt, p, n)
 				m.l.Update(p, n, fn)
-				m.change(func(x *model) { x.update(p, n, fn) })
+				m.change(func(x *model) { x.update(p, n, fn); x.settle(m.routes, p, n) })
 			},
 			"confirm": func(rt *rapid.T) {
 				r, n := anyRoute.Draw(rt, "of"), name.Draw(rt, "name")
-				fn := mutation(rt, r.From, n)
-				m.l.Confirm(Confirmation{Place: r.From, Route: r.ID, Name: n, Apply: fn})
-				m.change(func(x *model) { x.dropIntent(r.ID, n); x.update(r.From, n, fn) })
+				fn, needs := mutation(rt, r.From, n), genNeeds(rt)
+				m.l.Confirm(Confirmation{Place: r.From, Route: r.ID, Name: n, Apply: fn, Needs: needs})
+				m.change(func(x *model) {
+					x.dropIntent(r.ID, n)
+					x.update(r.From, n, fn)
+					if needs != nil {
+						x.setNeeds(r.ID, n, needs)
+					}
+					x.settle(m.routes, r.From, n)
+				})
 			},
 			"drop": func(rt *rapid.T) {
 				r, n := anyRoute.Draw(rt, "of"), name.Draw(rt, "name")
 				m.l.DropIntent(r.ID, n)
-				m.change(func(x *model) { x.dropIntent(r.ID, n) })
+				m.change(func(x *model) { x.dropIntent(r.ID, n); x.settle(m.routes, r.From, n) })
 			},
 			"intents": func(rt *rapid.T) {
 				var ins []Intent
@@ -447,7 +468,9 @@ func TestLedgerBehavesLikeMaps(t *testing.T) {
 				m.open()
 				m.durable(nil)
 			},
-		})
+		}
+		maps.Copy(actions, m.seriesActions(func(rt *rapid.T) RouteInfo { return anyRoute.Draw(rt, "of") }, name))
+		rt.Repeat(actions)
 	})
 	t.Logf("%d runs, %d crashes", runs, crashes)
 	if crashes == 0 {

@@ -157,7 +157,11 @@ func (b *batch) settleNeeds(r RouteID, name string) error {
 	if err != nil {
 		return err
 	}
-	is, err := onRoute(b.tx, info, name)
+	var s *Series
+	if o := b.series; o != nil && o.place == info.From && o.s.Name == name {
+		s = &o.s // newer than its record
+	}
+	is, err := onRoute(b.tx, info, name, s)
 	if err != nil {
 		return corrupt(b.l.path, err, "records of %q of place %d", name, info.From)
 	}
@@ -168,8 +172,8 @@ func (b *batch) settleNeeds(r RouteID, name string) error {
 }
 
 // onRoute says whether an object's replica, a series' replica or an intent of this
-// name is on the route.
-func onRoute(tx *bbolt.Tx, r *RouteInfo, name string) (bool, error) {
+// name is on the route; s, if not nil, stands for the series' record.
+func onRoute(tx *bbolt.Tx, r *RouteInfo, name string, s *Series) (bool, error) {
 	key := []byte(name)
 	get := func(top string, owner uint32) []byte {
 		if bk := owned(tx, top, owner); bk != nil {
@@ -189,14 +193,16 @@ func onRoute(tx *bbolt.Tx, r *RouteInfo, name string) (bool, error) {
 			return true, nil
 		}
 	}
-	if v := get(bucketSeries, uint32(r.From)); v != nil {
-		s, err := decodeSeries(r.From, key, v)
-		if err != nil {
-			return false, err
+	if s == nil {
+		s = &Series{}
+		if v := get(bucketSeries, uint32(r.From)); v != nil {
+			var err error
+			if *s, err = decodeSeries(r.From, key, v); err != nil {
+				return false, err
+			}
 		}
-		return slices.Contains(s.routes(), r.ID), nil
 	}
-	return false, nil
+	return slices.Contains(s.routes(), r.ID), nil
 }
 
 func appendNeeds(b []byte, r RouteID, key []byte, needs []Need) []byte {

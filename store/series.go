@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/bbolt"
 )
@@ -100,7 +101,7 @@ func (s *Series) Valid() error {
 		route RouteID
 		id    string
 	}
-	ids, fars := make(map[string]struct{}, len(s.Versions)), make(map[far]struct{}, len(s.Versions))
+	ids, fars := map[string]struct{}{}, make(map[far]struct{}, len(s.Versions))
 	latest, last := 0, int64(-1)
 	bad := func(id, format string, args ...any) error {
 		return fmt.Errorf("%w: series %q: version %q %s", ErrInvalid, s.Name, id, fmt.Sprintf(format, args...))
@@ -110,15 +111,16 @@ func (s *Series) Valid() error {
 		if v.ID == "" {
 			return bad(v.ID, "has no id")
 		}
-		if _, twice := ids[v.ID]; twice {
-			return bad(v.ID, "is there twice")
-		}
-		ids[v.ID] = struct{}{}
 		if at, ok := parseStamp(v.ID); ok {
-			if at < last {
-				return bad(v.ID, "comes after a younger one")
+			if at <= last {
+				return bad(v.ID, "is there twice, or comes after a younger one")
 			}
 			last = at
+		} else {
+			if _, twice := ids[v.ID]; twice {
+				return bad(v.ID, "is there twice")
+			}
+			ids[v.ID] = struct{}{}
 		}
 		if v.Latest {
 			latest++
@@ -148,11 +150,9 @@ func (s *Series) Valid() error {
 
 // routes gives the routes that any version has a replica on.
 func (s *Series) routes() (out []RouteID) {
-	seen := map[RouteID]bool{}
 	for i := range s.Versions {
 		for j := range s.Versions[i].Replicas {
-			if r := s.Versions[i].Replicas[j].Route; !seen[r] {
-				seen[r] = true
+			if r := s.Versions[i].Replicas[j].Route; !slices.Contains(out, r) { // they are few
 				out = append(out, r)
 			}
 		}
@@ -221,9 +221,19 @@ func (l *Ledger) SeriesPage(p PlaceID, afterName, through, prefix string, limit 
 // UpdateSeries enqueues a read-modify-write of the history of one name, in order
 // with Update, Confirm and the like about the same name; what Update says of fn and
 // of waiting holds here too. One without versions is removed. fn must leave the
-// series Valid, with replicas on routes that start at p.
+// series Valid, with replicas on routes that start at p, and share no slices with
+// it: the next change is made in place.
 func (l *Ledger) UpdateSeries(p PlaceID, name string, fn func(s *Series, exists bool) (keep bool)) {
 	l.async("update series", work{kind: workNamed, place: p, name: name, do: func(b *batch) error { return b.updateSeries(p, name, fn) }})
+}
+
+// openSeries is the history at hand. Changes of one name follow each other in a
+// batch, so that a long one is decoded and encoded once for all of them.
+type openSeries struct {
+	place  PlaceID
+	bucket *bbolt.Bucket
+	exists bool
+	s      Series
 }
 
 func (b *batch) updateSeries(p PlaceID, name string, fn func(*Series, bool) bool) error {
@@ -233,26 +243,20 @@ func (b *batch) updateSeries(p PlaceID, name string, fn func(*Series, bool) bool
 	if _, err := b.place(p); err != nil {
 		return err
 	}
-	bk, err := b.sub(bucketSeries, uint32(p), true)
-	if err != nil {
+	if err := b.openSeries(p, name); err != nil {
 		return err
 	}
-	key, s := []byte(name), Series{Name: name}
-	old := bk.Get(key)
-	if old != nil {
-		if s, err = decodeSeries(p, key, old); err != nil {
-			return corrupt(b.l.path, err, "series %q of place %d", name, p)
-		}
-	}
-	had := s.routes()
+	o := b.series
+	had := o.s.routes()
 	b.foreign = true
-	keep := fn(&s, old != nil)
+	keep := fn(&o.s, o.exists)
 	b.foreign = false
-	s.Name = name
+	o.s.Name = name
 	if !keep {
-		s.Versions = nil
+		o.s.Versions = nil
 	}
-	for _, id := range s.routes() {
+	o.exists = len(o.s.Versions) > 0
+	for _, id := range o.s.routes() {
 		r, err := b.route(id)
 		if err != nil {
 			return err
@@ -261,22 +265,50 @@ func (b *batch) updateSeries(p PlaceID, name string, fn func(*Series, bool) bool
 			return fmt.Errorf("%w: series %q of place %d has a replica on route %d, which starts elsewhere", ErrInvalid, name, p, id)
 		}
 	}
-	if len(s.Versions) == 0 {
-		err = b.del(bk, key)
-	} else {
-		// Not in the arena: a long record that changes often in a batch would stay there each time.
-		var v []byte
-		if v, err = appendSeries(nil, p, key, &s); err == nil {
-			err = b.put(bk, key, v)
-		}
-	}
-	if err != nil {
-		return err
-	}
 	for _, r := range had {
 		if err := b.settleNeeds(r, name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (b *batch) openSeries(p PlaceID, name string) error {
+	if b.series != nil && b.series.place == p && b.series.s.Name == name {
+		return nil
+	}
+	if err := b.closeSeries(); err != nil {
+		return err
+	}
+	bk, err := b.sub(bucketSeries, uint32(p), true)
+	if err != nil {
+		return err
+	}
+	o := &openSeries{place: p, bucket: bk, s: Series{Name: name}}
+	if v := bk.Get([]byte(name)); v != nil {
+		o.exists = true
+		if o.s, err = decodeSeries(p, []byte(name), v); err != nil {
+			return corrupt(b.l.path, err, "series %q of place %d", name, p)
+		}
+	}
+	b.series = o
+	return nil
+}
+
+// closeSeries writes the history at hand.
+func (b *batch) closeSeries() error {
+	o := b.series
+	if b.series = nil; o == nil {
+		return nil
+	}
+	key := []byte(o.s.Name)
+	if !o.exists {
+		return b.del(o.bucket, key)
+	}
+	from := len(b.arena)
+	var err error
+	if b.arena, err = appendSeries(b.arena, o.place, key, &o.s); err != nil {
+		return err
+	}
+	return b.put(o.bucket, key, b.arena[from:len(b.arena):len(b.arena)])
 }

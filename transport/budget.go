@@ -77,16 +77,22 @@ type budget struct {
 	at               Attempt
 	repeatCorrupt    bool // the bytes can be had once more: Corrupt gets one further try
 	start            time.Time
-	total            int // tries, for the message
-	tries, throttles int // since the last progress
-	delay            *backoff.ExponentialBackOff
+	total            int                         // tries, for the message
+	tries, throttles int                         // since the last progress
+	delay            *backoff.ExponentialBackOff // nil: no failure since the last progress
 }
 
 func newBudget(p RetryPolicy, at Attempt) *budget {
-	b := &budget{p: p, at: at, start: p.Clock.Now()}
-	b.delay = &backoff.ExponentialBackOff{InitialInterval: p.First, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: p.Max}
-	b.delay.Reset()
-	return b
+	return &budget{p: p, at: at, start: p.Clock.Now()}
+}
+
+// wait is the time before the next try, if nobody asks for another.
+func (b *budget) wait() time.Duration {
+	if b.delay == nil {
+		b.delay = &backoff.ExponentialBackOff{InitialInterval: b.p.First, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: b.p.Max}
+		b.delay.Reset()
+	}
+	return b.delay.NextBackOff()
 }
 
 // refill forgets past failures: the call has got further.
@@ -95,7 +101,7 @@ func (b *budget) refill() {
 		return
 	}
 	b.tries, b.throttles, b.start = 0, 0, b.p.Clock.Now()
-	b.delay.Reset()
+	b.delay = nil
 }
 
 // failed counts a failed try and waits before the next one. It returns nil if
@@ -136,7 +142,7 @@ func (b *budget) failed(ctx context.Context, err error) error {
 	default:
 		return b.exhausted(err)
 	}
-	wait := b.delay.NextBackOff()
+	wait := b.wait()
 	var e *Error
 	if errors.As(err, &e) && e.After > 0 {
 		// Never earlier than asked for; the jitter keeps many streams from coming back at once.

@@ -26,7 +26,7 @@ type Synthetic struct {
 	// ContentType defaults to application/octet-stream.
 	ContentType string
 	// Modified is the time of object 0; each following one is 10 ms later. Zero
-	// means an hour before the clock's now.
+	// makes the last one an hour old: what is changed later must not be older.
 	Modified time.Time
 }
 
@@ -59,7 +59,7 @@ func newSynthetic(s Synthetic, now stamp) *synthetic {
 	if s.ContentType == "" {
 		s.ContentType = "application/octet-stream"
 	}
-	y := &synthetic{Synthetic: s, first: now - 3600*stampsPerSecond,
+	y := &synthetic{Synthetic: s, first: now - 3600*stampsPerSecond - stamp(s.Count)*syntheticStep,
 		sums: make([]*sumPage, (s.Count+sumPageLen-1)/sumPageLen)}
 	if !s.Modified.IsZero() {
 		y.first = stampOf(s.Modified)

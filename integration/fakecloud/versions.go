@@ -283,6 +283,10 @@ func (q *request) putVersion(id string, ts stamp, size int64) {
 		q.failPlain(http.StatusNotFound, "The specified version does not exist")
 		return
 	}
+	if o.ctype == deleteMarker { // refused as a client's own content type
+		q.failPlain(http.StatusBadRequest, "Invalid Content-Type, swift_* is not a valid parameter name.")
+		return
+	}
 	link := *o
 	link.describe(q.r.Header, q.obj, o)
 	link.ctype, link.dlo = o.ctype, ""

@@ -12,8 +12,8 @@ import (
 )
 
 // authorized puts the token into requests to the object store. A request that is
-// refused with 401 is sent once more with a new one, as long as nothing of its body has been
-// read; a body that was begun cannot be had again here.
+// refused with 401 is sent once more with a new one, if its body can be had again or
+// nothing of it has been read.
 type authorized struct {
 	next    http.RoundTripper
 	login   *login
@@ -33,12 +33,16 @@ func (a *authorized) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	first := req.Clone(req.Context())
-	first.Header.Set("X-Auth-Token", tok)
+	first := req
+	if req.Header.Get("X-Auth-Token") != tok {
+		first = req.Clone(req.Context())
+		first.Header.Set("X-Auth-Token", tok)
+	}
 	held := &heldBody{}
-	if req.Body != nil && req.Body != http.NoBody {
+	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
+		first = first.WithContext(req.Context()) // a RoundTripper may not change its request
 		held.body = req.Body
-		first.Body, first.GetBody = held, nil
+		first.Body = held
 	}
 	resp, err := a.next.RoundTrip(first)
 	if err != nil || resp.StatusCode != http.StatusUnauthorized || !a.login.worthwhile() {
@@ -59,6 +63,11 @@ func (a *authorized) RoundTrip(req *http.Request) (*http.Response, error) {
 	again := first.Clone(req.Context())
 	again.Header.Set("X-Auth-Token", a.login.token())
 	again.Body = req.Body
+	if req.GetBody != nil {
+		if again.Body, err = req.GetBody(); err != nil {
+			return nil, err
+		}
+	}
 	resp, err = a.next.RoundTrip(again)
 	if err == nil && resp.StatusCode == http.StatusUnauthorized {
 		a.login.useless()

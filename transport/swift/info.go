@@ -118,7 +118,10 @@ func (e *Endpoint) readInfo(ctx context.Context) (a transport.Abilities, page in
 		set(&a.MaxManifest, s.MaxManifest)
 		set(&a.MinSegment, s.MinSegment)
 	}
-	a.DLO, a.Symlink, a.Versioning = answer(in.DLO != nil), answer(in.Symlink != nil), answer(in.Versioning != nil)
+	if in.DLO != nil { // Swift 2.30 has it and does not say so
+		a.DLO = transport.Yes
+	}
+	a.Symlink, a.Versioning = answer(in.Symlink != nil), answer(in.Versioning != nil)
 	a.StaticLink = answer(in.Symlink != nil && in.Symlink.Static)
 	a.VersionsLocation = answer(in.VersionedWrites != nil && slices.Contains(in.VersionedWrites.Flags, "x-versions-location"))
 	if b := in.BulkDelete; b != nil {

@@ -261,16 +261,25 @@ func TestTokenRenewed(t *testing.T) {
 	}
 	// A stream cannot be sent twice: it says so, and the next attempt has the new token.
 	valid.Store(canary + "3")
-	once := bodyOf([]byte("stream"))
+	stream := strings.Repeat("stream", 20_000)
+	once := bodyOf([]byte(stream))
 	opened := 0
-	once.Once, once.Open = true, func() (io.Reader, error) { opened++; return strings.NewReader("stream"), nil }
+	once.Once, once.Open = true, func() (io.Reader, error) { opened++; return strings.NewReader(stream), nil }
 	_, err := ep.Put(t.Context(), "c", "once", once, transport.PutOptions{})
 	want(t, err, transport.Transient, 401, "the token was renewed, send again")
 	if _, err := ep.Put(t.Context(), "c", "once", once, transport.PutOptions{}); err != nil || opened != 2 {
 		t.Errorf("%v, opened %d times", err, opened)
 	}
-	// What is asked beside the account is asked there again.
+	// One that fits into memory can.
 	valid.Store(canary + "4")
+	opened = 0
+	small := bodyOf([]byte("small"))
+	small.Once, small.Open = true, func() (io.Reader, error) { opened++; return strings.NewReader("small"), nil }
+	if _, err := ep.Put(t.Context(), "c", "small", small, transport.PutOptions{}); err != nil || opened != 1 {
+		t.Errorf("%v, opened %d times", err, opened)
+	}
+	// What is asked beside the account is asked there again.
+	valid.Store(canary + "5")
 	if a, err := ep.Abilities(t.Context()); err != nil || a.MaxObject != 7 {
 		t.Errorf("%+v %v", a, err)
 	}

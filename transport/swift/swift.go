@@ -1,9 +1,10 @@
 // Package swift makes one account of an OpenStack Swift region an endpoint of a
 // replication: transport.Source and transport.Sink over ncw/swift's Connection.
 //
-// Every request goes through Connection.Call (N3), because the helpers above it
-// lose what a faithful copy needs: raw manifests, links, exact headers,
-// microseconds. Each method makes exactly one attempt: retrying, waiting and
+// Connection logs in. The requests are made here: its helpers lose what a faithful copy
+// needs (raw manifests, links, exact headers, microseconds: N3), and its Call sends
+// "Expect: 100-continue" with every body, follows redirects with the token, and starts
+// a goroutine and a timer for each request and each read. Each method makes exactly one attempt: retrying, waiting and
 // resuming are the business of transport.Retry alone. The one exception is a
 // token that ran out (401): the login is renewed and the request sent once more
 // where its body can still be had.
@@ -13,13 +14,13 @@
 package swift
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -48,8 +49,12 @@ type Endpoint struct {
 	conn *ncw.Connection
 	o    Options
 
+	base http.RoundTripper // of every request but the login's
+
+	logins sync.Mutex // around conn: it does not guard what it lets be read
+	spent  string     // the last token that a 401 made us give up
+
 	mu        sync.Mutex
-	spent     string // the last token that a 401 made us give up
 	abilities *transport.Abilities
 	answers   map[string]transport.Answer // what probes found out
 	untilDry  bool                        // pages may be short: list until an empty one
@@ -88,65 +93,30 @@ func New(conn *ncw.Connection, o Options) *Endpoint {
 	if _, built := conn.Auth.(ncw.CustomEndpointAuthenticator); conn.Auth != nil && !built {
 		own.Auth = login{conn.Auth}
 	}
-	return &Endpoint{conn: own, o: o, answers: map[string]transport.Answer{}, versioned: map[string]struct{}{}}
+	if own.UserAgent == "" {
+		own.UserAgent = ncw.DefaultUserAgent
+	}
+	return &Endpoint{conn: own, base: base, o: o, answers: map[string]transport.Answer{}, versioned: map[string]struct{}{}}
 }
 
 // login hides Expires of a login that renews its tokens by itself: ncw takes a
 // token with less than a minute to live for none, and every call would fail.
 type login struct{ ncw.Authenticator }
 
-// edge puts right what Connection.Call does to every request.
-//
-// It sends "Expect: 100-continue" with every body. That costs a round trip, and a
-// refusal (401, 412, 413) that takes the server longer than the transport's
-// patience meets a body which eventlet will not read after an unanswered Expect: on
-// the lab 3 of 20 refusals of 8 and 64 MiB were lost to a broken pipe. Without
-// Expect eventlet answers at once and discards the body: none of 40 was lost.
-//
-// Its http.Client follows redirects, with the token, to wherever they point (a POST
-// to a symlink answers 307: S6). And it takes note of an error's text only if the
-// text does not end with the first read, which it does.
-type edge struct{ base http.RoundTripper }
+// edge keeps the login from following redirects with what it holds.
+type edge struct{ http.RoundTripper }
 
 func (t edge) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Header.Get("Expect") != "" {
-		req = req.Clone(req.Context()) // a RoundTripper may not change its request
-		req.Header.Del("Expect")
+	resp, err := t.RoundTripper.RoundTrip(req)
+	if err == nil && resp.StatusCode >= 300 {
+		resp.Header.Del("Location")
 	}
-	resp, err := t.base.RoundTrip(req)
-	if err != nil {
-		return resp, err
-	}
-	said, ok := req.Context().Value(saidKey{}).(*said)
-	if ok {
-		said.body = resp.Body
-	}
-	if resp.StatusCode < 300 {
-		return resp, nil
-	}
-	resp.Header.Del("Location")
-	if ok && resp.Body != nil {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 8<<10))
-		said.words = string(text)
-		drain(resp.Body)
-		resp.Body = http.NoBody
-	}
-	return resp, nil
-}
-
-// saidKey leads to where edge puts what the server said.
-type saidKey struct{}
-
-// said is a reply past ncw/swift: the text of a failure, which ncw loses, and the
-// body itself, because ncw's reader starts a goroutine and a timer for every Read.
-type said struct {
-	words string
-	body  io.ReadCloser
+	return resp, err
 }
 
 // CloseIdleConnections lets Connection drop the pool when it logs in again.
 func (t edge) CloseIdleConnections() {
-	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+	if c, ok := t.RoundTripper.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
 }
@@ -163,71 +133,75 @@ type request struct {
 	seen            *http.Header    // takes the headers of a reply of any status
 }
 
+// inMemory is the size up to which a body is read before its request is made: the
+// transport then sends headers and body in one go, and can send them again.
+const inMemory = 64 << 10
+
 // do sends a request and returns a reply of class 2xx, whose body the caller must
-// close. Any other outcome is an error.
+// close. Any other outcome is an error. No redirection is followed: it would take the
+// token to wherever it points (a POST to a symlink answers 307: S6).
+//
+// There is no "Expect: 100-continue". It costs a round trip, and a refusal (401, 412,
+// 413) that takes the server longer than the transport's patience meets a body which
+// eventlet will not read after an unanswered Expect: on the lab 3 of 20 refusals of 8
+// and 64 MiB were lost to a broken pipe. Without Expect eventlet answers at once and
+// discards the body: none of 40 was lost.
 func (e *Endpoint) do(ctx context.Context, r request) (*http.Response, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, e.fail(r, nil, err)
 	}
-	header := ncw.Headers{}
-	for k, v := range r.header {
-		header[k] = v
-	}
-	if err := checkHeader(header); err != nil {
+	if err := checkHeader(r.header); err != nil {
 		return nil, e.fail(r, nil, err)
 	}
-	opts := ncw.RequestOpts{
-		Container: r.container, ObjectName: r.name, Operation: r.method, Parameters: r.query, Headers: header,
-		Retries:  -1, // neither ncw's own retries nor its 401 loop: one attempt is one attempt
-		OnReAuth: func() (string, error) { return e.conn.StorageUrl, nil },
-	}
-	if r.body == nil {
-		if r.method != http.MethodGet && r.method != http.MethodHead {
-			header["Content-Length"] = "0"
-		}
-	} else {
-		header["Content-Length"] = strconv.FormatInt(r.body.Size, 10)
-	}
 	var sent *payload
+	var whole []byte
 	for again := false; ; again = true {
-		target := r.url
-		if target == "" {
-			var err error
-			if target, err = e.conn.GetStorageUrl(ctx); err != nil {
-				return nil, e.fail(request{op: "log in"}, nil, err)
-			}
-		} else {
-			opts.OnReAuth = nil
+		storage, token, err := e.login(ctx)
+		if err != nil {
+			return nil, e.fail(request{op: "log in"}, nil, err)
 		}
-		opts.Body = nil
+		req, err := r.http(ctx, storage, token, e.conn.UserAgent)
+		if err != nil {
+			return nil, e.fail(r, nil, err)
+		}
 		if r.body != nil && r.body.Size > 0 {
-			if sent == nil {
+			if sent == nil && whole == nil {
 				in, err := r.body.Open()
 				if err != nil {
 					return nil, e.bodyError(r, err)
 				}
 				sent = &payload{in: in, left: r.body.Size}
 			}
-			opts.Body = sent
+			if whole == nil && r.body.Size <= inMemory {
+				if whole, err = sent.all(); err != nil {
+					return nil, e.bodyError(r, err)
+				}
+				sent = nil
+			}
+			if whole != nil {
+				req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(whole)), nil }
+				req.Body, _ = req.GetBody()
+			} else {
+				req.Body = io.NopCloser(sent)
+			}
 		}
-		var said said
-		resp, _, err := e.conn.Call(context.WithValue(ctx, saidKey{}, &said), target, opts)
+		resp, err := e.base.RoundTrip(req)
 		if resp != nil && r.seen != nil {
 			*r.seen = resp.Header
 		}
-		if err == nil {
-			if said.body != nil {
-				resp.Body = said.body
-			}
+		if err == nil && resp.StatusCode < 300 {
 			return resp, nil
 		}
 		if sent != nil {
 			if broken := sent.detach(); broken != nil {
+				if resp != nil {
+					_ = resp.Body.Close()
+				}
 				return nil, e.bodyError(r, broken)
 			}
 		}
 		if resp != nil {
-			err = errors.New(said.words)
+			err = errors.New(words(resp))
 		}
 		if resp == nil || resp.StatusCode != http.StatusUnauthorized || again {
 			return nil, e.fail(r, resp, err)
@@ -247,6 +221,61 @@ func (e *Endpoint) do(ctx context.Context, r request) (*http.Response, error) {
 	}
 }
 
+// http makes the request but for its body.
+func (r request) http(ctx context.Context, storage, token, agent string) (*http.Request, error) {
+	target := r.url
+	if target == "" {
+		target = storage
+	}
+	at, err := url.Parse(target)
+	if err != nil {
+		return nil, err
+	}
+	if r.container != "" {
+		at.Path += "/" + r.container
+		if r.name != "" {
+			at.Path += "/" + r.name
+		}
+		at.RawPath = ""
+	}
+	if r.query != nil {
+		at.RawQuery = r.query.Encode()
+	}
+	header := make(http.Header, len(r.header)+3)
+	for k, v := range r.header {
+		header.Set(k, v)
+	}
+	header["User-Agent"] = []string{agent}
+	header["X-Auth-Token"] = []string{token}
+	req := &http.Request{Method: r.method, URL: at, Host: at.Host, Header: header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	if r.body != nil {
+		req.ContentLength = r.body.Size
+	}
+	if req.ContentLength == 0 && r.method != http.MethodGet && r.method != http.MethodHead {
+		req.Body = http.NoBody // Content-Length: 0 is said
+	}
+	return req.WithContext(ctx), nil
+}
+
+// words is what the server said in a reply that is a failure.
+func words(resp *http.Response) string {
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 8<<10))
+	drain(resp.Body)
+	return string(text)
+}
+
+// login gives the account's URL and the token, after logging in where there is none.
+func (e *Endpoint) login(ctx context.Context) (storage, token string, err error) {
+	e.logins.Lock()
+	defer e.logins.Unlock()
+	if !e.conn.Authenticated() {
+		if err := e.conn.Authenticate(ctx); err != nil {
+			return "", "", err
+		}
+	}
+	return e.conn.StorageUrl, e.conn.AuthToken, nil
+}
+
 // simple sends a request whose reply's body does not matter.
 func (e *Endpoint) simple(ctx context.Context, r request) (*http.Response, error) {
 	resp, err := e.do(ctx, r)
@@ -259,8 +288,8 @@ func (e *Endpoint) simple(ctx context.Context, r request) (*http.Response, error
 
 // renew gives up the token that a reply refused, unless another caller already has.
 func (e *Endpoint) renew(resp *http.Response) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.logins.Lock()
+	defer e.logins.Unlock()
 	token := resp.Request.Header.Get("X-Auth-Token")
 	if token != e.spent {
 		e.spent = token
@@ -276,7 +305,7 @@ func drain(body io.ReadCloser) {
 
 // Identity names the account.
 func (e *Endpoint) Identity(ctx context.Context) (transport.Identity, error) {
-	u, err := e.conn.GetStorageUrl(ctx)
+	u, _, err := e.login(ctx)
 	if err != nil {
 		return transport.Identity{}, e.fail(request{op: "log in"}, nil, err)
 	}
@@ -324,6 +353,20 @@ func (p *payload) Read(b []byte) (int, error) {
 		return n, err
 	}
 	return n, nil
+}
+
+// all reads the body to its end, which must be where it was announced.
+func (p *payload) all() ([]byte, error) {
+	buf := make([]byte, p.left)
+	_, err := io.ReadFull(p, buf)
+	if err == nil {
+		var past [1]byte
+		_, err = p.Read(past[:])
+	}
+	if err == io.EOF { //nolint:errorlint // payload's own, bare: it ended where it should
+		return buf, nil
+	}
+	return nil, p.err
 }
 
 // detach ends the reading for good (no other method is called after it) and says how the body itself broke, if it did.

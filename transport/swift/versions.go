@@ -2,6 +2,7 @@ package swift
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -158,7 +159,7 @@ func (e *Endpoint) DeleteMarker(ctx context.Context, container, name string) (tr
 func (e *Endpoint) DeleteVersion(ctx context.Context, container, name, version string) error {
 	r := request{op: "delete version", method: http.MethodDelete, container: container, name: name}
 	if version == "" {
-		return e.permanent(r, fmt.Errorf("no version is said"))
+		return e.permanent(r, errors.New("no version is said"))
 	}
 	if version == noVersion {
 		if _, err := e.HeadVersion(ctx, container, name, version); err != nil {
@@ -178,6 +179,11 @@ func (e *Endpoint) DeleteVersion(ctx context.Context, container, name, version s
 
 // Revive makes an older version the current one: it moves Swift's link.
 func (e *Endpoint) Revive(ctx context.Context, container, name, version string) error {
-	_, err := e.simple(ctx, request{op: "revive version", method: http.MethodPut, container: container, name: name, query: url.Values{"version-id": {version}}})
+	r := request{op: "revive version", method: http.MethodPut, container: container, name: name}
+	if version == "" || version == noVersion { // Swift answers 500
+		return e.permanent(r, fmt.Errorf("version %q cannot be made the current one", version))
+	}
+	r.query = url.Values{"version-id": {version}}
+	_, err := e.simple(ctx, r)
 	return err
 }

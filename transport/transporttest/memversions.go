@@ -287,7 +287,10 @@ func (m *Mem) Revive(ctx context.Context, container, name, version string) error
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.containers[container]
-	if c == nil || version == nullVersion || version == "" {
+	switch {
+	case version == nullVersion, version == "":
+		return m.fail(op, container, name, transport.Permanent, 0, "version %q cannot be made the current one", version)
+	case c == nil:
 		return m.missing(op, container, name)
 	}
 	for _, v := range c.versions[name] {

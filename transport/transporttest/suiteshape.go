@@ -329,6 +329,9 @@ func (s *suite) account() {
 		a.MaxMetaValue < 128 || a.MaxSegments < 10 || a.MaxManifest < 1024 {
 		s.Errorf("%+v %v", a, err)
 	}
+	if a.DLO == transport.No { // every Swift has it; where it is published, it is published as there
+		s.Errorf("%+v", a)
+	}
 	for name, v := range a.Tried() {
 		if v != transport.Yes && v != transport.No && v != transport.Unknown {
 			s.Errorf("%s is %q", name, v)

@@ -166,7 +166,9 @@ func (s *suite) keptVersions() {
 		s.Errorf("revived: %+v %v", o, err)
 	}
 	s.wantError(s.ep.Revive(s.ctx, s.c, "a", "1000000000.00001"), transport.NotFound, s.c, "a")
-	s.wantError(s.ep.Revive(s.ctx, s.c, "a", second), transport.Permanent, s.c, "a")
+	for _, id := range []string{second, nullVersion, ""} {
+		s.wantError(s.ep.Revive(s.ctx, s.c, "a", id), transport.Permanent, s.c, "a")
+	}
 	// Versions go one by one; of the current one the name goes with it.
 	for range 2 {
 		for _, id := range []string{second, two, nullVersion} {

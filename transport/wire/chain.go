@@ -28,18 +28,12 @@ func (c *chain) RoundTrip(req *http.Request) (*http.Response, error) {
 	w := newWatch(idle, cancel)
 	out := req.WithContext(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
-		wrap := func(b io.ReadCloser) io.ReadCloser {
-			return &requestBody{body: b, ctx: ctx, watch: w, counters: c.o.Counters}
-		}
-		out.Body = wrap(req.Body)
-		if get := req.GetBody; get != nil {
-			out.GetBody = func() (io.ReadCloser, error) {
-				b, err := get()
-				if err != nil {
-					return nil, err
-				}
-				return wrap(b), nil
-			}
+		if ready, err := c.atOnce(req); err != nil {
+			cancel(errDone)
+			_ = req.Body.Close()
+			return nil, err
+		} else if !ready {
+			c.wrap(req, out, w)
 		}
 	}
 	start := time.Now()
@@ -63,6 +57,37 @@ func (c *chain) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// atOnce pays for a body that lies in memory and may be handed over in one piece. It
+// goes on as it is, so that net/http sends it in one packet with the headers.
+func (c *chain) atOnce(req *http.Request) (bool, error) {
+	n := int(min(req.ContentLength, maxSlice+1))
+	if req.GetBody == nil || n < 1 || n > maxSlice || transport.LimitedSlice(req.Context(), n) < n {
+		return false, nil
+	}
+	if err := transport.WaitLimits(req.Context(), n); err != nil {
+		return false, err
+	}
+	c.o.Counters.sent.Add(int64(n))
+	return true, nil
+}
+
+// wrap puts counter, limits and watchdog before the body of out, a copy of req.
+func (c *chain) wrap(req, out *http.Request, w *watch) {
+	wrap := func(b io.ReadCloser) io.ReadCloser {
+		return &requestBody{body: b, ctx: out.Context(), watch: w, counters: c.o.Counters}
+	}
+	out.Body = wrap(req.Body)
+	if get := req.GetBody; get != nil {
+		out.GetBody = func() (io.ReadCloser, error) {
+			b, err := get()
+			if err != nil {
+				return nil, err
+			}
+			return wrap(b), nil
+		}
+	}
+}
+
 // watch ends a request once its peer has been silent for idle. It runs only
 // while the next move is the peer's: the time spent in our own limits, in the source of
 // a body, or between a caller's reads of the reply is not the peer's.
@@ -80,10 +105,24 @@ type watch struct {
 }
 
 func newWatch(idle time.Duration, cancel context.CancelCauseFunc) *watch {
-	w := &watch{idle: idle, cancel: cancel}
-	w.timer = time.AfterFunc(idle, w.fire)
-	w.timer.Stop()
-	return w
+	return &watch{idle: idle, cancel: cancel}
+}
+
+// begin and end the waiting. mu is held.
+func (w *watch) begin() {
+	w.armed = true
+	if w.timer == nil {
+		w.timer = time.AfterFunc(w.idle, w.fire)
+		return
+	}
+	w.timer.Reset(w.idle)
+}
+
+func (w *watch) end() {
+	w.armed = false
+	if w.timer != nil {
+		w.timer.Stop()
+	}
 }
 
 // fire runs on the timer. A timer that was stopped too late finds armed false.
@@ -107,15 +146,13 @@ func (w *watch) arm(p Phase) {
 	if w.phase != p {
 		w.phase, w.bytes = p, 0
 	}
-	w.armed = true
-	w.timer.Reset(w.idle)
+	w.begin()
 }
 
 func (w *watch) disarm() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.armed = false
-	w.timer.Stop()
+	w.end()
 }
 
 // bodyReads tells that the transport asks for more of the request body, so what
@@ -124,8 +161,7 @@ func (w *watch) bodyReads() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.headers {
-		w.armed = false
-		w.timer.Stop()
+		w.end()
 	}
 }
 
@@ -145,15 +181,14 @@ func (w *watch) bodyRead(n int, last bool) {
 		w.phase, sent = Waiting, 0
 	}
 	w.bytes = sent
-	w.armed = true
-	w.timer.Reset(w.idle)
+	w.begin()
 }
 
 func (w *watch) headersCame() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.headers, w.armed = true, false
-	w.timer.Stop()
+	w.headers = true
+	w.end()
 }
 
 func (w *watch) read(n int) {

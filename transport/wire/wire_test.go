@@ -113,19 +113,69 @@ func TestStallBeforeTheReply(t *testing.T) {
 	})
 }
 
+// streamed hides from net/http that a body lies in memory.
+func streamed(s string) io.Reader { return io.MultiReader(strings.NewReader(s)) }
+
 func TestStallWhileSending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := wire.Chain(sends(61*time.Second, created), wire.Options{})
 		start := time.Now()
-		_, err := rt.RoundTrip(request(t.Context(), "PUT", strings.NewReader("hello")))
+		_, err := rt.RoundTrip(request(t.Context(), "PUT", streamed("hello")))
 		stalled(t, err, wire.Sending, time.Since(start), time.Minute)
 		// After the last byte the server has the idle time for its answer.
 		rt = wire.Chain(sends(59*time.Second, hangs), wire.Options{})
 		start = time.Now()
-		_, err = rt.RoundTrip(request(t.Context(), "PUT", strings.NewReader("hello")))
+		_, err = rt.RoundTrip(request(t.Context(), "PUT", streamed("hello")))
 		stalled(t, err, wire.Waiting, time.Since(start), 119*time.Second)
 	})
 }
+
+// A small body in memory reaches the transport as it is, so that headers and body
+// leave in one packet; limits are obeyed before, and its bytes are counted.
+func TestSmallBodiesGoInOnePiece(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got io.ReadCloser
+		var c wire.Counters
+		rt := wire.Chain(tripper(func(r *http.Request) (*http.Response, error) { got = r.Body; return created(r) }), wire.Options{Counters: &c})
+		limited := transport.WithLimits(t.Context(), transport.NewLimiter(400_000, nil))
+		for _, x := range []struct {
+			size  int
+			ctx   context.Context
+			whole bool
+			least time.Duration
+		}{{5, t.Context(), true, 0}, {64 << 10, t.Context(), true, 0}, {64<<10 + 1, t.Context(), false, 0}, {20_000, limited, true, 0}, {20_000, limited, true, 40 * time.Millisecond}, {60_000, limited, false, 0}} {
+			req, start := request(x.ctx, "PUT", strings.NewReader(strings.Repeat("x", x.size))), time.Now()
+			before := c.Snapshot().Sent
+			if _, err := rt.RoundTrip(req); err != nil {
+				t.Fatal(err)
+			}
+			if (got == req.Body) != x.whole || time.Since(start) < x.least {
+				t.Errorf("%d bytes: as it is: %v, want %v, after %v", x.size, got == req.Body, x.whole, time.Since(start))
+			}
+			if n := c.Snapshot().Sent - before; x.whole && n != int64(x.size) {
+				t.Errorf("%d bytes counted as %d", x.size, n)
+			}
+		}
+		// Who cannot pay in time sends nothing, and the body is closed all the same.
+		ctx, cancel := context.WithTimeout(transport.WithLimits(t.Context(), transport.NewLimiter(2, nil)), 100*time.Millisecond)
+		defer cancel()
+		for i, want := range []error{nil, context.DeadlineExceeded} {
+			closed := false
+			req := request(ctx, "PUT", strings.NewReader("x"))
+			req.Body = &closing{Reader: strings.NewReader("x"), closed: &closed}
+			if _, err := rt.RoundTrip(req); !errors.Is(err, want) || closed != (i == 1) {
+				t.Errorf("request %d: %v, want %v; closed %v", i, err, want, closed)
+			}
+		}
+	})
+}
+
+type closing struct {
+	io.Reader
+	closed *bool
+}
+
+func (c *closing) Close() error { *c.closed = true; return nil }
 
 func TestStallWhileReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
