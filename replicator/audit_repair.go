@@ -79,7 +79,7 @@ func (x *auditJob) repair(ctx context.Context, rs []*replica) error {
 		findings: report.NewFindings(nil, causes.add), tally: &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}}
 	var steps []plan.Step
 	for _, r := range rs {
-		if err := x.e.ensureContainer(ctx, r.d.side.Region, r.d.side.Container); err != nil {
+		if err := p.ensureDest(ctx, r.d); err != nil {
 			if ctx.Err() != nil || !regionTrouble(err) {
 				return err
 			}

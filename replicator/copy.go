@@ -280,7 +280,7 @@ func (p *pass) put(ctx context.Context, it *item, t target, obj transport.Object
 			return nil
 		case transport.Is(err, transport.NotFound):
 			// the container went away: make it again, once
-			if cerr := t.d.ep.CreateContainer(ctx, t.d.side.Container, nil); cerr != nil {
+			if cerr := p.makeContainer(ctx, t.d); cerr != nil {
 				return p.ended(ctx, it, t, cerr)
 			}
 		case transport.Is(err, transport.Exists):

@@ -263,7 +263,7 @@ func (p *pass) recreate(ctx context.Context, d *dest) error {
 	if p.dry() {
 		return nil
 	}
-	return d.ep.CreateContainer(ctx, d.side.Container, nil)
+	return p.makeContainer(ctx, d)
 }
 
 // guard looks at the destination before something there is overwritten or

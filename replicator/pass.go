@@ -31,13 +31,15 @@ type dest struct {
 	side   Side
 	ep     transport.Sink
 	info   store.RouteInfo
-	back   store.RouteID // the opposite route, 0 if the ledger has none
-	list   bool          // its listing is merged: first pass, or an opposite route exists
-	begun  bool          // intents of an earlier run wait on this route
-	fresh  bool          // its container had nothing in it when this pass began
-	absent bool          // dry run: its container does not exist yet
-	dead   atomic.Bool   // it stopped answering: left out of the rest of the pass
-	late   chan laggard  // copies that failed beside others and try again alone; nil with one destination
+	back   store.RouteID            // the opposite route, 0 if the ledger has none
+	list   bool                     // its listing is merged: first pass, or an opposite route exists
+	begun  bool                     // intents of an earlier run wait on this route
+	fresh  bool                     // its container had nothing in it when this pass began
+	absent bool                     // dry run: its container does not exist yet
+	seen   *transport.ContainerInfo // its container, as this pass found it; nil: not asked
+	props  *destProps
+	dead   atomic.Bool  // it stopped answering: left out of the rest of the pass
+	late   chan laggard // copies that failed beside others and try again alone; nil with one destination
 }
 
 // pass is one walk over a job's source.
@@ -50,7 +52,9 @@ type pass struct {
 
 	kin        *kin
 	src        transport.Sink
-	account    string // the source's, as links say it: the end of its URL
+	account    string                   // the source's, as links say it: the end of its URL
+	shape      *transport.ContainerInfo // of the source; nil: not asked, or gone
+	propsMu    sync.Mutex               // around finding out what the destinations' properties are
 	place      store.PlaceID
 	known      bool // the source place is in the ledger
 	present    int64
@@ -67,7 +71,7 @@ type pass struct {
 	listedHere atomic.Int64
 }
 
-// run makes the pass: what an interrupted one left first, then everything.
+// run makes the pass, and leaves the destinations' containers as they are to stand between passes.
 func (p *pass) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -75,6 +79,12 @@ func (p *pass) run(ctx context.Context) error {
 	if err := p.open(ctx); err != nil || len(p.dests) == 0 {
 		return err
 	}
+	err := p.work(ctx)
+	return cmp.Or(err, p.closeProperties(ctx))
+}
+
+// work does what an interrupted pass left first, then everything.
+func (p *pass) work(ctx context.Context) error {
 	if !p.o.DryRun {
 		left, err := p.unfinished(ctx)
 		if err != nil {
@@ -154,6 +164,9 @@ func (p *pass) open(ctx context.Context) error {
 			Op: "replicate container", Cause: "the container keeps versions (" + info.Versioning + "), which this version does not carry; nothing of it was copied",
 			Hint: "leave it out with \"!" + p.job.From.Container + "\" under containers:"})
 		return nil
+	}
+	if !p.gone {
+		p.shape = &info
 	}
 	alive := 0
 	for i, to := range p.job.To {
@@ -267,6 +280,9 @@ func (p *pass) openDest(ctx context.Context, srcID transport.Identity, from stor
 			err = p.firstContact(ctx, d, src)
 		}
 	}
+	if err == nil {
+		err = p.carryProperties(ctx, d)
+	}
 	if err != nil && regionTrouble(err) && ctx.Err() == nil {
 		p.lose(d, err) // what the ledger says of it still counts
 		err = nil
@@ -291,8 +307,9 @@ func (p *pass) firstContact(ctx context.Context, d *dest, src transport.Containe
 			d.absent = true
 			return nil
 		}
-		return p.e.ensureContainer(ctx, d.side.Region, d.side.Container)
+		return p.makeContainer(ctx, d)
 	}
+	d.seen = &info
 	if info.QuotaBytes >= 0 && info.Bytes+src.Bytes > info.QuotaBytes {
 		p.findings.Add(report.Finding{Kind: report.KindDegraded, Level: report.Warn, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container,
 			Op: "check quota", Cause: fmt.Sprintf("the container's quota is %d bytes, %d are used and the source holds %d", info.QuotaBytes, info.Bytes, src.Bytes),

@@ -70,7 +70,7 @@ func TestRebuildOfAnUnchangedWorld(t *testing.T) {
 		w.restart()
 		w.forget()
 		r = w.sync()
-		if r.Totals.Copied != 0 || r.Totals.Unchanged != 22 || !r.Replicas.Satisfied || w.faults["b"].Count(readsAndWrites...) != 0 {
+		if r.Totals.Copied != 0 || r.Totals.Unchanged != 22 || !r.Replicas.Satisfied || w.faults["b"].Count(readsAndWrites...) != 1 || w.faults["b"].Count(tt.Container) != 1 { // its properties
 			t.Errorf("%s: the pass after it: %+v %+v", as, r.Totals, w.faults["b"].Calls())
 		}
 		w.clean(w.audit(AuditOptions{Read: 1}))

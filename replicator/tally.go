@@ -13,6 +13,7 @@ import (
 type tally struct {
 	listed, unchanged, copied, bytes, read, meta, adopted  atomic.Int64
 	deleted, pending, conflicts, cannot, failed, sentTwice atomic.Int64
+	properties                                             atomic.Int64 // of containers and accounts, set or removed
 	excused                                                atomic.Int64 // objects that cannot be kept, in a policy that accepts that
 
 	mu       sync.Mutex
@@ -50,7 +51,7 @@ func (t *tally) result(p policies.Policy) (report.Totals, report.Replicas) {
 	v.Short = max(v.Short-t.excused.Load(), 0)
 	v.Satisfied = v.Short == 0
 	return report.Totals{Listed: t.listed.Load(), Unchanged: t.unchanged.Load(), Copied: t.copied.Load(), Bytes: t.bytes.Load(),
-			Read: t.read.Load(), Metadata: t.meta.Load(), Adopted: t.adopted.Load(), Deleted: t.deleted.Load(), Pending: t.pending.Load(),
+			Read: t.read.Load(), Metadata: t.meta.Load(), Adopted: t.adopted.Load(), Properties: t.properties.Load(), Deleted: t.deleted.Load(), Pending: t.pending.Load(),
 			Conflicts: t.conflicts.Load(), Cannot: t.cannot.Load(), Failed: t.failed.Load(), Twice: t.sentTwice.Load(), ByRegion: maps.Clone(t.byRegion)},
 		report.Replicas{Wanted: v.Needed, Objects: objects, ByCount: maps.Clone(t.byCount), Short: v.Short, Satisfied: v.Satisfied}
 }
@@ -58,7 +59,7 @@ func (t *tally) result(p policies.Policy) (report.Totals, report.Replicas) {
 // addWork adds what another tally did, leaving out what it saw.
 func (t *tally) addWork(o *tally) {
 	for _, x := range [][2]*atomic.Int64{{&t.copied, &o.copied}, {&t.bytes, &o.bytes}, {&t.read, &o.read}, {&t.meta, &o.meta}, {&t.adopted, &o.adopted},
-		{&t.deleted, &o.deleted}, {&t.sentTwice, &o.sentTwice}} {
+		{&t.deleted, &o.deleted}, {&t.properties, &o.properties}, {&t.sentTwice, &o.sentTwice}} {
 		x[0].Add(x[1].Load())
 	}
 	t.mu.Lock()

@@ -47,7 +47,9 @@ const (
 	KindDegraded   = "degraded"          // done, but not in the way the policy asked
 	KindSkew       = "clock-skew"        // a region's clock differs from ours by more than 2 s
 	KindRepaired   = "repaired"          // an audit's repair sent a replica again
-	KindStamp      = "stamp-left-out"    // the origin stamp did not fit beside the object's own metadata
+	// KindForeignProperty is a property that others gave a destination's container and its source has not.
+	KindForeignProperty = "foreign-property"
+	KindStamp           = "stamp-left-out" // the origin stamp did not fit beside the object's own metadata
 )
 
 // keepPerKind bounds the findings kept in memory; all are counted.
@@ -133,20 +135,21 @@ func (f *Findings) Errors() int64 {
 
 // Totals counts what a pass did or, for a plan, would do.
 type Totals struct {
-	Listed    int64            `json:"listed"`           // source entries seen
-	Unchanged int64            `json:"unchanged"`        // entries that needed nothing
-	Copied    int64            `json:"copied"`           // objects sent, once a destination
-	Bytes     int64            `json:"bytes"`            // bytes sent to destinations
-	Read      int64            `json:"read_bytes"`       // bytes read from the source
-	Metadata  int64            `json:"metadata_updates"` // POSTs
-	Adopted   int64            `json:"adopted"`          // found identical at the destination
-	Deleted   int64            `json:"deleted"`          // deletes carried out
-	Pending   int64            `json:"pending_deletes"`  // deletes that wait for their grace period
-	Conflicts int64            `json:"conflicts"`
-	Cannot    int64            `json:"cannot"`
-	Failed    int64            `json:"failed"`
-	Twice     int64            `json:"bytes_sent_twice"` // bytes sent again because a try failed or a run was interrupted
-	ByRegion  map[string]int64 `json:"bytes_by_region,omitempty"`
+	Listed     int64            `json:"listed"`           // source entries seen
+	Unchanged  int64            `json:"unchanged"`        // entries that needed nothing
+	Copied     int64            `json:"copied"`           // objects sent, once a destination
+	Bytes      int64            `json:"bytes"`            // bytes sent to destinations
+	Read       int64            `json:"read_bytes"`       // bytes read from the source
+	Metadata   int64            `json:"metadata_updates"` // POSTs
+	Adopted    int64            `json:"adopted"`          // found identical at the destination
+	Properties int64            `json:"properties"`       // properties of containers and accounts set or removed
+	Deleted    int64            `json:"deleted"`          // deletes carried out
+	Pending    int64            `json:"pending_deletes"`  // deletes that wait for their grace period
+	Conflicts  int64            `json:"conflicts"`
+	Cannot     int64            `json:"cannot"`
+	Failed     int64            `json:"failed"`
+	Twice      int64            `json:"bytes_sent_twice"` // bytes sent again because a try failed or a run was interrupted
+	ByRegion   map[string]int64 `json:"bytes_by_region,omitempty"`
 }
 
 // Replicas says how a policy stands.

@@ -25,6 +25,8 @@ type MemOptions struct {
 	Region  string           // default "mem"
 	Project string           // default "project"
 	Now     func() time.Time // the server's clock; default time.Now
+	// Policies are the storage policies' names, the default first; default Policy-0 only.
+	Policies []string
 	// PageSize is the number of entries in a listing page; default 10,000.
 	PageSize int
 	// SplitOver is the number of objects from which Split cuts; default 20,000.
@@ -92,6 +94,9 @@ func NewMem(o MemOptions) *Mem {
 	}
 	if o.BulkDelete == 0 {
 		o.BulkDelete = 10_000
+	}
+	if len(o.Policies) == 0 {
+		o.Policies = []string{"Policy-0"}
 	}
 	yes := transport.Yes
 	return &Mem{o: o, containers: map[string]*memContainer{}, header: transport.Header{}, quota: -1, abilities: transport.Abilities{

@@ -1,7 +1,9 @@
 package transporttest
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -91,10 +93,12 @@ func (m *Mem) CreateContainer(ctx context.Context, container string, h transport
 	c := m.containers[container]
 	fresh := c == nil
 	switch {
-	case policy != "" && policy != memPolicy:
+	case policy != "" && !slices.Contains(m.o.Policies, policy):
 		return m.fail(op, container, "", transport.Permanent, 400, "400 Bad Request: Invalid X-Storage-Policy %q", policy)
+	case !fresh && policy != "" && policy != c.header[transport.PolicyHeader]:
+		return m.fail(op, container, "", transport.Permanent, 409, "409 Conflict: the container is in another storage policy")
 	case fresh:
-		c = &memContainer{name: container, header: transport.Header{transport.PolicyHeader: memPolicy},
+		c = &memContainer{name: container, header: transport.Header{transport.PolicyHeader: cmp.Or(policy, m.o.Policies[0])},
 			objects: map[string]*memObject{}, versions: map[string][]*memObject{}}
 	}
 	if err := m.change(op, container, c.header, h, nil, transport.KeepsContainer); err != nil {
@@ -103,9 +107,6 @@ func (m *Mem) CreateContainer(ctx context.Context, container string, h transport
 	m.containers[container] = c
 	return nil
 }
-
-// memPolicy is the storage policy of every Mem.
-const memPolicy = "Policy-0"
 
 // PostContainer implements transport.Sink.
 func (m *Mem) PostContainer(ctx context.Context, container string, set transport.Header, remove []string) error {
