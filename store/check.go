@@ -108,7 +108,7 @@ func checkFile(ctx context.Context, path string, db *bbolt.DB, file *os.File, yi
 			case have > schemaVersion:
 				return &Error{Kind: ErrNewer, Path: path, Detail: fmt.Sprintf("format %d", have), Hint: "check it with the newer farshore"}
 			case have < schemaVersion:
-				return &Error{Path: path, Detail: fmt.Sprintf("format %d is older", have), Hint: "open it for writing once, which migrates it"}
+				return &Error{Path: path, Detail: fmt.Sprintf("format %d is older", have), Hint: "run a command that writes, such as `farshore ledger compact`: it keeps a copy of the file and brings it up to date"}
 			}
 			return db.View(c.records)
 		})

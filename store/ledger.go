@@ -120,7 +120,7 @@ func (l *Ledger) load(schema uint32, steps []migration) error {
 		case have > schema:
 			return &Error{Kind: ErrNewer, Path: l.path, Detail: fmt.Sprintf("format %d, this version knows %d", have, schema), Hint: "use the newer farshore"}
 		case have < schema && l.opts.ReadOnly:
-			return &Error{Kind: ErrReadOnly, Path: l.path, Detail: fmt.Sprintf("format %d has to be brought to %d first", have, schema), Hint: "run a command that writes, such as `farshore sync`"}
+			return &Error{Kind: ErrReadOnly, Path: l.path, Detail: fmt.Sprintf("format %d has to be brought to %d first", have, schema), Hint: "run a command that writes, such as `farshore ledger compact`: it keeps a copy of the file and brings it up to date"}
 		case have < schema:
 			if err := migrate(l.db, l.real, have, schema, steps); err != nil {
 				return fmt.Errorf("migrate from format %d: %w", have, err)

@@ -208,6 +208,22 @@ func TestNeededFindsEachAcrossPages(t *testing.T) {
 	if got, err = l.Needed(ctx, []RouteID{one.ID, two.ID}, nil); len(got) != 0 || err != nil {
 		t.Errorf("no candidates: %v, %v", got, err)
 	}
+	for _, c := range []struct {
+		route RouteID
+		names int
+	}{{one.ID, MaxPage}, {two.ID, scanNeeds / 10_000}} {
+		seen := 0
+		err := l.view("test", func(tx *bbolt.Tx) error {
+			_, more, err := l.needsPage(tx, c.route, "", func(string, []Need) { seen++ })
+			if !more {
+				t.Errorf("route %d: one transaction read it all", c.route)
+			}
+			return err
+		})
+		if seen != c.names || err != nil {
+			t.Errorf("route %d: one transaction read %d names, want %d (%v)", c.route, seen, c.names, err)
+		}
+	}
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
 	if _, err := l.Needed(gone, []RouteID{one.ID}, candidates); !errors.Is(err, context.Canceled) {

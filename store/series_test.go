@@ -147,10 +147,11 @@ func TestSeriesAndNeedsKeepTheirOrderWithTheOthers(t *testing.T) {
 	l.Confirm(Confirmation{Place: r.From, Route: r.ID, Name: "m", Apply: object("4"), Series: series("5"), Needs: []Need{{3}, {2}, {3}}})
 	l.Update(r.From, "a", object("before"))
 	l.UpdateSeries(r.From, "m", series("6"))
+	l.Confirm(Confirmation{Place: r.From, Route: r.ID, Name: "m", Series: series("7")})
 	l.Confirm(Confirmation{Place: r.From, Route: r.ID, Name: "m"})
 	flush(t, l)
 	got = slices.DeleteFunc(got, func(s string) bool { return s == "before" })
-	if want := []string{"1", "2", "3", "4", "5", "6"}; !slices.Equal(got, want) {
+	if want := []string{"1", "2", "3", "4", "5", "6", "7"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	if needs, err := l.Needs(r.ID, "m"); !slices.Equal(needs, []Need{{2}, {3}}) || err != nil {
