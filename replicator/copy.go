@@ -56,7 +56,8 @@ func (p *pass) copyOnce(ctx context.Context, it *item, targets []target) error {
 	if it.entry.S3ETag != "" && p.losesS3ETag(it, targets) {
 		return nil
 	}
-	static := it.entry.Kind == transport.Symlink && it.entry.Target.ETag != ""
+	// of a link that comes along no listing said whether it is static
+	static := it.entry.Kind == transport.Symlink && (it.entry.Target.ETag != "" || it.depth > 0)
 	if (it.entry.Kind == transport.DLO || static) && !it.ready {
 		var err error
 		if targets, err = p.prepare(ctx, it, targets); err != nil {

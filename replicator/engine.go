@@ -109,6 +109,8 @@ type Job struct {
 	Policy policies.Policy
 	From   Side
 	To     []Side
+
+	along bool // no policy names its container: what manifests or links of another need is in it
 }
 
 // SyncOptions qualify a pass.
@@ -247,6 +249,9 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 		pass := &pass{e: e, job: j, o: o, findings: f, tally: t, kin: kin}
 		ran = append(ran, pass)
 		err := pass.run(ctx)
+		if j.along && absent(err, j.From) {
+			err = nil // a manifest may point to a container that does not exist
+		}
 		res.Resumed = res.Resumed || pass.resumed
 		if pass.brakeToken != "" {
 			res.Brake = pass.brakeToken
@@ -274,6 +279,12 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 	res.Findings, res.Counts, res.Errors = f.List(), f.Counts(), f.Errors()
 	res.Seconds = e.o.Clock.Now().Sub(began).Seconds()
 	return res, firstErr
+}
+
+// absent reports whether an error says that a container does not exist.
+func absent(err error, s Side) bool {
+	var te *transport.Error
+	return errors.As(err, &te) && te.Class == transport.NotFound && te.Region == s.Region && te.Container == s.Container && te.Name == ""
 }
 
 // regionFindings reports regions that did not answer, once each.

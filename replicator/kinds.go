@@ -76,7 +76,7 @@ func (p *pass) became(ctx context.Context, it *item, obj transport.Object, targe
 		return false, nil
 	}
 	e := withSize(it.entry, obj.Size)
-	e.Kind, e.ETag = obj.Kind, obj.ETag
+	e.Kind, e.ETag, e.Target.ETag = obj.Kind, obj.ETag, obj.Header[transport.TargetETagHeader]
 	it.entry = e
 	for _, t := range targets {
 		if err := p.begin(ctx, it, t.d); err != nil {
