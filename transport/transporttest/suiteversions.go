@@ -304,53 +304,60 @@ func (s *suite) versionedKinds(content map[string]string) {
 func (s *suite) versionPages() {
 	s.versioned(true)
 	content := map[string]string{}
-	var want []string // newest first within a name
-	for n, name := range []string{"a", "b", "c/d é", "c/d é/x", "e"} {
-		var of []string
-		for i := range 1 + n*3 {
-			data := fmt.Sprint(i)
-			rc := s.mustPut(name, []byte(data), transport.PutOptions{})
-			content[rc.Version] = data
-			of = append(of, name+"="+data)
-		}
-		slices.Reverse(of)
-		want = append(want, of...)
+	put := func(name, data string) string {
+		s.Helper()
+		rc := s.mustPut(name, []byte(data), transport.PutOptions{})
+		content[rc.Version] = data
+		return rc.Version
 	}
-	latest := func(name, text string) { // sets the mark
-		for i, w := range want {
-			if n, d, _ := strings.Cut(w, "="); n == name {
-				want[i] = n + "=" + strings.TrimSuffix(d, "*")
-				if strings.TrimSuffix(d, "*") == text {
-					want[i] += "*"
-				}
-			}
-		}
-	}
-	at := func(name string) int {
-		return slices.IndexFunc(want, func(w string) bool { return strings.HasPrefix(w, name+"=") })
-	}
-	latest("a", "0")
-	latest("b", "3")
-	latest("c/d é/x", "9")
-	// Twice deleted; revived; and written again while versioning is off.
-	for range 2 {
-		if _, err := s.ep.DeleteMarker(s.ctx, s.c, "c/d é"); err != nil {
+	mark := func(name string) {
+		s.Helper()
+		if _, err := s.ep.DeleteMarker(s.ctx, s.c, name); err != nil {
 			s.Fatal(err)
 		}
 	}
-	want = slices.Insert(want, at("c/d é"), "c/d é=-*", "c/d é=-")
-	for id, text := range content {
-		if o, err := s.ep.HeadVersion(s.ctx, s.c, "e", id); text == "2" && err == nil && o.Version == id {
-			if err := s.ep.Revive(s.ctx, s.c, "e", id); err != nil {
-				s.Fatal(err)
-			}
+	var want []string
+	for i := range SuitePage - 1 {
+		name := fmt.Sprint("0 ", i)
+		put(name, "x")
+		want = append(want, name+"=x*")
+	}
+	put("b", "0")
+	put("b", "1")
+	want = append(want, "b=null*", "b=1", "b=0") // the null one ends a page
+	var third string
+	for i := range 13 {
+		if id := put("c/d é", fmt.Sprint(i)); i == 2 {
+			third = id
 		}
 	}
-	latest("e", "2")
+	mark("c/d é") // and below: its current version is far from the newest
+	want = append(want, "c/d é=-")
+	for i := 12; i >= 0; i-- {
+		want = append(want, fmt.Sprint("c/d é=", i))
+	}
+	want[len(want)-3] += "*"
+	for i := range 9 {
+		put("c/d é/x", fmt.Sprint(i))
+		mark("c/d é/x")
+	}
+	want = append(want, "c/d é/x=-*", "c/d é/x=8")
+	for i := 7; i >= 0; i-- {
+		want = append(want, "c/d é/x=-", fmt.Sprint("c/d é/x=", i))
+	}
+	// No version is current, and the newest is no marker.
+	put("e", "0")
+	mark("e")
+	put("e", "1")
+	if err := s.ep.DeleteVersion(s.ctx, s.c, "e", put("e", "2")); err != nil {
+		s.Fatal(err)
+	}
+	want = append(want, "e=1", "e=-", "e=0")
+	if err := s.ep.Revive(s.ctx, s.c, "c/d é", third); err != nil {
+		s.Fatal(err)
+	}
 	s.versioned(false)
 	s.mustPut("b", []byte("off"), transport.PutOptions{})
-	latest("b", "")
-	want = slices.Insert(want, at("b"), "b=null*")
 	s.wantVersions(content, want...)
 	// From and to every name, and by prefix.
 	for _, r := range []transport.Range{{After: "a"}, {After: "b"}, {After: "c/d é"}, {Through: "c/d é"}, {After: "a", Through: "c/d é/x"}, {Prefix: "c/"}, {Prefix: "c/d é"},
