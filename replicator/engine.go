@@ -264,6 +264,9 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 		}
 	}
 	e.o.Progress.ListingDone()
+	if firstErr == nil {
+		firstErr = e.accounts(ctx, p, f, t, o.DryRun)
+	}
 	if !o.DryRun {
 		if err := e.o.Ledger.Flush(context.WithoutCancel(ctx)); err != nil && (firstErr == nil || ctx.Err() == nil) {
 			firstErr = err

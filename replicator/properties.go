@@ -108,18 +108,18 @@ func (p *pass) recall(d *dest, pr *destProps) error {
 			return err
 		}
 	}
-	pr.agreed = pr.turn(stored)
+	pr.agreed = turned(stored, pr.flip)
 	d.props = pr
 	return nil
 }
 
 func ownKey(d *dest) string { return fmt.Sprintf("properties/%d", d.info.ID) }
 
-// turn shows what is agreed in the view of this direction, or of the note's.
-func (pr *destProps) turn(in map[string]plan.Agreed) map[string]plan.Agreed {
+// turned is what is agreed, seen from the other end if flip is set.
+func turned(in map[string]plan.Agreed, flip bool) map[string]plan.Agreed {
 	out := make(map[string]plan.Agreed, len(in))
 	for n, a := range in {
-		if pr.flip {
+		if flip {
 			a = a.Flip()
 		}
 		out[n] = a
@@ -154,7 +154,7 @@ func (p *pass) keepProps(d *dest, pr *destProps) error {
 	if err := p.e.writeNote(ownKey(d), pr.own); err != nil {
 		return err
 	}
-	return p.e.writeNote(pr.pairKey, pr.turn(pr.agreed))
+	return p.e.writeNote(pr.pairKey, turned(pr.agreed, pr.flip))
 }
 
 func propsDigest(want []plan.Property, policy string) [8]byte {

@@ -74,8 +74,8 @@ func showResult(c *console, r report.Result) {
 	}
 	c.say("%s: %s", name, copied)
 	c.say("  %s", joined(
-		[]string{"listed", "unchanged", "metadata updated", "adopted", "deleted", "waiting to be deleted", "conflicts", "cannot be kept", "failed"},
-		[]int64{t.Listed, t.Unchanged, t.Metadata, t.Adopted, t.Deleted, t.Pending, t.Conflicts, t.Cannot, t.Failed}, 2))
+		[]string{"listed", "unchanged", "metadata updated", "properties carried", "adopted", "deleted", "waiting to be deleted", "conflicts", "cannot be kept", "failed"},
+		[]int64{t.Listed, t.Unchanged, t.Metadata, t.Properties, t.Adopted, t.Deleted, t.Pending, t.Conflicts, t.Cannot, t.Failed}, 2))
 	if len(t.ByRegion) > 1 {
 		c.say("  sent: %s", byRegion(t.ByRegion))
 	}
@@ -93,8 +93,8 @@ func showPlan(c *console, r report.Result, limit policies.Rate) {
 	t := r.Totals
 	c.say("%s: would copy %s, %s", transport.PrintName(r.Policy), count(t.Copied, "object"), size(t.Bytes))
 	c.say("  %s", joined(
-		[]string{"listed", "unchanged", "metadata to look at", "to adopt", "to delete", "conflicts", "cannot be kept"},
-		[]int64{t.Listed, t.Unchanged, t.Metadata, t.Adopted, t.Deleted + t.Pending, t.Conflicts, t.Cannot}, 2))
+		[]string{"listed", "unchanged", "metadata to look at", "properties to carry", "to adopt", "to delete", "conflicts", "cannot be kept"},
+		[]int64{t.Listed, t.Unchanged, t.Metadata, t.Properties, t.Adopted, t.Deleted + t.Pending, t.Conflicts, t.Cannot}, 2))
 	if len(t.ByRegion) > 1 {
 		c.say("  to send: %s", byRegion(t.ByRegion))
 	}
