@@ -102,6 +102,11 @@ func (p *pass) part(ctx context.Context, lo, hi string, entries []transport.Entr
 	if err != nil {
 		return err
 	}
+	if len(steps) > 0 {
+		if err := p.note(ctx); err != nil {
+			return err
+		}
+	}
 	return p.handOut(ctx, steps)
 }
 

@@ -21,6 +21,10 @@ import (
 // walkers is how many key ranges of one container are listed at once.
 const walkers = 4
 
+// splitFrom is the size of a container from which several of its ranges are listed at
+// once; below, a listing has too few pages to be worth asking where to cut.
+const splitFrom = 20_000
+
 // readAhead is how many workers a pass has for each stream: one that writes, one that
 // reads what is written next.
 const readAhead = 2
@@ -56,7 +60,8 @@ type pass struct {
 	shape      *transport.ContainerInfo // of the source; nil: not asked, or gone
 	propsMu    sync.Mutex               // around finding out what the destinations' properties are
 	place      store.PlaceID
-	known      bool // the source place is in the ledger
+	known      bool  // the source place is in the ledger
+	objects    int64 // in the source container, as its region counts
 	present    int64
 	dests      []*dest
 	rec        store.Pass
@@ -66,7 +71,8 @@ type pass struct {
 	brakeToken string
 	overwrites atomic.Int64 // counted by a dry walk, for the brake
 	counting   bool
-	saving     sync.Mutex                        // around rec
+	saving     sync.Mutex                        // around rec and noted
+	noted      bool                              // rec is in the ledger
 	start      func(func(context.Context) error) // gives work to the walk's workers
 	listedHere atomic.Int64
 }
@@ -153,6 +159,7 @@ func (p *pass) open(ctx context.Context) error {
 	}
 	var gone error
 	info, err := p.src.Container(ctx, p.job.From.Container)
+	p.objects = info.Objects
 	switch {
 	case transport.Is(err, transport.NotFound) && known > 0:
 		p.gone, gone = true, err
@@ -391,7 +398,7 @@ func (p *pass) walkAll(ctx context.Context) error {
 	r := transport.Range{Prefix: p.job.From.Prefix}
 	var cuts []string
 	var err error
-	if !p.gone {
+	if !p.gone && p.objects >= splitFrom {
 		if cuts, err = p.src.Split(ctx, p.job.From.Container, r, walkers); err != nil {
 			return err
 		}
@@ -402,8 +409,11 @@ func (p *pass) walkAll(ctx context.Context) error {
 		p.rec.Ranges = append(p.rec.Ranges, store.PassRange{Lo: lo, Hi: c, Pos: lo})
 		lo = c
 	}
-	if err := p.savePass(ctx); err != nil {
-		return err
+	p.noted = false
+	if !p.dry() { // what was done before is seen by the walk
+		if err := p.e.o.Ledger.Flush(ctx); err != nil {
+			return err
+		}
 	}
 	if err := p.walk(ctx, false); err != nil {
 		return err
@@ -447,11 +457,28 @@ func (p *pass) savePass(ctx context.Context) error {
 	return p.e.o.Ledger.SavePass(ctx, rec)
 }
 
+// note makes it durable that there is a walk, before it changes anything. A walk that
+// finds nothing to do is noted once, when it has ended.
+func (p *pass) note(ctx context.Context) error {
+	p.saving.Lock()
+	noted := p.noted
+	p.noted = true
+	p.saving.Unlock()
+	if noted {
+		return nil
+	}
+	return p.savePass(ctx)
+}
+
 // advance notes how far a range is planned.
 func (p *pass) advance(ctx context.Context, r *store.PassRange, pos string, done bool) error {
 	p.saving.Lock()
 	r.Pos, r.Done = pos, done
+	noted := p.noted
 	p.saving.Unlock()
+	if !noted {
+		return nil
+	}
 	return p.savePass(ctx)
 }
 
@@ -459,6 +486,7 @@ func (p *pass) advance(ctx context.Context, r *store.PassRange, pos string, done
 // the key ranges it had not listed yet. What it had listed is not listed again here.
 func (p *pass) resume(ctx context.Context) error {
 	p.rec.Resumed++
+	p.noted = true
 	if err := p.walk(ctx, true); err != nil {
 		return err
 	}
