@@ -59,6 +59,7 @@ type pass struct {
 	account    string                   // the source's, as links say it: the end of its URL
 	shape      *transport.ContainerInfo // of the source; nil: not asked, or gone
 	propsMu    sync.Mutex               // around finding out what the destinations' properties are
+	histories  *histories               // of a container that has or had X-Versions-Enabled; else nil
 	place      store.PlaceID
 	known      bool  // the source place is in the ledger
 	objects    int64 // in the source container, as its region counts
@@ -85,7 +86,11 @@ func (p *pass) run(ctx context.Context) error {
 	if err := p.open(ctx); err != nil || len(p.dests) == 0 {
 		return err
 	}
-	err := p.work(ctx)
+	work := p.work
+	if p.histories != nil {
+		work = p.carryHistories
+	}
+	err := work(ctx)
 	return cmp.Or(err, p.closeProperties(ctx))
 }
 
@@ -165,6 +170,8 @@ func (p *pass) open(ctx context.Context) error {
 		p.gone, gone = true, err
 	case err != nil:
 		return err
+	case keepsVersions(info):
+		p.histories = &histories{suspended: info.Versioning == "", lanes: map[*dest]*lane{}}
 	case info.Versioning != "":
 		p.tally.cannot.Add(1)
 		p.findings.Add(report.Finding{Kind: report.KindCannot, Level: report.Error, Policy: p.job.Policy.Name, Region: p.job.From.Region, Container: p.job.From.Container,
@@ -174,6 +181,10 @@ func (p *pass) open(ctx context.Context) error {
 	}
 	if !p.gone {
 		p.shape = &info
+	} else if some, err := p.knowsHistories(); err != nil {
+		return err
+	} else if some {
+		p.histories = &histories{lanes: map[*dest]*lane{}}
 	}
 	alive := 0
 	for i, to := range p.job.To {

@@ -1,0 +1,740 @@
+package replicator
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"farshore/replicator/plan"
+	"farshore/replicator/report"
+	"farshore/store"
+	"farshore/transport"
+)
+
+// Containers with X-Versions-Enabled (S7). A pass lists the source's versions, merges
+// them with the histories that the ledger has of the place, and writes what a
+// destination lacks there in the same order, delete markers included. Version ids
+// cannot be chosen: the destination's stand in the ledger beside the source's.
+//
+// A destination keeps versions while it is written, whatever the source does at the
+// time: what the source holds as version "null" has an id of its own there. Where the
+// source has its versioning suspended, so has the destination between passes.
+//
+// Beside its history a name that shows an object has an ordinary record, so that
+// counts, status and audits know it.
+
+const versionsHeader = "X-Versions-Enabled"
+
+// histories is what a pass over a container with versions knows besides.
+type histories struct {
+	suspended bool // at the source, now
+	rows      int64
+
+	mu    sync.Mutex
+	again []*past // names whose content points at what was not there yet
+	lanes map[*dest]*lane
+}
+
+// lane is what the pass knows of one destination of histories.
+type lane struct {
+	first bool // it was never compared with the source completely
+	modes sync.Mutex
+	mode  string // whether its container keeps versions, as the ledger knows: modeOn, modeOff; "": unknown
+	back  store.PlaceID
+}
+
+// What the ledger notes of a destination's container.
+const (
+	modeOn  = "on"
+	modeOff = "off"
+)
+
+func modeNote(d *dest) string { return fmt.Sprintf("versions/%d", d.info.ID) }
+
+// comparedNote says that a destination's versions were once merged completely.
+func comparedNote(d *dest) string { return fmt.Sprintf("histories/%d", d.info.ID) }
+
+// keepsVersions reports whether a container has, or ever had, X-Versions-Enabled:
+// Swift never forgets it.
+func keepsVersions(info transport.ContainerInfo) bool {
+	return info.Versioning == versionsHeader || info.Header[versionsHeader] != ""
+}
+
+// knowsHistories reports whether the ledger has histories of the place.
+func (p *pass) knowsHistories() (bool, error) {
+	if !p.known {
+		return false, nil
+	}
+	some, err := p.e.o.Ledger.SeriesPage(p.place, "", "", "", 1)
+	return len(some) > 0, err
+}
+
+// past is one name of a container with versions.
+type past struct {
+	name   string
+	rows   []transport.VersionEntry // the source's, newest first
+	series store.Series             // brought up to rows
+	object *store.Object            // the ordinary record, if there is one
+	news   bool                     // the ledger has another series
+	todo   []*dest                  // destinations that need something
+	there  map[*dest][]transport.VersionEntry
+	begun  map[*dest]bool // an earlier run wrote there and did not record it, or may have
+	final  bool           // it has been put off once already
+
+	mu sync.Mutex // around series while several destinations are written at the same time
+}
+
+// carryHistories is the pass over a container with versions.
+func (p *pass) carryHistories(ctx context.Context) error {
+	h := p.histories
+	for _, d := range p.dests {
+		if err := p.openLane(ctx, d); err != nil {
+			return err
+		}
+	}
+	p.rec = store.Pass{Key: p.key(), Began: micros(p.e.o.Clock.Now()), Ranges: []store.PassRange{{}}}
+	if err := p.savePass(ctx); err != nil {
+		return err
+	}
+	if err := p.walkHistories(ctx); err != nil {
+		return err
+	}
+	if p.dry() {
+		return p.deleteVersions(ctx)
+	}
+	if err := p.e.o.Ledger.Flush(ctx); err != nil {
+		return err
+	}
+	now := p.e.o.Clock.Now()
+	for _, d := range p.dests {
+		if d.dead.Load() {
+			continue
+		}
+		if d.info.Listed.IsZero() {
+			if err := p.e.o.Ledger.SetListed(d.info.ID, now); err != nil {
+				return err
+			}
+		}
+		if l := h.lanes[d]; l.first {
+			if err := p.e.o.Ledger.PutNote(comparedNote(d), []byte("done")); err != nil {
+				return err
+			}
+		}
+	}
+	p.rec.Ended, p.rec.Ranges[0].Done = micros(now), true
+	if err := p.savePass(ctx); err != nil {
+		return err
+	}
+	if h.rows == 0 && !p.gone {
+		if err := p.checkEmpty(ctx, "the listing is empty"); err != nil {
+			return err
+		}
+	}
+	if err := p.deleteVersions(ctx); err != nil {
+		return err
+	}
+	return p.suspend(ctx)
+}
+
+// openLane finds out how a destination's container keeps versions, and has it do so
+// if the source does.
+func (p *pass) openLane(ctx context.Context, d *dest) error {
+	l := &lane{}
+	p.histories.lanes[d] = l
+	_, compared, err := p.e.o.Ledger.Note(comparedNote(d))
+	if err != nil {
+		return err
+	}
+	l.first = !compared
+	mode, _, err := p.e.o.Ledger.Note(modeNote(d))
+	if err != nil {
+		return err
+	}
+	l.mode = string(mode)
+	if d.back != 0 {
+		back, ok, err := p.e.o.Ledger.FindPlace(d.info.Route.To)
+		if err != nil {
+			return err
+		}
+		if l.back = back; !ok {
+			d.back = 0
+		}
+	}
+	if p.dry() || d.dead.Load() || p.histories.suspended && l.mode != "" {
+		return nil
+	}
+	if err := p.keepVersionsAt(ctx, d); err != nil {
+		if ctx.Err() != nil || !regionTrouble(err) {
+			return err
+		}
+		p.lose(d, err)
+	}
+	return nil
+}
+
+// keepVersionsAt sees that a destination's container keeps versions, before anything
+// is written there.
+func (p *pass) keepVersionsAt(ctx context.Context, d *dest) error {
+	l := p.histories.lanes[d]
+	l.modes.Lock()
+	defer l.modes.Unlock()
+	if l.mode == modeOn {
+		return nil
+	}
+	err := d.ep.PostContainer(ctx, d.side.Container, transport.Header{versionsHeader: "true"}, nil)
+	if transport.Is(err, transport.NotFound) {
+		if err = p.makeContainer(ctx, d); err == nil {
+			err = d.ep.PostContainer(ctx, d.side.Container, transport.Header{versionsHeader: "true"}, nil)
+		}
+	}
+	if err != nil {
+		return noVersions(err)
+	}
+	l.mode = modeOn
+	return p.e.o.Ledger.PutNote(modeNote(d), []byte(modeOn))
+}
+
+// noVersions explains why a container is refused its versions (S7, S11).
+func noVersions(err error) error {
+	var te *transport.Error
+	if !errors.As(err, &te) || te.Class != transport.Permanent {
+		return err
+	}
+	x := *te
+	text := strings.ToLower(te.Error())
+	switch {
+	case strings.Contains(text, "container sync"):
+		x.Hint = "container sync and versions exclude each other: remove X-Container-Sync-To from the destination's container, or choose another one"
+	case strings.Contains(text, "legacy"), strings.Contains(text, "one way of versioning"):
+		x.Hint = "the destination's container has X-Versions-Location or X-History-Location: remove it there, or choose another container"
+	default:
+		x.Hint = cmp.Or(te.Hint, "the destination must have object versioning: farshore region check "+te.Region)
+	}
+	return &x
+}
+
+// suspend leaves the destinations as the source is between passes.
+func (p *pass) suspend(ctx context.Context) error {
+	if !p.histories.suspended || p.dry() {
+		return nil
+	}
+	for _, d := range p.dests {
+		l := p.histories.lanes[d]
+		if d.dead.Load() || l.mode != modeOn {
+			continue
+		}
+		err := d.ep.PostContainer(ctx, d.side.Container, transport.Header{versionsHeader: "false"}, nil)
+		if err != nil {
+			if ctx.Err() != nil || !regionTrouble(err) {
+				return err
+			}
+			p.failed(ctx, &item{}, d, err)
+			continue
+		}
+		l.mode = modeOff
+		if err := p.e.o.Ledger.PutNote(modeNote(d), []byte(modeOff)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walkHistories lists the source's versions, several key ranges at once, and has
+// workers carry out what the names need.
+func (p *pass) walkHistories(ctx context.Context) error {
+	r := transport.Range{Prefix: p.job.From.Prefix}
+	var cuts []string
+	if !p.gone {
+		var err error
+		if cuts, err = p.src.Split(ctx, p.job.From.Container, r, walkers); err != nil {
+			return err
+		}
+	}
+	steps, working := errgroup.WithContext(ctx)
+	steps.SetLimit(readAhead*p.e.o.Limits.Streams + walkers)
+	p.start = func(work func(context.Context) error) { steps.Go(func() error { return work(working) }) }
+	ranges, listing := errgroup.WithContext(working)
+	lo := ""
+	for _, hi := range append(cuts, "") {
+		from := lo
+		ranges.Go(func() error { return p.walkHistory(listing, from, hi) })
+		lo = hi
+	}
+	err := ranges.Wait()
+	if werr := steps.Wait(); werr != nil && (err == nil || ctx.Err() == nil) {
+		err = cmp.Or(werr, err)
+	}
+	if err != nil {
+		return err
+	}
+	for _, x := range p.histories.again { // what they point at may stand there by now
+		x.final = true
+		if err := p.carry(ctx, x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// named are the rows of one name.
+type named struct {
+	name string
+	rows []transport.VersionEntry
+}
+
+// walkHistory lists one key range. A page may end within a name, so the last name of
+// what has come waits for the next page.
+func (p *pass) walkHistory(ctx context.Context, lo, hi string) error {
+	var names []named
+	pos := lo
+	if !p.gone {
+		err := p.src.Versions(ctx, p.job.From.Container, transport.Range{Prefix: p.job.From.Prefix, After: lo, Through: hi}, func(page []transport.VersionEntry) error {
+			p.histories.mu.Lock()
+			p.histories.rows += int64(len(page))
+			p.histories.mu.Unlock()
+			p.tally.listed.Add(int64(len(page)))
+			p.e.o.Progress.Listed(len(page))
+			for _, v := range page {
+				if n := len(names); n > 0 && names[n-1].name == v.Name {
+					names[n-1].rows = append(names[n-1].rows, v)
+					continue
+				}
+				names = append(names, named{v.Name, []transport.VersionEntry{v}})
+			}
+			whole := len(names) - 1
+			if whole < 1 {
+				return nil
+			}
+			through := names[whole-1].name
+			if err := p.historyPart(ctx, pos, through, names[:whole]); err != nil {
+				return err
+			}
+			pos = through
+			names = append([]named(nil), names[whole])
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return p.historyPart(ctx, pos, hi, names)
+}
+
+// historyPart plans the names in (lo, hi], of which the source lists those given.
+func (p *pass) historyPart(ctx context.Context, lo, hi string, names []named) error {
+	l := p.e.o.Ledger
+	for {
+		var series []store.Series
+		var objects []store.Object
+		through := hi
+		if p.known {
+			var err error
+			if series, err = l.SeriesPage(p.place, lo, hi, p.job.From.Prefix, pageSize); err != nil {
+				return err
+			}
+			if len(series) > 0 {
+				through = series[len(series)-1].Name // more may follow
+			}
+			if objects, err = l.Page(p.place, lo, through, p.job.From.Prefix, pageSize); err != nil {
+				return err
+			}
+			if len(objects) == pageSize {
+				through = objects[pageSize-1].Name
+				series = slices.DeleteFunc(series, func(s store.Series) bool { return s.Name > through })
+			}
+		}
+		n := len(names)
+		if through != "" {
+			n, _ = slices.BinarySearchFunc(names, through, func(x named, name string) int {
+				if x.name <= name {
+					return -1
+				}
+				return 1
+			})
+		}
+		if err := p.stretch(ctx, lo, through, mergePasts(names[:n], series, objects)); err != nil {
+			return err
+		}
+		names = names[n:]
+		if through == hi {
+			return ctx.Err()
+		}
+		lo = through
+	}
+}
+
+// mergePasts brings listing and ledger together by name.
+func mergePasts(names []named, series []store.Series, objects []store.Object) []*past {
+	var out []*past
+	for len(names)+len(series)+len(objects) > 0 {
+		least := ""
+		for i, n := range []int{len(names), len(series), len(objects)} {
+			if n == 0 {
+				continue
+			}
+			name := ""
+			switch i {
+			case 0:
+				name = names[0].name
+			case 1:
+				name = series[0].Name
+			default:
+				name = objects[0].Name
+			}
+			if least == "" || name < least {
+				least = name
+			}
+		}
+		x := &past{name: least, series: store.Series{Name: least}}
+		if len(names) > 0 && names[0].name == least {
+			x.rows, names = names[0].rows, names[1:]
+		}
+		if len(series) > 0 && series[0].Name == least {
+			x.series, series = series[0], series[1:]
+		}
+		if len(objects) > 0 && objects[0].Name == least {
+			x.object, objects = &objects[0], objects[1:]
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// stretch decides which names need anything, makes that durable and hands them out.
+func (p *pass) stretch(ctx context.Context, lo, hi string, pasts []*past) error {
+	begun := map[*dest]map[string]bool{}
+	for _, d := range p.dests {
+		var err error
+		if begun[d], err = p.begunIn(d, lo, hi); err != nil {
+			return err
+		}
+	}
+	now := micros(p.e.o.Clock.Now())
+	var busy []*past
+	for _, x := range pasts {
+		was := x.series
+		if len(was.Versions) == 0 && x.object != nil {
+			x.series = plan.Seed(x.object)
+		}
+		x.series = plan.Track(x.series, x.rows, now)
+		if x.news = !sameSeries(was, x.series); len(x.series.Versions) == 0 { // no destination had it
+			if x.object != nil && !p.dry() {
+				p.e.o.Ledger.Update(p.place, x.name, func(*store.Object, bool) bool { return false })
+			}
+			continue
+		}
+		x.begun = map[*dest]bool{}
+		for _, d := range p.dests {
+			if d.dead.Load() {
+				continue
+			}
+			x.begun[d] = begun[d][x.name]
+			if !x.begun[d] && plan.Settled(&x.series, d.info.ID) {
+				continue
+			}
+			if !x.begun[d] && d.back != 0 {
+				back, _, err := p.e.o.Ledger.Series(p.histories.lanes[d].back, p.srcToBack(d, x.name))
+				if err != nil {
+					return err
+				}
+				if plan.Undone(&x.series, plan.There{Route: d.info.ID, Back: &back, BackRoute: d.back}) {
+					continue
+				}
+			}
+			x.todo = append(x.todo, d)
+		}
+		if len(x.todo) == 0 {
+			p.rest(x)
+			continue
+		}
+		busy = append(busy, x)
+	}
+	if err := p.lookAhead(ctx, lo, hi, busy); err != nil {
+		return err
+	}
+	return p.handOutPasts(ctx, busy, now)
+}
+
+// srcToBack is what a name is called where the opposite direction has it as a source.
+func (p *pass) srcToBack(d *dest, name string) string { return p.destName(d, name) }
+
+// rest deals with a name that needs nothing.
+func (p *pass) rest(x *past) {
+	if x.news && !p.dry() {
+		p.saveSeries(x)
+		p.saveObject(x, nil)
+	}
+	p.countPast(x)
+	p.tally.unchanged.Add(int64(len(x.rows)))
+}
+
+// countPast counts the regions that hold what a name shows.
+func (p *pass) countPast(x *past) {
+	p.pendingVersions(x)
+	excused := slices.Contains(p.job.Policy.Accept, report.KindCannot)
+	for i := range x.series.Versions {
+		v := &x.series.Versions[i]
+		found := false
+		for _, d := range p.dests {
+			if r, ok := v.Replica(d.info.ID); ok && v.Missing == 0 && r.State == store.Cannot {
+				found = true
+				p.cannotFinding(d, x.name, "version "+v.ID+": "+r.Note)
+			}
+		}
+		if found && excused && v.Latest {
+			p.tally.excused.Add(1)
+		}
+	}
+	if o, ok := plan.Present(&x.series); ok {
+		p.tally.held(p.heldBy(&o, o.Version))
+	}
+}
+
+// begunIn reads which names in (lo, hi] an earlier run began at a destination.
+func (p *pass) begunIn(d *dest, lo, hi string) (map[string]bool, error) {
+	if !d.begun {
+		return nil, nil
+	}
+	out := map[string]bool{}
+	for after := lo; ; {
+		page, err := p.e.o.Ledger.Intents(d.info.ID, after, pageSize)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page {
+			if hi != "" && page[i].Name > hi {
+				return out, nil
+			}
+			out[page[i].Name] = true
+		}
+		if len(page) < pageSize {
+			return out, nil
+		}
+		after = page[len(page)-1].Name
+	}
+}
+
+// lookAhead reads the versions that stand at destinations for many names at once:
+// for all of a first pass, and where more than a few names need something.
+func (p *pass) lookAhead(ctx context.Context, lo, hi string, busy []*past) error {
+	for _, d := range p.dests {
+		var mine []*past
+		for _, x := range busy {
+			if slices.Contains(x.todo, d) {
+				mine = append(mine, x)
+			}
+		}
+		first := p.histories.lanes[d].first
+		if len(mine) == 0 || !first && len(mine) <= headsAtMost || d.dead.Load() {
+			continue
+		}
+		byName := map[string]*past{}
+		for _, x := range mine {
+			byName[p.destName(d, x.name)] = x
+			x.seen(d, nil)
+		}
+		if d.absent {
+			continue
+		}
+		r := transport.Range{Prefix: d.side.Prefix, Through: p.destName(d, mine[len(mine)-1].name)}
+		if lo != "" {
+			r.After = p.destName(d, lo)
+		}
+		err := d.ep.Versions(ctx, d.side.Container, r, func(page []transport.VersionEntry) error {
+			for _, v := range page {
+				if x := byName[v.Name]; x != nil {
+					x.there[d] = append(x.there[d], v)
+				}
+			}
+			return nil
+		})
+		if transport.Is(err, transport.NotFound) {
+			err = nil // it is made with the first write
+		}
+		if err != nil {
+			if ctx.Err() != nil || !regionTrouble(err) {
+				return err
+			}
+			p.lose(d, err)
+		}
+	}
+	return nil
+}
+
+func (x *past) seen(d *dest, rows []transport.VersionEntry) {
+	if x.there == nil {
+		x.there = map[*dest][]transport.VersionEntry{}
+	}
+	x.there[d] = rows
+}
+
+// handOutPasts makes the intents of names durable (R6) and gives them to the workers.
+func (p *pass) handOutPasts(ctx context.Context, busy []*past, now int64) error {
+	var intents []store.Intent
+	for _, x := range busy {
+		x.todo = slices.DeleteFunc(x.todo, func(d *dest) bool { return d.dead.Load() })
+		v := youngest(&x.series)
+		for _, d := range x.todo {
+			if !x.begun[d] {
+				intents = append(intents, store.Intent{Route: d.info.ID, Name: x.name, Version: v.Version, Size: v.Size, Began: now})
+			}
+		}
+	}
+	if p.dry() {
+		for _, x := range busy {
+			if err := p.countDeeds(ctx, x); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(intents) > 0 {
+		if err := p.e.o.Ledger.AddIntents(ctx, intents); err != nil {
+			return err
+		}
+	}
+	for _, x := range busy {
+		p.start(func(ctx context.Context) error { return p.carry(ctx, x) })
+	}
+	return ctx.Err()
+}
+
+func youngest(s *store.Series) store.SeriesVersion {
+	if n := len(s.Versions); n > 0 {
+		return s.Versions[n-1]
+	}
+	return store.SeriesVersion{}
+}
+
+// countDeeds adds what a name needs to the totals of a plan.
+func (p *pass) countDeeds(ctx context.Context, x *past) error {
+	p.countPast(x)
+	for _, d := range x.todo {
+		deeds, err := p.weigh(ctx, x, d)
+		if err != nil {
+			if ctx.Err() != nil || !regionTrouble(err) {
+				return err
+			}
+			p.lose(d, err)
+			continue
+		}
+		if len(deeds.Foreign) > 0 {
+			p.tally.conflicts.Add(1)
+		}
+		p.tally.adopted.Add(int64(len(deeds.Adopt)))
+		p.tally.meta.Add(int64(len(deeds.Post)))
+		for _, id := range deeds.Append {
+			p.tally.copied.Add(1)
+			p.tally.sent(d.side.Region, x.series.Find(id).Size)
+		}
+	}
+	return nil
+}
+
+// sameSeries reports whether two histories are equal.
+func sameSeries(a, b store.Series) bool {
+	return slices.EqualFunc(a.Versions, b.Versions, func(x, y store.SeriesVersion) bool {
+		return x.ID == y.ID && x.Version == y.Version && x.Size == y.Size && x.Marker == y.Marker && x.Latest == y.Latest &&
+			x.Meta == y.Meta && x.Missing == y.Missing && slices.Equal(x.Replicas, y.Replicas)
+	})
+}
+
+// saveSeries enqueues what is known of a name. Replicas on other routes than this
+// pass's are left as the ledger has them by then.
+func (p *pass) saveSeries(x *past) {
+	mine, rows, now := x.series, x.rows, micros(p.e.o.Clock.Now())
+	mine.Versions = slices.Clone(mine.Versions)
+	for i := range mine.Versions {
+		mine.Versions[i].Replicas = slices.Clone(mine.Versions[i].Replicas)
+	}
+	p.e.o.Ledger.UpdateSeries(p.place, x.name, func(s *store.Series, _ bool) bool {
+		s.Name = x.name
+		for i := range mine.Versions { // what was an object before there were versions
+			if v := mine.Versions[i]; v.Missing != 0 && len(v.Replicas) > 0 && s.Find(v.ID) == nil {
+				v.Replicas = slices.Clone(v.Replicas)
+				s.Versions = append(s.Versions, v)
+			}
+		}
+		*s = plan.Track(*s, rows, now)
+		for i := range mine.Versions {
+			from := &mine.Versions[i]
+			to := s.Find(from.ID)
+			if to == nil {
+				continue
+			}
+			if from.Meta != ([8]byte{}) {
+				to.Meta = from.Meta
+			}
+			if to.Missing != 0 {
+				to.Missing = from.Missing
+			}
+			for _, d := range p.dests {
+				if r, ok := from.Replica(d.info.ID); ok {
+					to.SetReplica(r)
+				} else {
+					to.DropReplica(d.info.ID)
+				}
+			}
+		}
+		return len(s.Versions) > 0
+	})
+}
+
+// saveObject enqueues the ordinary record of a name; ended, if not nil, is the
+// destination whose work on it is over.
+func (p *pass) saveObject(x *past, ended *dest) {
+	now, ok := plan.Present(&x.series)
+	apply := func(o *store.Object, exists bool) bool {
+		if !ok {
+			return exists && !historied(x.series, p.dests) && len(o.Replicas) > 0
+		}
+		kept := o.Replicas
+		if o.Version.ETag == now.Version.ETag {
+			now.SHA256 = o.SHA256
+		}
+		*o = now
+		o.Replicas = slices.Clone(now.Replicas)
+		for _, r := range kept {
+			if _, is := o.Replica(r.Route); !is && !onRoute(&x.series, r.Route) {
+				o.SetReplica(r)
+			}
+		}
+		return true
+	}
+	if ended == nil {
+		p.e.o.Ledger.Update(p.place, x.name, apply)
+		return
+	}
+	p.e.o.Ledger.Confirm(store.Confirmation{Place: p.place, Route: ended.info.ID, Name: x.name, Apply: apply})
+}
+
+// onRoute reports whether a history has anything on a route.
+func onRoute(s *store.Series, r store.RouteID) bool {
+	return slices.ContainsFunc(s.Versions, func(v store.SeriesVersion) bool { _, ok := v.Replica(r); return ok })
+}
+
+// historied reports whether a destination has a part of the history.
+func historied(s store.Series, dests []*dest) bool {
+	return slices.ContainsFunc(dests, func(d *dest) bool { return onRoute(&s, d.info.ID) })
+}
+
+// pastConflict reports a name at a destination that has versions of others.
+func (p *pass) pastConflict(x *past, d *dest, foreign []transport.VersionEntry) {
+	p.tally.conflicts.Add(1)
+	note := "others wrote versions there"
+	for i := range x.series.Versions {
+		v := &x.series.Versions[i]
+		if r, ok := v.Replica(d.info.ID); v.Missing == 0 && (!ok || r.State == store.Lost) {
+			v.SetReplica(store.SeriesReplica{Route: d.info.ID, State: store.Conflict, Note: note})
+		}
+	}
+	p.findings.Add(report.Finding{Kind: report.KindConflict, Level: report.Error, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container,
+		Name: p.destName(d, x.name), Op: "copy versions", Cause: fmt.Sprintf("%d versions that are not ours, or not in the source's order, stand there (the oldest has id %s); the name was left alone", len(foreign), foreign[0].ID),
+		Hint: "remove the versions that you do not want, or set takeover: true in the policy to have the source's written after them"})
+}

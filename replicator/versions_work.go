@@ -1,0 +1,582 @@
+package replicator
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"farshore/replicator/audit"
+	"farshore/replicator/plan"
+	"farshore/replicator/report"
+	"farshore/store"
+	"farshore/transport"
+)
+
+// savePastEvery is how many versions of one name are written before the ledger hears
+// of them: its record is written as a whole each time. What a crash leaves out is
+// found at the destination again.
+const savePastEvery = 64
+
+// pastSide is the work on one name at one destination.
+type pastSide struct {
+	d       *dest
+	deeds   plan.Deeds
+	current string // the destination's id of the current version; "": none
+	err     error  // why it ended early
+	over    bool   // conflict: reported, nothing more to do
+}
+
+// carry brings one name up to the source at every destination that needs it. Its
+// error is one that ends the pass.
+func (p *pass) carry(ctx context.Context, x *past) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	for try := range maxVersions {
+		var again []*dest
+		sides, err := p.carryOnce(ctx, x, try == maxVersions-1)
+		if err != nil {
+			return err
+		}
+		for _, s := range sides {
+			if s.err != nil {
+				again = append(again, s.d)
+			}
+		}
+		if x.todo = again; len(again) == 0 || x.postponed(sides) {
+			break
+		}
+		x.there = nil // what stands there now is to be seen again
+		for _, d := range again {
+			x.begun[d] = true
+		}
+	}
+	if !x.waits(p) {
+		p.countPast(x)
+	}
+	return context.Cause(ctx)
+}
+
+// postponed reports whether a name is to wait for what it points at.
+func (x *past) postponed(sides []*pastSide) bool {
+	return !x.final && slices.ContainsFunc(sides, func(s *pastSide) bool { return errors.Is(s.err, transport.ErrTarget) })
+}
+
+// waits reports whether a name has been put off until the others are done.
+func (x *past) waits(p *pass) bool {
+	p.histories.mu.Lock()
+	defer p.histories.mu.Unlock()
+	return slices.Contains(p.histories.again, x) && !x.final
+}
+
+func (p *pass) carryOnce(ctx context.Context, x *past, last bool) ([]*pastSide, error) {
+	var sides []*pastSide
+	for _, d := range x.todo {
+		s := &pastSide{d: d}
+		sides = append(sides, s)
+		if d.dead.Load() || !p.e.breaker(d.side.Region).allow() {
+			p.tally.failed.Add(1)
+			p.e.o.Progress.Region(d.side.Region).Failed()
+			s.over = true
+			continue
+		}
+		if s.err = p.begin1(ctx, x, s); s.err != nil && ctx.Err() == nil && !regionTrouble(s.err) {
+			return nil, s.err
+		}
+	}
+	if err := p.append(ctx, x, sides); err != nil {
+		return nil, err
+	}
+	for _, s := range sides {
+		if s.err == nil && !s.over {
+			s.err = p.settlePast(ctx, x, s)
+		}
+		if s.err != nil && ctx.Err() == nil && !regionTrouble(s.err) {
+			return nil, s.err
+		}
+	}
+	p.saveSeries(x)
+	for _, s := range sides {
+		switch {
+		case s.err == nil && (!s.over || len(s.deeds.Foreign) > 0):
+			p.saveObject(x, s.d)
+			p.e.breaker(s.d.side.Region).note(nil)
+		case s.err != nil && ctx.Err() == nil:
+			p.saveObject(x, nil)
+			p.pastFailed(ctx, x, s, last)
+		}
+	}
+	return sides, context.Cause(ctx)
+}
+
+// pastFailed decides about a destination where the work on a name ended early: it is
+// tried again at once, put off, or left to the next pass.
+func (p *pass) pastFailed(ctx context.Context, x *past, s *pastSide, last bool) {
+	err := s.err
+	var te *transport.Error
+	if errors.As(err, &te) && te.Region == s.d.side.Region {
+		p.e.breaker(te.Region).note(err)
+	}
+	if errors.Is(err, transport.ErrTarget) && !x.final {
+		p.histories.mu.Lock()
+		if !slices.Contains(p.histories.again, x) {
+			p.histories.again = append(p.histories.again, x)
+		}
+		p.histories.mu.Unlock()
+		return
+	}
+	switch transport.ClassOf(err) {
+	case transport.Transient, transport.Throttled, transport.Corrupt, transport.Changed:
+		if !last && !unreachable(err) {
+			return
+		}
+	}
+	s.err = nil // not again
+	if unreachable(err) && te != nil && te.Region == s.d.side.Region {
+		p.e.breaker(te.Region).gaveUp(err)
+		p.tally.failed.Add(1)
+		p.e.o.Progress.Region(te.Region).Failed()
+		return
+	}
+	p.failed(ctx, &item{name: x.name}, s.d, err)
+}
+
+// begin1 finds out what a destination needs and does what comes before new versions:
+// what stands there already is recorded, headers are brought up.
+func (p *pass) begin1(ctx context.Context, x *past, s *pastSide) error {
+	d := s.d
+	var err error
+	if s.deeds, err = p.weigh(ctx, x, d); err != nil {
+		return err
+	}
+	if len(s.deeds.Foreign) > 0 {
+		p.pastConflict(x, d, s.deeds.Foreign)
+		s.over = true
+		return nil
+	}
+	for _, r := range x.there[d] {
+		if r.Latest && !r.Marker {
+			s.current = r.ID
+		}
+	}
+	for _, id := range s.deeds.Lost {
+		x.series.Find(id).DropReplica(d.info.ID)
+	}
+	for _, a := range s.deeds.Adopt {
+		if err := p.adoptPast(ctx, x, s, a); err != nil {
+			return err
+		}
+	}
+	if len(s.deeds.Append)+len(s.deeds.Post)+len(s.deeds.Drop) == 0 && s.right(x) {
+		return nil
+	}
+	if err := p.keepVersionsAt(ctx, d); err != nil {
+		return err
+	}
+	for _, id := range s.deeds.Post {
+		if err := p.postPast(ctx, x, s, id); err != nil {
+			return err
+		}
+	}
+	for _, id := range s.deeds.Append {
+		p.e.o.Progress.Region(d.side.Region).Want(1, x.series.Find(id).Size)
+	}
+	return nil
+}
+
+// weigh looks at a destination and decides.
+func (p *pass) weigh(ctx context.Context, x *past, d *dest) (plan.Deeds, error) {
+	t := plan.There{Route: d.info.ID, Begun: x.begun[d], BackRoute: d.back}
+	var err error
+	if t.Rows, err = p.rowsAt(ctx, x, d); err != nil {
+		return plan.Deeds{}, err
+	}
+	if d.back != 0 {
+		back, ok, err := p.e.o.Ledger.Series(p.histories.lanes[d].back, p.srcToBack(d, x.name))
+		if err != nil {
+			return plan.Deeds{}, err
+		}
+		if ok {
+			t.Back = &back
+		}
+	}
+	deeds := plan.Weigh(&x.series, t, p.planOptions())
+	if len(deeds.Doubt) == 0 {
+		return deeds, nil
+	}
+	t.Stamped = map[string]bool{}
+	for _, r := range deeds.Doubt {
+		obj, err := d.ep.HeadVersion(ctx, d.side.Container, p.destName(d, x.name), r.ID)
+		if err != nil && !transport.Is(err, transport.NotFound) {
+			return plan.Deeds{}, err
+		}
+		if o, ok := audit.ReadOrigin(obj.Header); err == nil && ok && o.Region == p.job.From.Region {
+			t.Stamped[r.ID] = true
+		}
+	}
+	return plan.Weigh(&x.series, t, p.planOptions()), nil
+}
+
+// rowsAt gives the versions of a name that stand at a destination, newest first. A
+// listing may lag behind what was written: what the ledger knows and the listing
+// lacks is asked for by name, and after a run that died so is the current version,
+// which is the one that run may have written last.
+func (p *pass) rowsAt(ctx context.Context, x *past, d *dest) ([]transport.VersionEntry, error) {
+	name := p.destName(d, x.name)
+	rows, listed := x.there[d]
+	if !listed {
+		err := d.ep.Versions(ctx, d.side.Container, transport.Range{Prefix: name, Through: name}, func(page []transport.VersionEntry) error {
+			for _, r := range page {
+				if r.Name == name {
+					rows = append(rows, r)
+				}
+			}
+			return nil
+		})
+		if err != nil && !transport.Is(err, transport.NotFound) {
+			return nil, err
+		}
+	}
+	ask := func(id string) error {
+		obj, err := d.ep.HeadVersion(ctx, d.side.Container, name, id)
+		if transport.Is(err, transport.NotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		is := cmp.Or(obj.Version, plan.NullVersion)
+		at := slices.IndexFunc(rows, func(r transport.VersionEntry) bool { return r.ID == is })
+		if at < 0 {
+			rows = append(rows, transport.VersionEntry{ID: is, Entry: transport.Entry{Name: name, Size: obj.Size, ETag: obj.ETag, Modified: obj.Modified,
+				ContentType: obj.Header["Content-Type"], Kind: obj.Kind}})
+			at = len(rows) - 1
+		}
+		if id == "" {
+			for i := range rows {
+				rows[i].Latest = i == at
+			}
+		}
+		return nil
+	}
+	for i := range x.series.Versions {
+		r, ok := x.series.Versions[i].Replica(d.info.ID)
+		if !ok || r.State != store.Confirmed || r.ID == "" || slices.ContainsFunc(rows, func(y transport.VersionEntry) bool { return y.ID == r.ID }) {
+			continue
+		}
+		if x.series.Versions[i].Marker { // it cannot be asked for: believed until an audit says otherwise
+			rows = append(rows, transport.VersionEntry{ID: r.ID, Marker: true, Entry: transport.Entry{Name: name, ETag: x.series.Versions[i].Version.ETag}})
+			continue
+		}
+		if err := ask(r.ID); err != nil {
+			return nil, err
+		}
+	}
+	if x.begun[d] {
+		if err := ask(""); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(rows, func(a, b transport.VersionEntry) int {
+		newest := func(r transport.VersionEntry) string {
+			if r.ID == plan.NullVersion {
+				return "~"
+			}
+			return r.ID
+		}
+		return strings.Compare(newest(b), newest(a))
+	})
+	x.seen(d, rows)
+	return rows, nil
+}
+
+// adoptPast records a version that stands at a destination already.
+func (p *pass) adoptPast(ctx context.Context, x *past, s *pastSide, a plan.Adoption) error {
+	v := x.series.Find(a.ID)
+	rep := store.SeriesReplica{Route: s.d.info.ID, ID: a.Row.ID, State: store.Confirmed, Written: micros(a.Row.Modified), Confirmed: micros(p.e.o.Clock.Now()),
+		Adopted: !a.Ours}
+	if x.object != nil {
+		if r, ok := x.object.Replica(s.d.info.ID); ok && r.State == store.Confirmed && !r.Adopted && r.Version.ETag == v.Version.ETag {
+			rep.Adopted = false // it was written before the container had versions
+		}
+	}
+	if old, ok := v.Replica(s.d.info.ID); ok && old.State == store.Confirmed { // the same under another id
+		rep.Adopted, rep.Touched = old.Adopted, old.Touched
+	}
+	rep.Current = a.Row.ID == s.current
+	if x.begun[s.d] && a.Ours && !v.Marker {
+		// It was written with the headers that the source had then.
+		now, err := p.src.HeadVersion(ctx, p.job.From.Container, x.name, v.ID)
+		switch {
+		case transport.Is(err, transport.NotFound):
+		case err != nil:
+			return err
+		default:
+			there, err := s.d.ep.HeadVersion(ctx, s.d.side.Container, p.destName(s.d, x.name), a.Row.ID)
+			if err != nil {
+				return err
+			}
+			v.Meta = now.Header.Digest()
+			if p.mapped(now.Header, s.d).Digest() != there.Header.Digest() {
+				rep.Touched = true
+				s.deeds.Post = append(s.deeds.Post, v.ID)
+			}
+		}
+	} else if rep.Adopted {
+		if i := slices.IndexFunc(x.rows, func(r transport.VersionEntry) bool { return r.ID == v.ID }); i >= 0 && x.rows[i].ContentType != a.Row.ContentType {
+			p.otherHeaders(&item{name: x.name}, s.d)
+		}
+	}
+	v.SetReplica(rep)
+	p.tally.adopted.Add(1)
+	return nil
+}
+
+// postPast carries changed headers of a version that stands at a destination. Swift
+// changes those of the current version only, so another one is made current for that.
+func (p *pass) postPast(ctx context.Context, x *past, s *pastSide, id string) error {
+	v, d := x.series.Find(id), s.d
+	rep, ok := v.Replica(d.info.ID)
+	if !ok {
+		return nil
+	}
+	name := p.destName(d, x.name)
+	now, err := p.src.HeadVersion(ctx, p.job.From.Container, x.name, v.ID)
+	if transport.Is(err, transport.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	there, err := d.ep.HeadVersion(ctx, d.side.Container, name, rep.ID)
+	if err != nil {
+		return err
+	}
+	want := now.Header.Digest()
+	switch {
+	case p.mapped(now.Header, d).Digest() == there.Header.Digest():
+	case !p.job.Policy.Takeover && !x.begun[d] && !p.oursStill(there, v, rep):
+		p.tally.conflicts.Add(1)
+		p.findings.Add(report.Finding{Kind: report.KindConflict, Level: report.Error, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container, Name: name,
+			Op: "update metadata", Cause: "the headers of version " + rep.ID + " were changed there by others and at the source too; they were left alone",
+			Hint: "give both the headers you want, or set takeover: true in the policy to have the source's"})
+		return nil
+	default:
+		if s.current != rep.ID {
+			if err := p.makeCurrent(ctx, x, s, rep.ID); err != nil {
+				return err
+			}
+		}
+		if err := d.ep.Post(p.e.budget.limit(ctx, p.job.Policy, p.job.From.Region, d.side.Region), d.side.Container, name, p.stamped(now, d)); err != nil {
+			return err
+		}
+		p.tally.meta.Add(1)
+	}
+	v.Meta = want
+	rep, _ = v.Replica(d.info.ID)
+	rep.Touched, rep.Confirmed = false, micros(p.e.o.Clock.Now())
+	v.SetReplica(rep)
+	return nil
+}
+
+// oursStill reports whether the headers of a version at a destination are as we wrote
+// them: by its time, by the digest that the ledger has (of the newest headers, which
+// not every destination got), or by the stamp, which an edit mostly removes.
+func (p *pass) oursStill(there transport.Object, v *store.SeriesVersion, rep store.SeriesReplica) bool {
+	o, stamped := audit.ReadOrigin(there.Header)
+	return stamped && o.Region == p.job.From.Region || micros(there.Modified) <= rep.Written ||
+		v.Meta != ([8]byte{}) && p.unmapped(there.Header, p.byRoute(rep.Route)).Digest() == v.Meta
+}
+
+// makeCurrent makes a version of a destination the current one. A "null" version
+// gives way to no link without getting lost (S7), so it gets an id first.
+func (p *pass) makeCurrent(ctx context.Context, x *past, s *pastSide, id string) error {
+	if s.current == plan.NullVersion {
+		if err := p.noCurrent(ctx, x, s); err != nil {
+			return err
+		}
+	}
+	if err := s.d.ep.Revive(ctx, s.d.side.Container, p.destName(s.d, x.name), id); err != nil {
+		return err
+	}
+	s.become(x, id)
+	return nil
+}
+
+// noCurrent has a name show nothing at a destination, with no trace: a marker that is
+// made and removed leaves none, and makes a version of what was "null".
+func (p *pass) noCurrent(ctx context.Context, x *past, s *pastSide) error {
+	name := p.destName(s.d, x.name)
+	rec, err := s.d.ep.DeleteMarker(ctx, s.d.side.Container, name)
+	if err != nil {
+		return err
+	}
+	if rec.Version != "" {
+		if err := s.d.ep.DeleteVersion(ctx, s.d.side.Container, name, rec.Version); err != nil {
+			return err
+		}
+	}
+	if s.current == plan.NullVersion {
+		ids, err := p.idsAt(ctx, x, s.d)
+		if err != nil {
+			return err
+		}
+		s.newID(x, ids)
+	}
+	s.become(x, "")
+	return nil
+}
+
+// idsAt lists what stands at a destination under a name, by id.
+func (p *pass) idsAt(ctx context.Context, x *past, d *dest) (map[string]transport.VersionEntry, error) {
+	name, ids := p.destName(d, x.name), map[string]transport.VersionEntry{}
+	err := d.ep.Versions(ctx, d.side.Container, transport.Range{Prefix: name, Through: name}, func(page []transport.VersionEntry) error {
+		for _, r := range page {
+			if r.Name == name {
+				ids[r.ID] = r
+			}
+		}
+		return nil
+	})
+	return ids, err
+}
+
+// newID notes the id that a destination's "null" version has got: of those that stand
+// there, the one that was not known.
+func (s *pastSide) newID(x *past, ids map[string]transport.VersionEntry) {
+	var null *store.SeriesVersion
+	for i := range x.series.Versions {
+		v := &x.series.Versions[i]
+		if r, ok := v.Replica(s.d.info.ID); ok {
+			delete(ids, r.ID)
+			if r.ID == plan.NullVersion {
+				null = v
+			}
+		}
+	}
+	if null == nil {
+		return
+	}
+	for _, r := range x.there[s.d] {
+		delete(ids, r.ID)
+	}
+	for id, r := range ids {
+		if r.ETag == null.Version.ETag && r.Size == null.Size && !r.Marker {
+			rep, _ := null.Replica(s.d.info.ID)
+			rep.ID = id
+			null.SetReplica(rep)
+		}
+	}
+}
+
+// become notes which version a destination shows.
+func (s *pastSide) become(x *past, id string) {
+	s.current = id
+	for i := range x.series.Versions {
+		v := &x.series.Versions[i]
+		if r, ok := v.Replica(s.d.info.ID); ok {
+			r.Current = id != "" && r.ID == id && r.State == store.Confirmed
+			v.SetReplica(r)
+		}
+	}
+}
+
+// right reports whether a destination shows what it should.
+func (s *pastSide) right(x *past) bool {
+	if s.deeds.Keep {
+		return true
+	}
+	if s.deeds.Current == "" {
+		return s.current == ""
+	}
+	rep, ok := x.series.Find(s.deeds.Current).Replica(s.d.info.ID)
+	return ok && rep.ID == s.current
+}
+
+// append writes versions, oldest first: each is read once for all destinations that
+// lack it. A destination that fails gets no younger ones, so that the order holds.
+func (p *pass) append(ctx context.Context, x *past, sides []*pastSide) error {
+	written := 0
+	for i := range x.series.Versions {
+		v := &x.series.Versions[i]
+		var to []*pastSide
+		for _, s := range sides {
+			if s.err == nil && !s.over && slices.Contains(s.deeds.Append, v.ID) {
+				to = append(to, s)
+			}
+		}
+		if len(to) == 0 {
+			continue
+		}
+		if err := p.writePast(ctx, x, v, to); err != nil {
+			return err
+		}
+		if written += len(to); written >= savePastEvery {
+			p.saveSeries(x)
+			written = 0
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// settlePast ends the work at a destination: what an earlier run left goes, and the
+// right version becomes the current one.
+func (p *pass) settlePast(ctx context.Context, x *past, s *pastSide) error {
+	name := p.destName(s.d, x.name)
+	dropped := false
+	if !s.right(x) {
+		if ok, err := p.stillShown(ctx, x); err != nil || !ok {
+			return err
+		}
+		var err error
+		if s.deeds.Current == "" {
+			err = p.noCurrent(ctx, x, s)
+		} else if rep, there := x.series.Find(s.deeds.Current).Replica(s.d.info.ID); there && rep.State == store.Confirmed {
+			err = p.makeCurrent(ctx, x, s, rep.ID)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, id := range s.deeds.Drop {
+		if err := s.d.ep.DeleteVersion(ctx, s.d.side.Container, name, id); err != nil {
+			return err
+		}
+		dropped = dropped || id == s.current
+	}
+	if dropped {
+		s.become(x, "")
+		return nil
+	}
+	s.become(x, s.current)
+	return nil
+}
+
+// stillShown asks the source which version it shows, before a destination is made to
+// show another: listings lag (R4).
+func (p *pass) stillShown(ctx context.Context, x *past) (bool, error) {
+	want := ""
+	if l := plan.Latest(&x.series); l != nil && !l.Marker {
+		want = l.ID
+	}
+	obj, err := p.src.HeadVersion(ctx, p.job.From.Container, x.name, "")
+	switch {
+	case transport.Is(err, transport.NotFound):
+		return want == "", nil
+	case err != nil:
+		return false, err
+	}
+	return want == cmp.Or(obj.Version, plan.NullVersion), nil
+}
+
+// each runs f for every side at the same time.
+func each(sides []*pastSide, f func(*pastSide)) {
+	var wg sync.WaitGroup
+	for _, s := range sides {
+		wg.Go(func() { f(s) })
+	}
+	wg.Wait()
+}
