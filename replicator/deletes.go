@@ -20,16 +20,22 @@ import (
 // The reasons of a brake, part of its token.
 const (
 	brakeEmpty      = "empty"
+	brakeGone       = "gone"
 	brakeDeletes    = "deletes"
 	brakeOverwrites = "overwrites"
 )
 
 // token names one brake: the same place, reason and extent give the same token,
-// so that it releases that pass and no worse one.
+// so that it releases that pass and no worse one. It notes that the token which a
+// person gave is of such a brake.
 func (p *pass) token(reason string, n int64, more []byte) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%s\x00%d\x00%s", p.job.From, reason, n, more)
-	return hex.EncodeToString(h.Sum(nil)[:6])
+	t := hex.EncodeToString(h.Sum(nil)[:6])
+	if t == p.o.ReleaseBrake && p.o.matched != nil {
+		p.o.matched.Store(true)
+	}
+	return t
 }
 
 // trips reports whether a brake holds: it does unless a person released it.
@@ -55,7 +61,11 @@ func (p *pass) checkEmpty(ctx context.Context, why string) error {
 	if !p.job.Policy.Brake.TripsEmpty(0, n) {
 		return nil
 	}
-	token := p.token(brakeEmpty, n, nil)
+	reason := brakeEmpty
+	if p.gone {
+		reason = brakeGone
+	}
+	token := p.token(reason, n, nil)
 	if p.released = p.o.ReleaseBrake == token; p.released || p.o.DryRun {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"farshore/policies"
@@ -117,6 +118,8 @@ type Job struct {
 type SyncOptions struct {
 	DryRun       bool   // decide and count, change nothing anywhere
 	ReleaseBrake string // the token of a brake that stopped this very pass before
+
+	matched *atomic.Bool // the token is of a brake that this pass met
 }
 
 // ErrBrake says that a pass stopped at a brake. Result.Brake holds the token.
@@ -229,6 +232,11 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 	t := &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}
 	var firstErr error
 	kin, ran := newKin(), []*pass(nil)
+	o.matched = &atomic.Bool{}
+	phase := "listing and copying "
+	if o.DryRun {
+		phase = "comparing "
+	}
 	for queue := jobs; len(queue) > 0 || len(ran) > 0; queue = queue[1:] {
 		if err := ctx.Err(); err != nil {
 			firstErr = err
@@ -245,7 +253,7 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 			queue = more
 		}
 		j := queue[0]
-		e.o.Progress.Phase("listing " + j.From.String())
+		e.o.Progress.Phase(phase + j.From.String())
 		pass := &pass{e: e, job: j, o: o, findings: f, tally: t, kin: kin}
 		ran = append(ran, pass)
 		err := pass.run(ctx)
@@ -274,6 +282,7 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 	}
 	e.regionFindings(p, f)
 	res.Totals, res.Replicas = t.result(p)
+	res.BrakeReleased, res.ResumedCopied = o.matched.Load() && res.Brake == "", t.resumed.Load()
 	if v := res.Replicas; !v.Satisfied && !o.DryRun && firstErr == nil {
 		f.Add(report.Finding{Kind: report.KindTooFew, Level: report.Error, Policy: p.Name, Op: "count replicas",
 			Cause: fmt.Sprintf("%d of %d objects have fewer than %d confirmed replicas", v.Short, v.Objects, v.Wanted),

@@ -188,12 +188,13 @@ func TestBrake(t *testing.T) {
 			t.Fatalf("pass %d over an empty source: %v %+v", i, err, r)
 		}
 	}
+	empty := r.Brake
 	w.mem["a"].RemoveContainer("c")
-	if r, err = w.try(w.policy, SyncOptions{}); !errors.Is(err, ErrBrake) || len(w.mem["b"].Names("c")) != 15 {
-		t.Fatalf("a source that is gone: %v %+v", err, r)
+	if r, err = w.try(w.policy, SyncOptions{ReleaseBrake: empty}); !errors.Is(err, ErrBrake) || len(w.mem["b"].Names("c")) != 15 || r.Brake == empty || r.BrakeReleased {
+		t.Fatalf("a source that is gone, with the token of an empty one: %v %+v", err, r)
 	}
 	r, err = w.try(w.policy, SyncOptions{ReleaseBrake: r.Brake})
-	if err != nil || len(w.mem["b"].Names("c")) != 0 {
+	if err != nil || len(w.mem["b"].Names("c")) != 0 || !r.BrakeReleased {
 		t.Fatalf("%v %+v %v", err, r.Totals, w.mem["b"].Names("c"))
 	}
 }
@@ -394,4 +395,36 @@ func TestADeadRegionIsAskedOnceForAllContainers(t *testing.T) {
 	if r = w.sync(); r.Totals.Copied != 6 {
 		t.Errorf("it came back: %+v", r.Totals)
 	}
+}
+
+// The totals of a resumed run add up: what the interrupted pass had left is said apart.
+func TestTotalsOfAResumedRunAddUp(t *testing.T) {
+	w := newWorld(t, "b")
+	for i := range 100 {
+		w.put(fmt.Sprintf("o%03d", i), uint64(i), 100, nil)
+	}
+	var puts atomic.Int64
+	w.faults["b"].OnStep(func(s tt.Step) error {
+		if s.Method == tt.Put && puts.Add(1) > 40 {
+			return errCrash
+		}
+		return nil
+	})
+	w.hook = func(string) error {
+		if puts.Load() > 40 {
+			return errCrash
+		}
+		return nil
+	}
+	_ = w.ledger.Close()
+	w.open()
+	if _, err := w.try(w.policy, SyncOptions{}); err == nil {
+		t.Fatal("the run was to die")
+	}
+	w.arm(nil)
+	r := w.sync()
+	if !r.Resumed || r.ResumedCopied == 0 || r.Totals.Copied-r.ResumedCopied+r.Totals.Adopted+r.Totals.Unchanged != 100 || r.Totals.Listed != 100 {
+		t.Errorf("%d of the interrupted pass; %+v", r.ResumedCopied, r.Totals)
+	}
+	w.same("b")
 }

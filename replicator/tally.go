@@ -14,6 +14,7 @@ type tally struct {
 	listed, unchanged, copied, bytes, read, meta, adopted  atomic.Int64
 	deleted, pending, conflicts, cannot, failed, sentTwice atomic.Int64
 	properties                                             atomic.Int64 // of containers and accounts, set or removed
+	resumed                                                atomic.Int64 // of copied: what an interrupted pass had left
 	excused                                                atomic.Int64 // objects that cannot be kept, in a policy that accepts that
 
 	mu       sync.Mutex
@@ -58,6 +59,7 @@ func (t *tally) result(p policies.Policy) (report.Totals, report.Replicas) {
 
 // addWork adds what another tally did, leaving out what it saw.
 func (t *tally) addWork(o *tally) {
+	t.resumed.Add(o.copied.Load())
 	for _, x := range [][2]*atomic.Int64{{&t.copied, &o.copied}, {&t.bytes, &o.bytes}, {&t.read, &o.read}, {&t.meta, &o.meta}, {&t.adopted, &o.adopted},
 		{&t.deleted, &o.deleted}, {&t.properties, &o.properties}, {&t.sentTwice, &o.sentTwice}} {
 		x[0].Add(x[1].Load())

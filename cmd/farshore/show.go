@@ -82,7 +82,10 @@ func showResult(c *console, r report.Result) {
 	if t.Twice > 0 {
 		c.say("  sent twice: %s, because tries failed or runs were interrupted", size(t.Twice))
 	}
-	if r.Resumed {
+	switch {
+	case r.ResumedCopied > 0:
+		c.say("  went on with an interrupted pass first: %s of the copies are of it, and counted as unchanged as well", humanize.Comma(r.ResumedCopied))
+	case r.Resumed:
 		c.say("  went on with an interrupted pass first")
 	}
 	c.say("  %s", replicas(r.Replicas))

@@ -100,8 +100,17 @@ func runSync(ctx context.Context, o *syncOptions, args []string, c *console) err
 	if o.DryRun {
 		return planWork(ctx, w, o.ReleaseBrake, c, nil)
 	}
+	released := false
 	return eachPolicy(ctx, w, c, openFor(w.ledger), func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
-		return e.Sync(ctx, p, jobs, replicator.SyncOptions{ReleaseBrake: o.ReleaseBrake})
+		r, err := e.Sync(ctx, p, jobs, replicator.SyncOptions{ReleaseBrake: o.ReleaseBrake})
+		released = released || r.BrakeReleased
+		if last := p.Name == w.tasks[len(w.tasks)-1].policy.Name; last && o.ReleaseBrake != "" && !released && err == nil {
+			r.Findings = append(r.Findings, report.Finding{Kind: report.KindBrake, Level: report.Warn, Policy: p.Name, Op: "release brake",
+				Cause: "no brake with the token " + o.ReleaseBrake + " was met: it released nothing", Hint: "give a token to the command that printed it, and only once"})
+			r = withMaps(r)
+			r.Counts[report.KindBrake]++
+		}
+		return r, err
 	}, showResult)
 }
 
