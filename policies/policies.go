@@ -211,6 +211,10 @@ func AdHoc(from, container string, to []string, template string, deletes bool) P
 	return p
 }
 
+// IsAdHoc tells whether the policy was made of a command line, by AdHoc: it has no file
+// in which something could be changed, and no time at which it runs.
+func (p Policy) IsAdHoc() bool { return p.Every <= 0 && p.Schedule.IsZero() }
+
 // Next tells when the next pass begins after a pass began at after: that plus
 // Every, or the schedule's next time in the policy's timezone. Zero means never
 // (a policy with neither, such as one made by AdHoc).

@@ -363,7 +363,7 @@ func (x *auditJob) compare(r *replica) (recorded, doubt bool) {
 	case store.Conflict:
 		if !gone {
 			x.add(report.KindConflict, report.Error, d, s.Name, "an object that is not ours stands there ("+r.rec.Note+")",
-				"remove or rename the one you do not want, or set takeover: true in the policy, and run farshore sync")
+				"remove or rename the one you do not want, or "+takeoverHint(x.policy)+", and run farshore sync")
 		}
 		return false, false
 	case store.Cannot:

@@ -61,7 +61,7 @@ func (x *auditJob) judgeHeaders(ctx context.Context, r *replica, there transport
 	case r.d.back != 0:
 		hint = "they were edited there: the pass in the opposite direction carries it"
 	case r.rec.Adopted && !x.policy.Takeover:
-		hint = "it stood there already, written by others: remove it there to have it copied with the source's headers, or set takeover: true in the policy"
+		hint = "it stood there already, written by others: remove it there to have it copied with the source's headers, or " + takeoverHint(x.policy)
 	case src == nil:
 		hint = "the source does not answer, or changed since: run farshore sync, then farshore audit --repair"
 	case x.o.Repair:

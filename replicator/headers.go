@@ -180,5 +180,5 @@ func (p *pass) headerConflict(it *item, d *dest, at plan.Dest) {
 	p.confirm(it, d, rep, func(o *store.Object) { p.newer(o, it.version, size) })
 	p.findings.Add(report.Finding{Kind: report.KindConflict, Level: report.Error, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container,
 		Name: p.destName(d, it.name), Op: "update metadata", Cause: "its headers were changed there by others and at the source too; they were left alone",
-		Hint: "give both objects the headers you want, or set takeover: true in the policy to have the source's"})
+		Hint: "give both objects the headers you want, or " + takeoverHint(p.job.Policy) + " to have the source's"})
 }

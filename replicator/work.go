@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"farshore/policies"
 	"farshore/replicator/plan"
 	"farshore/replicator/report"
 	"farshore/store"
@@ -276,7 +277,7 @@ func (p *pass) conflict(it *item, d *dest, etag string) {
 	p.confirm(it, d, rep, func(o *store.Object) { p.newer(o, it.version, size) })
 	p.findings.Add(report.Finding{Kind: report.KindConflict, Level: report.Error, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container,
 		Name: p.destName(d, it.name), Op: "copy", Cause: "an object that is not ours stands there (" + rep.Note + ", ETag " + etag + "); it was left alone",
-		Hint: "remove or rename the one you do not want, or set takeover: true in the policy to overwrite it"})
+		Hint: "remove or rename the one you do not want, or " + takeoverHint(p.job.Policy) + " to overwrite it"})
 }
 
 // cannot records an object of a kind that is not carried. The pass's end reports
@@ -292,6 +293,14 @@ func (p *pass) cannot(it *item, d *dest, why string) {
 		}
 	}
 	p.confirm(it, d, rep, func(o *store.Object) { p.newer(o, it.version, size) })
+}
+
+// takeoverHint says how a person has what is not ours overwritten.
+func takeoverHint(p policies.Policy) string {
+	if p.IsAdHoc() {
+		return "give farshore sync --takeover"
+	}
+	return "set takeover: true in the policy"
 }
 
 // reportCannot reports what the ledger holds as impossible to keep, found by this
@@ -331,8 +340,12 @@ func (p *pass) reportCannot(ctx context.Context) error {
 
 func (p *pass) cannotFinding(d *dest, name, why string) {
 	p.tally.cannot.Add(1)
+	hint := "accept it with accept: [cannot] in the policy, or copy it by other means"
+	if p.job.Policy.IsAdHoc() {
+		hint = "copy it by other means; in a policy file, accept: [cannot] accepts it"
+	}
 	p.findings.Add(report.Finding{Kind: report.KindCannot, Level: report.Error, Policy: p.job.Policy.Name, Region: d.side.Region, Container: p.job.From.Container,
-		Name: name, Op: "copy", Cause: why + "; nothing was copied", Hint: "accept it with accept: [cannot] in the policy, or copy it by other means"})
+		Name: name, Op: "copy", Cause: why + "; nothing was copied", Hint: hint})
 }
 
 // failed reports a copy that did not succeed this time; its intent stays, and
