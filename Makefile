@@ -2,6 +2,7 @@
 # and the lab's targets Debian 12 and root.
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT := $(shell git rev-parse HEAD 2>/dev/null)
 LINT_VERSION := v2.15.0
 GOLANGCI_LINT := $(CURDIR)/.cache/golangci-lint-$(LINT_VERSION)/golangci-lint
 FUZZTIME ?= 10s
@@ -15,7 +16,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## compile bin/farshore
-	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/farshore ./cmd/farshore
+	go build -trimpath -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/farshore ./cmd/farshore
 
 demo: build ## emulated regions in one process: replicate, break, audit, repair, in front of your eyes
 	bin/farshore demo

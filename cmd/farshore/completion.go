@@ -24,11 +24,11 @@ func newCompletion(c *console) *cobra.Command {
 		root := cmd.Root()
 		switch args[0] {
 		case "zsh":
-			return root.GenZshCompletion(c.stdout)
+			return root.GenZshCompletion(c.checked())
 		case "fish":
-			return root.GenFishCompletion(c.stdout, true)
+			return root.GenFishCompletion(c.checked(), true)
 		}
-		return root.GenBashCompletionV2(c.stdout, true)
+		return root.GenBashCompletionV2(c.checked(), true)
 	})
 	return cmd
 }

@@ -26,8 +26,9 @@ type console struct {
 	verbose        bool
 	logFormat      string
 
-	started bool // the command line was understood
-	result  any  // of the JSON document
+	started bool  // the command line was understood
+	result  any   // of the JSON document
+	lost    error // the first write of text to stdout that failed
 	bars    io.Writer
 	mu      sync.Mutex // around bars: log lines go above the bars while they are shown
 }
@@ -68,8 +69,24 @@ func (c *console) warn(format string, args ...any) {
 
 // line prints a line of text as it is, with escape sequences if it has any.
 func (c *console) line(text string) {
-	fmt.Fprintln(c.stdout, text)
+	fmt.Fprintln(c.checked(), text)
 }
+
+// checked is stdout, with the first failure noted: a full disk behind a redirection
+// must not look like success.
+func (c *console) checked() io.Writer {
+	return writeFunc(func(b []byte) (int, error) {
+		n, err := c.stdout.Write(b)
+		if err != nil && c.lost == nil {
+			c.lost = err
+		}
+		return n, err
+	})
+}
+
+type writeFunc func([]byte) (int, error)
+
+func (f writeFunc) Write(b []byte) (int, error) { return f(b) }
 
 // printable makes a text safe to print: names come from others, and what is in them
 // must not reach a terminal as a command.
@@ -132,6 +149,12 @@ func (c *console) finish(cmd *cobra.Command, err error) int {
 	var stop *stopped
 	var said *saidError
 	shown := err == nil || errors.As(err, &found) || errors.As(err, &stop)
+	if c.lost != nil {
+		if code == exitDone || code == exitFindings { // 1 is of what could not be said
+			code = exitCannot
+		}
+		fmt.Fprintf(c.stderr, "farshore: write the result: %v\n", c.lost)
+	}
 	if !c.json {
 		if !shown && !errors.As(err, &said) {
 			fmt.Fprint(c.stderr, printable(textOf(err)))

@@ -13,7 +13,7 @@ import (
 )
 
 func newLedger(c *console) *cobra.Command {
-	return group("ledger", "Look after the ledger: what has been copied, and where to",
+	return group(c, "ledger", "Look after the ledger: what has been copied, and where to",
 		newLedgerPath(c), newLedgerCheck(c), newLedgerDump(c), newLedgerCompact(c), newLedgerRebuild(c))
 }
 

@@ -23,7 +23,7 @@ as two policies that write one container. All problems are shown, each with its 
 	check.RunE = c.do(func(_ context.Context, args []string) error {
 		return runPolicyCheck(strings.Join(args, ""), c)
 	})
-	return group("policy", "Look after the policy file", check)
+	return group(c, "policy", "Look after the policy file", check)
 }
 
 type policyCheckResult struct {

@@ -41,7 +41,7 @@ ledger, so that passes are planned by them.`,
 	cmd.Flags().BoolVar(&o.Probe, "probe", false, "try what is needed in a scratch container")
 	cmd.Flags().StringVar(&o.Scratch, "scratch", ".farshore-probe", "the container to try in; made and removed again if it is missing")
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error { return runRegionCheck(ctx, &o, args[0], c) })
-	return group("region", "Look at a region", cmd)
+	return group(c, "region", "Look at a region", cmd)
 }
 
 // regionResult is the result of region check in JSON.
@@ -112,6 +112,9 @@ func runRegionCheck(ctx context.Context, o *regionCheckOptions, name string, c *
 
 // findRegion finds a region by the policy file's name for it, or as a cloud.
 func findRegion(o *regionCheckOptions, name string) (policies.Region, string, error) {
+	if err := o.check(); err != nil {
+		return policies.Region{}, "", err
+	}
 	f, err := loadPolicies(o.PolicyFile)
 	var usage *usageError
 	if err != nil && (o.PolicyFile != "" || !errors.As(err, &usage)) {

@@ -30,9 +30,9 @@ func newRoot(c *console) *cobra.Command {
   farshore plan -f farshore.yaml                # what that would do
   farshore region check lyon --probe            # can this region do what is needed?`,
 		Args: noSuchCommand, SilenceErrors: true, SilenceUsage: true,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: c.help,
 	}
-	root.SetOut(c.stdout)
+	root.SetOut(c.checked())
 	root.SetErr(c.stderr)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"})
@@ -67,9 +67,18 @@ func finishHelp(cmd *cobra.Command) {
 	}
 }
 
+// help is what a command says that only holds others. It is no JSON, so with --json
+// the missing word is an error.
+func (c *console) help(cmd *cobra.Command, _ []string) error {
+	if c.json {
+		return usagef("see "+cmd.CommandPath()+" --help", "%s needs a command", cmd.CommandPath())
+	}
+	return cmd.Help()
+}
+
 // group makes a command that only holds others.
-func group(use, short string, subs ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Args: noSuchCommand, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+func group(c *console, use, short string, subs ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: noSuchCommand, RunE: c.help}
 	cmd.AddCommand(subs...)
 	return cmd
 }

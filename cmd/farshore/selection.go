@@ -22,6 +22,8 @@ import (
 type selectOptions struct {
 	PolicyFile string
 	Ledger     string
+
+	flags *pflag.FlagSet // nil: made without a command line
 }
 
 // AddFlags adds them.
@@ -31,7 +33,19 @@ func (o *selectOptions) AddFlags(f *pflag.FlagSet) {
 }
 
 func (o *selectOptions) addLedger(f *pflag.FlagSet) {
+	o.flags = f
 	f.StringVar(&o.Ledger, "ledger", "", "the ledger (default: what the policy file says, else "+defaultLedgerText+")")
+}
+
+// check refuses flags without a value: a variable that is empty in a script must not
+// lead to another ledger.
+func (o *selectOptions) check() error {
+	for _, x := range [][2]string{{"policy-file", o.PolicyFile}, {"ledger", o.Ledger}} {
+		if x[1] == "" && o.flags != nil && o.flags.Changed(x[0]) {
+			return usagef("leave it out for the default", "--%s names no file", x[0])
+		}
+	}
+	return nil
 }
 
 // limitOptions are the flags of commands that send bytes.
@@ -39,10 +53,16 @@ type limitOptions struct {
 	Limit   string
 	Streams int
 	Stall   time.Duration
+
+	flags *pflag.FlagSet
 }
+
+// maxStreams is the policy file's bound too.
+const maxStreams = 1024
 
 // AddFlags adds them.
 func (o *limitOptions) AddFlags(f *pflag.FlagSet) {
+	o.flags = f
 	f.StringVar(&o.Limit, "limit", "", "send at most so much in all, such as 50MiB/s or 400Mbit/s; windows of the timetable may be slower still")
 	f.DurationVar(&o.Stall, "stall", wire.DefaultIdle, "cut a connection whose peer is silent for so long, and try again")
 	f.IntVar(&o.Streams, "streams", 0, fmt.Sprintf("objects, or chunks of large ones, sent at once (default: what the policy file says, else %d)", policies.DefaultStreams))
@@ -62,8 +82,8 @@ func (o *limitOptions) apply(w *work) error {
 		}
 		l.Total = r
 	}
-	if o.Streams < 0 || o.Streams > 4096 {
-		return usagef("", "--streams is from 1 to 4096, not %d", o.Streams)
+	if o.Streams < 0 || o.Streams > maxStreams || o.Streams == 0 && o.flags != nil && o.flags.Changed("streams") {
+		return usagef("leave it out for the default", "--streams is from 1 to %d, not %d", maxStreams, o.Streams)
 	}
 	if o.Streams > 0 {
 		l.Streams = o.Streams
@@ -133,6 +153,9 @@ type task struct {
 
 // choose reads the command line's POLICY… or CLOUD:CONTAINER… arguments.
 func choose(args []string, s selectOptions, a adHocOptions) (*work, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
 	sides := 0
 	for _, arg := range args {
 		if strings.Contains(arg, ":") {
@@ -312,6 +335,9 @@ func ledgerPath(flag string, f *policies.File) string {
 // findLedger is the ledger of a command that needs no policies: the flag, what a policy
 // file says if there is one, the user's own.
 func (o *selectOptions) findLedger() (string, error) {
+	if err := o.check(); err != nil {
+		return "", err
+	}
 	if o.Ledger != "" {
 		return o.Ledger, nil
 	}

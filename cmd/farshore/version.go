@@ -12,8 +12,11 @@ type versionResult struct {
 	Version string `json:"version"`
 	Go      string `json:"go"`
 	System  string `json:"system"`
-	Commit  string `json:"commit,omitempty"`
+	Commit  string `json:"commit"` // empty: built outside of a checkout
 }
+
+// commit is set by the linker (see the Makefile); empty: what the build itself noted.
+var commit = ""
 
 func newVersion(c *console) *cobra.Command {
 	cmd := &cobra.Command{Use: "version", Short: "Print the version", Example: "  farshore version --json", Args: cobra.NoArgs}
@@ -22,10 +25,10 @@ func newVersion(c *console) *cobra.Command {
 }
 
 func runVersion(c *console) error {
-	v := versionResult{Version: version, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH}
+	v := versionResult{Version: version, Commit: commit, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
+			if s.Key == "vcs.revision" && v.Commit == "" {
 				v.Commit = s.Value
 			}
 		}
