@@ -197,7 +197,7 @@ func (w *world) exec(s, d *side, step Step) {
 		default:
 			w.contradict(s, n, VersionOf(entry), contentTag(x.content))
 		}
-	case None, Cannot:
+	case None:
 		w.t.Fatalf("%s: a step to do nothing: %+v", n, r)
 	}
 }
