@@ -309,8 +309,8 @@ func (r *retrier) already(ctx context.Context, b *budget, etag string, o PutOpti
 		return Receipt{}, false
 	}
 	got, err := r.Head(ctx, b.at.Container, b.at.Name)
-	if err != nil || !made(got, etag, o) {
-		return Receipt{}, false
+	if err != nil || got.Header[OriginHeader] != o.Header[OriginHeader] || !made(got, etag, o) {
+		return Receipt{}, false // perhaps an older version with the same bytes
 	}
 	return receiptOf(got), true
 }
