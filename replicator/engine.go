@@ -384,6 +384,32 @@ func (e *Engine) abilitiesOf(ctx context.Context, name string) (transport.Abilit
 
 // ensureContainer creates a container once a process.
 func (e *Engine) ensureContainer(ctx context.Context, region, container string) error {
+	return e.ensure(region, container, func(ep transport.Sink) error { return ep.CreateContainer(ctx, container, nil) })
+}
+
+// ensureSegments creates the container of the segments that stay. Who may read an
+// object must be able to read its segments, so a new one gets the read ACL of the
+// object's container (R12); one that is there keeps its own.
+func (e *Engine) ensureSegments(ctx context.Context, region, container, segments string) error {
+	return e.ensure(region, segments, func(ep transport.Sink) error {
+		_, err := ep.Container(ctx, segments)
+		if !transport.Is(err, transport.NotFound) {
+			return err
+		}
+		info, err := ep.Container(ctx, container)
+		if err != nil && !transport.Is(err, transport.NotFound) {
+			return err
+		}
+		var h transport.Header
+		if info.ReadACL != "" {
+			h = transport.Header{"X-Container-Read": info.ReadACL}
+		}
+		return ep.CreateContainer(ctx, segments, h)
+	})
+}
+
+// ensure does once a process what makes a container be there.
+func (e *Engine) ensure(region, container string, create func(transport.Sink) error) error {
 	key := region + "/" + container
 	e.mu.Lock()
 	ok := e.ready[key]
@@ -395,7 +421,7 @@ func (e *Engine) ensureContainer(ctx context.Context, region, container string) 
 	if err != nil {
 		return err
 	}
-	if err := ep.CreateContainer(ctx, container, nil); err != nil {
+	if err := create(ep); err != nil {
 		return err
 	}
 	e.mu.Lock()

@@ -201,3 +201,31 @@ func TestHeadersOfARunThatDiedAreOurs(t *testing.T) {
 	w.sync()
 	w.same("b")
 }
+
+// Who may read an object must be able to read its segments: a new container of
+// segments has the read ACL of the object's container, and one that is there keeps its own.
+func TestSegmentsHaveTheReadACL(t *testing.T) {
+	const acl = ".r:*,.rlistings"
+	w := newWorld(t, "b", "d")
+	w.policy.Large = policies.Large{As: policies.Segmented, Over: 1 << 20, Chunk: 256 << 10}
+	for _, r := range []string{"a", "b", "d"} {
+		if err := w.mem[r].CreateContainer(t.Context(), "c", transport.Header{"X-Container-Read": acl}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.mem["d"].CreateContainer(t.Context(), "c_segments", transport.Header{"X-Container-Read": "their:own"}); err != nil {
+		t.Fatal(err)
+	}
+	w.put("large", 1, 2<<20, nil)
+	w.put("large too", 2, 2<<20, nil)
+	w.sync()
+	w.same("b", "d")
+	for r, want := range map[string]string{"b": acl, "d": "their:own"} {
+		if i, err := w.mem[r].Container(t.Context(), "c_segments"); err != nil || i.ReadACL != want {
+			t.Errorf("%s: %q %v, want %q", r, i.ReadACL, err, want)
+		}
+	}
+	if n := w.faults["b"].Count(tt.CreateContainer); n != 1 {
+		t.Errorf("%d containers were made at b", n)
+	}
+}

@@ -224,6 +224,9 @@ func (p *pass) newSender(ctx context.Context, it *item, t target, moved bool) (*
 		s.have[c.Index] = c.MD5
 	}
 	s.resumed = len(chunks) > 0
+	if !s.exact {
+		return s, in.Layout, p.e.ensureSegments(ctx, t.d.side.Region, t.d.side.Container, s.container)
+	}
 	return s, in.Layout, p.e.ensureContainer(ctx, t.d.side.Region, s.container)
 }
 
