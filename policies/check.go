@@ -235,8 +235,13 @@ func (c *checker) checkNumbers(i int, p Policy) {
 		c.add(i, "audit.read", "has no effect: no audit is made", "give audit.every")
 	}
 	for n, kind := range p.Accept {
-		if key := fmt.Sprintf("accept[%d]", n); c.whole(i, key) && !kindName(kind) {
+		key := fmt.Sprintf("accept[%d]", n)
+		switch {
+		case !c.whole(i, key):
+		case !kindName(kind):
 			c.add(i, key, fmt.Sprintf("%q is no kind of finding", kind), "kinds are words such as foreign-object")
+		case slices.Contains(neverAccepted(), kind):
+			c.add(i, key, kind+" cannot be accepted: it says that the policy is not kept", "lower replicas, or raise the brake's bounds, if less is enough")
 		}
 	}
 }
@@ -287,6 +292,12 @@ func (p Policy) longestPause() (time.Duration, string) {
 	}
 	gap := p.Schedule.longestGap(p.Timezone)
 	return gap, fmt.Sprintf("passes by %q are up to %s apart", p.Schedule, FormatDuration(gap))
+}
+
+// neverAccepted are the kinds of findings by which a policy itself fails: to lower them
+// would make a pass or an audit look good that is not.
+func neverAccepted() []string {
+	return []string{"too-few-replicas", "missing-replica", "damaged-replica", "brake"}
 }
 
 func kindName(s string) bool {
