@@ -463,13 +463,14 @@ func (s *pastSide) newID(x *past, ids map[string]transport.VersionEntry) {
 	for _, r := range x.there[s.d] {
 		delete(ids, r.ID)
 	}
+	rep, _ := null.Replica(s.d.info.ID)
+	rep.ID = "" // where the listing lags, the next pass finds it
 	for id, r := range ids {
 		if r.ETag == null.Version.ETag && r.Size == null.Size && !r.Marker {
-			rep, _ := null.Replica(s.d.info.ID)
 			rep.ID = id
-			null.SetReplica(rep)
 		}
 	}
+	null.SetReplica(rep)
 }
 
 // become notes which version a destination shows.

@@ -60,7 +60,11 @@ func Track(s store.Series, rows []transport.VersionEntry, now int64) store.Serie
 			rename(NullVersion, id)
 			renamed = id
 		} else if i < 0 || rows[i].ETag != was.Version.ETag || rows[i].Size != was.Size {
-			rename(NullVersion, pastNull+id)
+			past := pastNull + id
+			for _, taken := old[past]; taken; _, taken = old[past] {
+				past += "'"
+			}
+			rename(NullVersion, past)
 		}
 	}
 	out := store.Series{Name: s.Name}
@@ -138,7 +142,7 @@ func Settled(s *store.Series, r store.RouteID) bool {
 		if v.Missing != 0 {
 			continue
 		}
-		if !ok || rep.Touched || rep.State != store.Confirmed && rep.State != store.Cannot {
+		if !ok || rep.Touched || rep.State != store.Confirmed && rep.State != store.Cannot || rep.State == store.Confirmed && rep.ID == "" {
 			return false
 		}
 		if !cannot && rep.Current != (v.Latest && !v.Marker) && rep.State == store.Confirmed {
