@@ -176,6 +176,26 @@ func TestPythonSwiftclient(t *testing.T) {
 	if out := s.run("swift", "capabilities"); !strings.Contains(out, "max_manifest_segments: 1000") {
 		t.Errorf("capabilities: %s", out)
 	}
+	// Versions, as the stock client knows them.
+	s.run("swift", "post", "vbox", "-H", "X-Versions-Enabled: true")
+	s.run("swift", "upload", "vbox", "big.bin", "--segment-size", "2000000", "--use-slo", "--segment-container", "vbox_segs")
+	s.run("swift", "upload", "vbox", "dir/é ü?.bin", "--object-name", "big.bin")
+	versions := r.Versions("vbox")
+	if len(versions) != 2 || !versions[0].Latest || versions[0].ETag != md5Hex(small) || !versions[1].SLO || versions[1].Size != int64(len(data)) {
+		t.Errorf("versions: %+v", versions)
+	}
+	if out := s.run("swift", "list", "vbox", "--versions"); strings.Count(out, "big.bin") != 2 {
+		t.Errorf("list --versions: %s", out)
+	}
+	s.run("swift", "download", "vbox", "big.bin", "--version-id", versions[1].ID, "--output", "version.out")
+	if got, err := os.ReadFile(filepath.Join(s.dir, "version.out")); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("downloaded version differs (%v)", err)
+	}
+	s.run("swift", "post", "vbox", "big.bin", "-m", "colour:blue")
+	if o, _ := r.Get("vbox", "big.bin"); o.Header.Get("X-Object-Meta-Colour") != "blue" {
+		t.Errorf("post: %v", o.Header)
+	}
+	s.run("swift", "delete", "vbox", "--versions")
 	s.run("swift", "delete", "box", "big.bin") // takes the segments along
 	if got := len(r.Names("box_segs")); got != 0 {
 		t.Errorf("%d segments left", got)

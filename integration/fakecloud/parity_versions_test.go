@@ -86,6 +86,8 @@ func versionScript(sc *script) {
 	do("DELETE", c+"/never", "").keep("nd")
 	do("DELETE", c+"/before2", "").keep("b2d")
 	list("")
+	do("PUT", c+"/o?version-id={od}", "")
+	do("PUT", c+"/o?version-id={od}", "", "Content-Type", "t/x")
 	do("DELETE", c+"/o?version-id={od2}", "")
 	do("DELETE", c+"/o?version-id={od}", "")
 	do("GET", c+"/o", "")

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // containerHeaders are the settable ones besides X-Container-Meta-*.
@@ -29,7 +30,7 @@ func (q *request) serveContainer() {
 		q.putContainer(a)
 		return
 	}
-	if len(q.cont) > maxContainerName || c == nil {
+	if c == nil {
 		q.fail(http.StatusNotFound)
 		return
 	}
@@ -82,9 +83,9 @@ func (q *request) checkContainerHeaders() bool {
 }
 
 func (q *request) putContainer(a *account) {
-	if len(q.cont) > maxContainerName {
-		q.failText(http.StatusBadRequest, "Container name length of "+strconv.Itoa(len(q.cont))+
-			" longer than "+strconv.Itoa(maxContainerName))
+	// Swift counts characters.
+	if n := utf8.RuneCountInString(q.cont); n > maxContainerName {
+		q.failText(http.StatusBadRequest, "Container name length of "+strconv.Itoa(n)+" longer than "+strconv.Itoa(maxContainerName))
 		return
 	}
 	if !q.owner {

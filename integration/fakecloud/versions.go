@@ -284,7 +284,8 @@ func (q *request) putVersion(id string, ts stamp, size int64) {
 		return
 	}
 	if o.ctype == deleteMarker { // refused as a client's own content type
-		q.failPlain(http.StatusBadRequest, "Invalid Content-Type, swift_* is not a valid parameter name.")
+		q.w.Header()["Etag"], q.w.Header()["X-Object-Version-Id"] = []string{o.etag}, []string{ts.internal()}
+		q.failText(http.StatusBadRequest, "Invalid Content-Type, swift_* is not a valid parameter name.")
 		return
 	}
 	link := *o
