@@ -2,6 +2,8 @@ package swift_test
 
 import (
 	"io"
+	"net/http"
+	"strings"
 	"testing"
 
 	"farshore/integration/fakecloud"
@@ -73,5 +75,17 @@ func TestRequestsOfAnObject(t *testing.T) {
 				t.Errorf("%s %s: %d requests, want %d", what, name, got, w.want)
 			}
 		}
+	}
+}
+
+// TestForeignMetadataName reads an object that has a metadata name which Swift takes
+// and Go's HTTP does not: the error says what to do, and is not tried again.
+func TestForeignMetadataName(t *testing.T) {
+	ep, _ := scripted(t, swift.Options{}, func(w http.ResponseWriter, _ *http.Request) {
+		raw(w, 200, map[string]string{"Content-Length": "0", "X-Object-Meta-N\u00e4me": "v"}, "")
+	})
+	_, err := ep.Head(t.Context(), "c", "n")
+	if want(t, err, transport.Permanent, 0, "malformed MIME header"); !strings.Contains(transport.HintOf(err), "metadata another name") {
+		t.Errorf("hint %q", transport.HintOf(err))
 	}
 }

@@ -55,7 +55,9 @@ func (e *Endpoint) fail(r request, resp *http.Response, err error) *transport.Er
 		f.Class, f.Hint = classify(e.o.Region, request{op: "log in"}, vendor.StatusCode, "")
 		f.Err = errors.New(oneLine(err.Error()))
 	default:
-		f.Class = transport.ClassOf(err)
+		if f.Class = transport.ClassOf(err); strings.Contains(err.Error(), "malformed MIME header") {
+			f.Hint = "Swift takes metadata names that are not ASCII, but Go's HTTP client reads no such reply: give the metadata another name at the region"
+		}
 	}
 	var u *url.Error
 	if resp == nil && errors.As(f.Err, &u) {
