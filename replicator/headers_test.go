@@ -130,6 +130,40 @@ func TestHeadersEditedOnBothSidesOnTheWayBack(t *testing.T) {
 	w.restart()
 }
 
+// The same, when the way there finds it first.
+func TestHeaderConflictIsNotAdoptedOnTheWayBack(t *testing.T) {
+	w := newWorld(t, "b")
+	w.put("x", 1, 100, nil)
+	w.put("y", 2, 100, nil)
+	w.sync()
+	w.edit("b", "x", "at b")
+	w.edit("a", "x", "at a")
+	back := policies.NewPolicy("back", "b", "a")
+	back.Containers = []string{"c"}
+	back.Bidirectional, w.policy.Bidirectional = true, true
+	for pass := range 3 {
+		for _, p := range []policies.Policy{w.policy, back} {
+			r, err := w.try(p, SyncOptions{})
+			if err != nil || r.Counts[report.KindConflict] != 1 || w.value("a", "x") != "at a" || w.value("b", "x") != "at b" {
+				t.Fatalf("%s %d: %v %+v %+v", p.Name, pass, err, r.Totals, r.Findings)
+			}
+		}
+	}
+	w.policy.Takeover = true
+	if w.sync(); w.value("b", "x") != "at a" {
+		t.Fatal("it was not taken over")
+	}
+	w.policy.Takeover = false
+	for range 2 {
+		for _, p := range []policies.Policy{back, w.policy} {
+			if r, err := w.try(p, SyncOptions{}); err != nil || len(r.Findings) != 0 || r.Totals.Metadata != 0 {
+				t.Fatalf("%s: %v %+v %+v", p.Name, err, r.Totals, r.Findings)
+			}
+		}
+	}
+	w.restart()
+}
+
 // A change of headers costs the destination the look before a POST, and no more than
 // one HEAD an object.
 func TestRequestsOfHeaderChanges(t *testing.T) {

@@ -186,7 +186,7 @@ func diffRoute(s Subject, d Dest, o Options) RouteStep {
 		return RouteStep{}
 	}
 
-	headers := has && headersOnly(rep, e)
+	headers := has && headersOnly(rep, e) || headersDisputed(d)
 	switch there, entry := stands(d, e, rep, has), d.Entry; there {
 	case nothing:
 		return RouteStep{Action: Copy, IfAbsent: true, Why: "new"}
@@ -235,6 +235,16 @@ func carriedSince(note string) bool {
 		return true
 	}
 	return false
+}
+
+// headersDisputed reports whether the opposite direction found that the headers were
+// changed on both sides: then equal bytes are not enough to adopt.
+func headersDisputed(d Dest) bool {
+	if d.Back == nil || d.BackRoute == 0 {
+		return false
+	}
+	br, ok := d.Back.Replica(d.BackRoute)
+	return ok && br.State == store.Conflict && br.Written != 0
 }
 
 // standing says what is at the destination, as far as is known.
