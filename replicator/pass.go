@@ -31,19 +31,20 @@ const readAhead = 2
 
 // dest is one destination of a pass.
 type dest struct {
-	url    string // of the account
-	side   Side
-	ep     transport.Sink
-	info   store.RouteInfo
-	back   store.RouteID            // the opposite route, 0 if the ledger has none
-	list   bool                     // its listing is merged: first pass, or an opposite route exists
-	begun  bool                     // intents of an earlier run wait on this route
-	fresh  bool                     // its container had nothing in it when this pass began
-	absent bool                     // dry run: its container does not exist yet
-	seen   *transport.ContainerInfo // its container, as this pass found it; nil: not asked
-	props  *destProps
-	dead   atomic.Bool  // it stopped answering: left out of the rest of the pass
-	late   chan laggard // copies that failed beside others and try again alone; nil with one destination
+	url     string // of the account
+	side    Side
+	ep      transport.Sink
+	info    store.RouteInfo
+	back    store.RouteID            // the opposite route, 0 if the ledger has none
+	list    bool                     // its listing is merged: first pass, or an opposite route exists
+	begun   bool                     // intents of an earlier run wait on this route
+	fresh   bool                     // its container had nothing in it when this pass began
+	absent  bool                     // dry run: its container does not exist yet
+	seen    *transport.ContainerInfo // its container, as this pass found it; nil: not asked
+	props   *destProps
+	archive *archive     // how its container archives what is overwritten; nil: not at all
+	dead    atomic.Bool  // it stopped answering: left out of the rest of the pass
+	late    chan laggard // copies that failed beside others and try again alone; nil with one destination
 }
 
 // pass is one walk over a job's source.
@@ -91,7 +92,7 @@ func (p *pass) run(ctx context.Context) error {
 		work = p.carryHistories
 	}
 	err := work(ctx)
-	return cmp.Or(err, p.closeProperties(ctx))
+	return cmp.Or(err, p.closeArchives(ctx), p.closeProperties(ctx))
 }
 
 // work does what an interrupted pass left first, then everything.
@@ -172,12 +173,6 @@ func (p *pass) open(ctx context.Context) error {
 		return err
 	case keepsVersions(info):
 		p.histories = &histories{suspended: info.Versioning == "", lanes: map[*dest]*lane{}}
-	case info.Versioning != "":
-		p.tally.cannot.Add(1)
-		p.findings.Add(report.Finding{Kind: report.KindCannot, Level: report.Error, Policy: p.job.Policy.Name, Region: p.job.From.Region, Container: p.job.From.Container,
-			Op: "replicate container", Cause: "the container keeps versions (" + info.Versioning + "), which this version does not carry; nothing of it was copied",
-			Hint: "leave it out with \"!" + p.job.From.Container + "\" under containers:"})
-		return nil
 	}
 	if !p.gone {
 		p.shape = &info
@@ -300,6 +295,9 @@ func (p *pass) openDest(ctx context.Context, srcID transport.Identity, from stor
 	}
 	if err == nil {
 		err = p.carryProperties(ctx, d)
+	}
+	if aerr := p.openArchive(d); aerr != nil {
+		return nil, aerr
 	}
 	if err != nil && regionTrouble(err) && ctx.Err() == nil {
 		p.lose(d, err) // what the ledger says of it still counts

@@ -509,4 +509,3 @@ func TestHistoriesModel(t *testing.T) {
 		_ = w.ledger.Close()
 	})
 }
-
