@@ -144,7 +144,13 @@ func (a *auditor) job(ctx context.Context, j Job) error {
 	if ok && rec.Ended != 0 {
 		x.since = rec.Began
 	}
-	if err := s.walk(ctx, x.visit, x.stray); err != nil {
+	walk := func() error { return s.walk(ctx, x.visit, x.stray) }
+	if versioned, err := s.p.knowsHistories(); err != nil {
+		return err
+	} else if versioned {
+		walk = func() error { return x.histories(ctx) }
+	}
+	if err := walk(); err != nil {
 		return err
 	}
 	x.summary()

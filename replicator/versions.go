@@ -39,6 +39,8 @@ type histories struct {
 	mu    sync.Mutex
 	again []*past // names whose content points at what was not there yet
 	lanes map[*dest]*lane
+	// visit gets the names of a stretch; nil: they are carried.
+	visit func(ctx context.Context, lo, hi string, pasts []*past) error
 }
 
 // lane is what the pass knows of one destination of histories.
@@ -358,7 +360,11 @@ func (p *pass) historyPart(ctx context.Context, lo, hi string, names []named) er
 				return 1
 			})
 		}
-		if err := p.stretch(ctx, lo, through, mergePasts(names[:n], series, objects)); err != nil {
+		visit := p.stretch
+		if p.histories.visit != nil {
+			visit = p.histories.visit
+		}
+		if err := visit(ctx, lo, through, mergePasts(names[:n], series, objects)); err != nil {
 			return err
 		}
 		names = names[n:]
