@@ -123,7 +123,7 @@ type auditJob struct {
 }
 
 func (a *auditor) job(ctx context.Context, j Job) error {
-	s, err := a.e.survey(ctx, j, false)
+	s, err := a.e.survey(ctx, j, a.findings, false)
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ type rebuilder struct {
 }
 
 func (e *Engine) rebuild(ctx context.Context, j Job, f *report.Findings, t *tally) error {
-	s, err := e.survey(ctx, j, true)
+	s, err := e.survey(ctx, j, f, true)
 	if err != nil {
 		return err
 	}

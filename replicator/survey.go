@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"farshore/replicator/plan"
+	"farshore/replicator/report"
 	"farshore/store"
 	"farshore/transport"
 )
@@ -30,8 +31,8 @@ type survey struct {
 }
 
 // survey opens a job. With create, places and routes that the ledger lacks are made.
-func (e *Engine) survey(ctx context.Context, j Job, create bool) (*survey, error) {
-	s := &survey{e: e, p: &pass{e: e, job: j}}
+func (e *Engine) survey(ctx context.Context, j Job, f *report.Findings, create bool) (*survey, error) {
+	s := &survey{e: e, p: &pass{e: e, job: j, findings: f}}
 	srcID, err := e.identity(ctx, j.From.Region)
 	if err != nil {
 		return nil, err

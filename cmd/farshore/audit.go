@@ -21,6 +21,8 @@ type auditOptions struct {
 	Seed     int64
 	Repair   bool
 	Replicas int
+	Fidelity bool
+	Output   string
 }
 
 // AddFlags adds them.
@@ -31,6 +33,8 @@ func (o *auditOptions) AddFlags(f *pflag.FlagSet) {
 	f.Int64Var(&o.Seed, "seed", 0, "take the same sample as an earlier audit, which printed it")
 	f.BoolVar(&o.Repair, "repair", false, "send again what is missing or damaged, set again headers that differ, and look again")
 	f.IntVar(&o.Replicas, "replicas", 0, "ad hoc: how many destinations must hold a copy (default: all)")
+	f.BoolVar(&o.Fidelity, "fidelity", false, "compare every property of everything with its source, by name, and say of each: kept, mapped or cannot")
+	f.StringVar(&o.Output, "output", "", "with --fidelity: write a row for each property to this file, as JSON lines (with --json and without this: to stdout)")
 }
 
 func newAudit(c *console) *cobra.Command {
@@ -44,11 +48,18 @@ sample of the objects is read through; each audit takes another sample, so that 
 everything is read. Headers are compared as far as a listing or a read shows them. It changes
 nothing unless --repair is given.
 
+With --fidelity it trusts no record: it asks both ends for each object, version, container
+and, where the policy chooses it, account, and compares content, kind, manifests, links,
+histories and every header, one by one. What is not the same is an error (cannot), unless
+the policy accepts it. That costs two HEADs an object and a copy.
+
 ` + placesHelp,
 		Example: `  farshore audit                       # all policies of ./farshore.yaml
   farshore audit assets --read 5%      # and read one object in twenty
   farshore audit --read 100% --repair
-  farshore audit paris:photos lyon:photos`,
+  farshore audit paris:photos lyon:photos
+  farshore audit --fidelity --output certificate.jsonl
+  farshore audit paris:photos lyon:photos --fidelity --read 100%`,
 		ValidArgsFunction: completeTasks(&o.selectOptions),
 	}
 	o.AddFlags(cmd.Flags())
@@ -67,6 +78,14 @@ func runAudit(ctx context.Context, o *auditOptions, args []string, c *console) e
 	}
 	if err := o.apply(w); err != nil {
 		return err
+	}
+	switch {
+	case o.Output != "" && !o.Fidelity:
+		return usagef("add --fidelity", "--output is for a fidelity certificate")
+	case o.Repair && o.Fidelity:
+		return usagef("repair first, then run it again with --fidelity", "a fidelity certificate changes nothing: --repair does not go with it")
+	case o.Fidelity:
+		return runFidelity(ctx, o, w, read, c)
 	}
 	if !exists(w.ledger) {
 		return &hintError{op: "open ledger", item: w.ledger, err: errors.New("there is none: nothing was ever copied by it"),

@@ -28,6 +28,7 @@ type console struct {
 
 	started bool  // the command line was understood
 	result  any   // of the JSON document
+	lines   bool  // JSON lines go before the document, which is a line too
 	lost    error // the first write of text to stdout that failed
 	bars    io.Writer
 	mu      sync.Mutex // around bars: log lines go above the bars while they are shown
@@ -168,7 +169,15 @@ func (c *console) finish(cmd *cobra.Command, err error) int {
 	if !shown {
 		d.Error = describe(err)
 	}
-	if werr := writeJSON(c.stdout, d); werr != nil {
+	write := writeJSON
+	if c.lines {
+		write = func(w io.Writer, v any) error {
+			e := json.NewEncoder(w)
+			e.SetEscapeHTML(false)
+			return e.Encode(v)
+		}
+	}
+	if werr := write(c.stdout, d); werr != nil {
 		fmt.Fprintf(c.stderr, "farshore: write the result: %v\n", werr)
 		return max(code, exitCannot)
 	}

@@ -196,6 +196,7 @@ type Result struct {
 	Brake    string           `json:"release_brake,omitempty"` // the token that lets the same pass go on
 	Resumed  bool             `json:"resumed,omitempty"`       // an interrupted pass was gone on with first
 	Audit    *AuditTotals     `json:"audit,omitempty"`         // of an audit only
+	Fidelity *FidelityTotals  `json:"fidelity,omitempty"`      // of a fidelity certificate only
 
 	ResumedCopied int64 `json:"resumed_copied,omitempty"` // of Totals.Copied: what the interrupted pass had left; they are among Totals.Unchanged too
 	BrakeReleased bool  `json:"brake_released,omitempty"` // the token given was of a brake that this pass met

@@ -160,3 +160,29 @@ func (m *Mem) SetAbilities(change func(a *transport.Abilities)) {
 	defer m.mu.Unlock()
 	change(&m.abilities)
 }
+
+// Copy gives an account with the same content, which goes on by itself.
+func (m *Mem) Copy() *Mem {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := &Mem{o: m.o, containers: map[string]*memContainer{}, last: m.last, abilities: m.abilities, header: m.header.Clone(), quota: m.quota}
+	again := func(o *memObject) *memObject {
+		x := *o
+		x.header = o.header.Clone()
+		return &x
+	}
+	for name, of := range m.containers {
+		x := *of
+		x.header, x.objects, x.versions, x.sorted = of.header.Clone(), map[string]*memObject{}, map[string][]*memObject{}, nil
+		for n, o := range of.objects {
+			x.objects[n] = again(o)
+		}
+		for n, all := range of.versions {
+			for _, o := range all {
+				x.versions[n] = append(x.versions[n], again(o))
+			}
+		}
+		c.containers[name] = &x
+	}
+	return c
+}
