@@ -421,6 +421,7 @@ func (p *pass) stretch(ctx context.Context, lo, hi string, pasts []*past) error 
 			return err
 		}
 	}
+	pasts = withBegun(pasts, begun)
 	now := micros(p.e.o.Clock.Now())
 	var busy []*past
 	for _, x := range pasts {
@@ -429,7 +430,7 @@ func (p *pass) stretch(ctx context.Context, lo, hi string, pasts []*past) error 
 			x.series = plan.Seed(x.object)
 		}
 		x.series = plan.Track(x.series, x.rows, now)
-		if x.news = !sameSeries(was, x.series); len(x.series.Versions) == 0 { // no destination had it
+		if x.news = !sameSeries(was, x.series); len(x.series.Versions) == 0 && !isBegun(begun, x.name) { // no destination had it
 			if x.object != nil && !p.dry() {
 				p.e.o.Ledger.Update(p.place, x.name, func(*store.Object, bool) bool { return false })
 			}
@@ -465,6 +466,33 @@ func (p *pass) stretch(ctx context.Context, lo, hi string, pasts []*past) error 
 		return err
 	}
 	return p.handOutPasts(ctx, busy, now)
+}
+
+// withBegun adds names that an earlier run wrote and that the source has lost since.
+func withBegun(pasts []*past, begun map[*dest]map[string]bool) []*past {
+	known := map[string]bool{}
+	for _, x := range pasts {
+		known[x.name] = true
+	}
+	for _, names := range begun {
+		for name := range names {
+			if !known[name] {
+				known[name] = true
+				pasts = append(pasts, &past{name: name, series: store.Series{Name: name}})
+			}
+		}
+	}
+	slices.SortFunc(pasts, func(a, b *past) int { return strings.Compare(a.name, b.name) })
+	return pasts
+}
+
+func isBegun(begun map[*dest]map[string]bool, name string) bool {
+	for _, names := range begun {
+		if names[name] {
+			return true
+		}
+	}
+	return false
 }
 
 // srcToBack is what a name is called where the opposite direction has it as a source.
@@ -661,13 +689,17 @@ func (p *pass) saveSeries(x *past) {
 	}
 	p.e.o.Ledger.UpdateSeries(p.place, x.name, func(s *store.Series, _ bool) bool {
 		s.Name = x.name
+		*s = plan.Track(*s, rows, now)
+		known := len(s.Versions)
 		for i := range mine.Versions { // what was an object before there were versions
 			if v := mine.Versions[i]; v.Missing != 0 && len(v.Replicas) > 0 && s.Find(v.ID) == nil {
 				v.Replicas = slices.Clone(v.Replicas)
 				s.Versions = append(s.Versions, v)
 			}
 		}
-		*s = plan.Track(*s, rows, now)
+		if len(s.Versions) > known {
+			*s = plan.Track(*s, rows, now) // in order
+		}
 		for i := range mine.Versions {
 			from := &mine.Versions[i]
 			to := s.Find(from.ID)

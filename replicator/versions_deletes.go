@@ -156,7 +156,7 @@ func (p *pass) deletePast(ctx context.Context, due dueVersions) error {
 			if !has || d.dead.Load() {
 				continue
 			}
-			if rep.State == store.Confirmed || rep.State == store.Lost {
+			if (rep.State == store.Confirmed || rep.State == store.Lost) && rep.ID != "" {
 				if err := p.deleteVersionAt(ctx, due.name, d, v, rep); err != nil {
 					if ctx.Err() != nil || !regionTrouble(err) {
 						return err

@@ -101,14 +101,15 @@ func Track(s store.Series, rows []transport.VersionEntry, now int64) store.Serie
 	return out
 }
 
-// Seed is the history of an object that was copied before its container kept versions.
+// Seed is the history of an object that was copied before its container kept versions,
+// or that a rebuilt ledger knows of. What ids its copies have, their listings tell.
 func Seed(o *store.Object) store.Series {
 	v := store.SeriesVersion{ID: NullVersion, Version: o.Version, Size: o.Size, Meta: o.Meta, Missing: o.Missing}
 	for _, r := range o.Replicas {
 		if r.State != store.Confirmed || r.Version.ETag != o.Version.ETag {
 			continue
 		}
-		v.SetReplica(store.SeriesReplica{Route: r.Route, ID: NullVersion, ETag: r.ETag, Written: r.Written, Confirmed: r.Confirmed, State: r.State,
+		v.SetReplica(store.SeriesReplica{Route: r.Route, ETag: r.ETag, Written: r.Written, Confirmed: r.Confirmed, State: r.State,
 			Current: true, Touched: r.Version != o.Version, Adopted: r.Adopted})
 	}
 	if len(v.Replicas) == 0 {
@@ -139,10 +140,13 @@ func Settled(s *store.Series, r store.RouteID) bool {
 	for i := range s.Versions {
 		v := &s.Versions[i]
 		rep, ok := v.Replica(r)
+		if ok && rep.State == store.Confirmed && rep.ID == "" {
+			return false
+		}
 		if v.Missing != 0 {
 			continue
 		}
-		if !ok || rep.Touched || rep.State != store.Confirmed && rep.State != store.Cannot || rep.State == store.Confirmed && rep.ID == "" {
+		if !ok || rep.Touched || rep.State != store.Confirmed && rep.State != store.Cannot {
 			return false
 		}
 		if !cannot && rep.Current != (v.Latest && !v.Marker) && rep.State == store.Confirmed {
