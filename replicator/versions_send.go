@@ -61,7 +61,7 @@ func (p *pass) writePast(ctx context.Context, x *past, v *store.SeriesVersion, t
 	if src.obj.Kind == transport.SLO {
 		return p.writePastManifest(ctx, x, v, to)
 	}
-	if to, err = p.readyFor(ctx, x, v, src.obj, to); err != nil || len(to) == 0 {
+	if err := p.readyFor(ctx, src.obj, to); err != nil {
 		return err
 	}
 	return p.putPast(ctx, x, v, src, to)
@@ -127,52 +127,41 @@ func (p *pass) openPast(ctx context.Context, x *past, v *store.SeriesVersion) (*
 	return nil, last
 }
 
-// readyFor sees that what a version points at stands at the destinations first.
-func (p *pass) readyFor(ctx context.Context, x *past, v *store.SeriesVersion, obj transport.Object, to []*pastSide) ([]*pastSide, error) {
-	kind, value := transport.TargetHeader, obj.Header[transport.TargetHeader]
+// readyFor sees that what a version points at stands at the destinations first. What
+// lies in this very container is carried by this pass.
+func (p *pass) readyFor(ctx context.Context, obj transport.Object, to []*pastSide) error {
+	kind := transport.TargetHeader
 	if obj.Kind == transport.DLO {
-		kind, value = transport.ManifestHeader, obj.Header[transport.ManifestHeader]
+		kind = transport.ManifestHeader
 	}
-	if obj.Kind != transport.DLO && obj.Kind != transport.Symlink {
-		return to, nil
+	account := obj.Header[transport.TargetAccountHeader]
+	if obj.Kind != transport.DLO && obj.Kind != transport.Symlink || account != "" && account != p.account {
+		return nil
 	}
-	if account := obj.Header[transport.TargetAccountHeader]; account != "" && account != p.account {
-		return to, nil
+	container, name, err := splitPath(kind, obj.Header[kind])
+	switch {
+	case err != nil, container == p.job.From.Container: // as broken there as here; or carried by this pass
+		return nil
+	case obj.Kind == transport.DLO:
+		return p.comesAlong(container, name)
+	case obj.Header[transport.TargetETagHeader] == "":
+		return nil
 	}
-	container, name, err := splitPath(kind, value)
-	if err != nil {
-		return to, nil // as broken there as here
-	}
-	if container == p.job.From.Container {
-		return to, nil // carried by this pass
-	}
-	if obj.Kind == transport.DLO {
-		if err := p.comesAlong(container, name); err != nil {
-			return nil, err
-		}
-		return to, nil
-	}
-	if obj.Header[transport.TargetETagHeader] == "" {
-		return to, nil
-	}
-	return p.bringFor(ctx, x, []want{{container: container, name: name, size: -1, depth: 1}}, to)
+	return p.bringFor(ctx, []want{{container: container, name: name, size: -1, depth: 1}}, to)
 }
 
-// bringFor brings what a version needs and gives the sides where all of it stands. The
-// others may still have it: the write says so.
-func (p *pass) bringFor(ctx context.Context, x *past, wants []want, to []*pastSide) ([]*pastSide, error) {
+// bringFor brings what a version needs. Where it lacks all the same, the write says so.
+func (p *pass) bringFor(ctx context.Context, wants []want, to []*pastSide) error {
 	wants = slices.DeleteFunc(wants, func(w want) bool { return w.container == p.job.From.Container })
 	if len(wants) == 0 {
-		return to, nil
+		return nil
 	}
 	dests := make([]*dest, len(to))
 	for i, s := range to {
 		dests[i] = s.d
 	}
-	if _, err := p.bring(ctx, wants, dests); err != nil {
-		return nil, err
-	}
-	return to, nil
+	_, err := p.bring(ctx, wants, dests)
+	return err
 }
 
 // writePastManifest writes a version that is a static large object by its manifest,
@@ -201,7 +190,7 @@ func (p *pass) writePastManifest(ctx context.Context, x *past, v *store.SeriesVe
 			return err
 		}
 	}
-	if to, err = p.bringFor(ctx, x, segmentsOf(m, 1), to); err != nil {
+	if err := p.bringFor(ctx, segmentsOf(m, 1), to); err != nil {
 		return err
 	}
 	each(to, func(s *pastSide) {

@@ -391,112 +391,6 @@ func (p *pass) oursStill(there transport.Object, v *store.SeriesVersion, rep sto
 		v.Meta != ([8]byte{}) && p.unmapped(there.Header, p.byRoute(rep.Route)).Digest() == v.Meta
 }
 
-// makeCurrent makes a version of a destination the current one. A "null" version
-// gives way to no link without getting lost (S7), so it gets an id first.
-func (p *pass) makeCurrent(ctx context.Context, x *past, s *pastSide, id string) error {
-	if s.current == plan.NullVersion {
-		if err := p.noCurrent(ctx, x, s); err != nil {
-			return err
-		}
-	}
-	if err := s.d.ep.Revive(ctx, s.d.side.Container, p.destName(s.d, x.name), id); err != nil {
-		return err
-	}
-	s.become(x, id)
-	return nil
-}
-
-// noCurrent has a name show nothing at a destination, with no trace: a marker that is
-// made and removed leaves none, and makes a version of what was "null".
-func (p *pass) noCurrent(ctx context.Context, x *past, s *pastSide) error {
-	name := p.destName(s.d, x.name)
-	rec, err := s.d.ep.DeleteMarker(ctx, s.d.side.Container, name)
-	if err != nil {
-		return err
-	}
-	if rec.Version != "" {
-		if err := s.d.ep.DeleteVersion(ctx, s.d.side.Container, name, rec.Version); err != nil {
-			return err
-		}
-	}
-	if s.current == plan.NullVersion {
-		ids, err := p.idsAt(ctx, x, s.d)
-		if err != nil {
-			return err
-		}
-		s.newID(x, ids)
-	}
-	s.become(x, "")
-	return nil
-}
-
-// idsAt lists what stands at a destination under a name, by id.
-func (p *pass) idsAt(ctx context.Context, x *past, d *dest) (map[string]transport.VersionEntry, error) {
-	name, ids := p.destName(d, x.name), map[string]transport.VersionEntry{}
-	err := d.ep.Versions(ctx, d.side.Container, transport.Range{Prefix: name, Through: name}, func(page []transport.VersionEntry) error {
-		for _, r := range page {
-			if r.Name == name {
-				ids[r.ID] = r
-			}
-		}
-		return nil
-	})
-	return ids, err
-}
-
-// newID notes the id that a destination's "null" version has got: of those that stand
-// there, the one that was not known.
-func (s *pastSide) newID(x *past, ids map[string]transport.VersionEntry) {
-	var null *store.SeriesVersion
-	for i := range x.series.Versions {
-		v := &x.series.Versions[i]
-		if r, ok := v.Replica(s.d.info.ID); ok {
-			delete(ids, r.ID)
-			if r.ID == plan.NullVersion {
-				null = v
-			}
-		}
-	}
-	if null == nil {
-		return
-	}
-	for _, r := range x.there[s.d] {
-		delete(ids, r.ID)
-	}
-	rep, _ := null.Replica(s.d.info.ID)
-	rep.ID = "" // where the listing lags, the next pass finds it
-	for id, r := range ids {
-		if r.ETag == null.Version.ETag && r.Size == null.Size && !r.Marker {
-			rep.ID = id
-		}
-	}
-	null.SetReplica(rep)
-}
-
-// become notes which version a destination shows.
-func (s *pastSide) become(x *past, id string) {
-	s.current = id
-	for i := range x.series.Versions {
-		v := &x.series.Versions[i]
-		if r, ok := v.Replica(s.d.info.ID); ok {
-			r.Current = id != "" && r.ID == id && r.State == store.Confirmed
-			v.SetReplica(r)
-		}
-	}
-}
-
-// right reports whether a destination shows what it should.
-func (s *pastSide) right(x *past) bool {
-	if s.deeds.Keep {
-		return true
-	}
-	if s.deeds.Current == "" {
-		return s.current == ""
-	}
-	rep, ok := x.series.Find(s.deeds.Current).Replica(s.d.info.ID)
-	return ok && rep.ID == s.current
-}
-
 // append writes versions, oldest first: each is read once for all destinations that
 // lack it. A destination that fails gets no younger ones, so that the order holds.
 func (p *pass) append(ctx context.Context, x *past, sides []*pastSide) error {
@@ -554,23 +448,6 @@ func (p *pass) settlePast(ctx context.Context, x *past, s *pastSide) error {
 	}
 	s.become(x, s.current)
 	return nil
-}
-
-// stillShown asks the source which version it shows, before a destination is made to
-// show another: listings lag (R4).
-func (p *pass) stillShown(ctx context.Context, x *past) (bool, error) {
-	want := ""
-	if l := plan.Latest(&x.series); l != nil && !l.Marker {
-		want = l.ID
-	}
-	obj, err := p.src.HeadVersion(ctx, p.job.From.Container, x.name, "")
-	switch {
-	case transport.Is(err, transport.NotFound):
-		return want == "", nil
-	case err != nil:
-		return false, err
-	}
-	return want == cmp.Or(obj.Version, plan.NullVersion), nil
 }
 
 // each runs f for every side at the same time.
