@@ -186,3 +186,19 @@ var kindEdits = []kindEdit{
 		a.remove(p.main, "dlo/nothing")
 	}, 4},
 }
+
+// editThere makes an edit of every kind.
+func (w *kindsWorld) editThere(a account) {
+	w.t.Helper()
+	p := w.p
+	a.put(p.main, "plain", "edited there", map[string]string{"X-Object-Meta-K": "w"})
+	a.post(p.main, "slo/whole", map[string]string{"Content-Type": "video/there", "X-Object-Meta-There": "ö"})
+	a.put(p.segs, "made there", "a segment of there", nil)
+	a.manifest(p.main, "slo/nested", nil, part(p.segs, "made there"), part(p.segs, "inner"))
+	a.manifest(p.main, "slo/new", nil, part(p.segs, "made there", "range", "2-7"))
+	a.put(p.main, "dlo/new", "x", map[string]string{"X-Object-Manifest": url.PathEscape(p.more) + "/few/"})
+	a.put(p.more, "few/2", "one more;", nil)
+	a.link(p.main, "link/to dlo", p.main, "slo/new", "", nil)
+	a.link(p.main, "link/new", p.segs, "made there", a.etag(p.segs, "made there"), nil)
+	a.put(p.main, "link/round", "no link any more", nil)
+}

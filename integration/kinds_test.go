@@ -3,7 +3,9 @@ package integration
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"farshore/integration/fakecloud"
 )
@@ -42,13 +44,20 @@ type kindsWorld struct {
 	// mark begins the counting of requests at the destination; spent ends it.
 	mark  func()
 	spent func() []string
+	// later lets the second pass in which the program wrote: a region tells the time of
+	// a write in whole seconds, so an edit of headers or of a link's target within that
+	// second cannot be told from it (L1b).
+	later func()
 }
 
 func newFakeKinds(t *testing.T, o fakecloud.Options, container string) (*kindsWorld, *fakecloud.Region, *fakecloud.Region) {
 	t.Helper()
+	ahead := &atomic.Int64{}
+	o.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	cloud, f := fake(t, o, "one", "two")
 	one, two := cloud.Region("one"), cloud.Region("two")
 	w := &kindsWorld{t: t, f: f, one: fakeAccount(t, one), two: fakeAccount(t, two), p: fakePlaces}
+	w.later = func() { ahead.Add(int64(2 * time.Second)) }
 	w.named(container)
 	w.policy = f.policyFile(fmt.Sprintf(kindsPolicy, "one", "two", w.p.main, w.p.segs, w.p.more, container))
 	w.mark = func() { two.LogRequests(true) }
@@ -134,4 +143,79 @@ func TestKinds(t *testing.T) {
 			w.f.checkLedger()
 		})
 	}
+}
+
+const bothWaysPolicy = `
+regions:
+  one: {cloud: %[1]s}
+  two: {cloud: %[2]s}
+limits: {streams: 4}
+policies:
+  - &both
+    name: there
+    from: one
+    to: [two]
+    containers: [%[3]q, %[4]q, %[5]q]
+    deletes: {propagate: true, after: 0s}
+    brake: {deletes: off}
+    bidirectional: true
+  - <<: *both
+    name: back
+    from: two
+    to: [one]
+`
+
+// bothWays runs a policy in each direction: what one carries, the other never sends
+// back, in whatever order edits come.
+func (w *kindsWorld) bothWays(one, two string, edit func(account)) {
+	w.t.Helper()
+	w.policy = w.f.policyFile(fmt.Sprintf(bothWaysPolicy, one, two, w.p.main, w.p.segs, w.p.more))
+	w.p.furnish(w.one)
+	total := func(o output) (copied, posted, deleted int64) {
+		for _, p := range o.JSON.Result.Policies {
+			if p.Totals.Conflicts+p.Totals.Cannot+p.Totals.Failed != 0 {
+				w.t.Errorf("%s: %+v %+v", p.Policy, p.Totals, p.Findings)
+			}
+			copied += p.Totals.Copied
+			posted += p.Totals.Metadata_updates
+			deleted += p.Totals.Deleted
+		}
+		return copied, posted, deleted
+	}
+	still := func(after string) {
+		w.t.Helper()
+		for range 2 {
+			o := w.sync()
+			if c, p, d := total(o); c+p+d != 0 {
+				w.t.Errorf("after %s: nothing changed, and %d were copied, %d posted, %d deleted:\n%s", after, c, p, d, o.Stdout)
+			}
+		}
+	}
+	objects := int64(0)
+	for _, c := range w.p.all() {
+		objects += int64(len(w.one.list(c)))
+	}
+	if c, p, d := total(w.sync()); c != objects || p+d != 0 {
+		w.t.Errorf("the first pass copied %d, posted %d, deleted %d of %d objects", c, p, d, objects)
+	}
+	w.alike()
+	still("the first pass")
+	w.later()
+	edit(w.two)
+	w.sync() // there: what is edited over there is not overwritten; back: carries it
+	w.alike()
+	still("edits at two")
+	w.later()
+	for _, e := range kindEdits {
+		e.do(w.one, w.p)
+	}
+	w.sync()
+	w.alike()
+	still("edits at one")
+	w.f.checkLedger()
+}
+
+func TestKindsBothWays(t *testing.T) {
+	w, _, _ := newFakeKinds(t, fakecloud.Options{SharedKeystone: true}, "{container}")
+	w.bothWays("one", "two", w.editThere)
 }

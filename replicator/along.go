@@ -21,14 +21,16 @@ import (
 type kin struct {
 	mu     sync.Mutex
 	passes map[string]*pass // by container at the source
+	known  sync.Map         // the same containers; mu is held while one is opened
 	// manifests bounds how many are in memory at once: with inline data one may have 8 MiB.
 	manifests chan struct{}
+	lone      lone
 }
 
 const manifestsAtOnce = 4
 
 func newKin() *kin {
-	return &kin{passes: map[string]*pass{}, manifests: make(chan struct{}, manifestsAtOnce)}
+	return &kin{passes: map[string]*pass{}, manifests: make(chan struct{}, manifestsAtOnce), lone: lone{busy: map[loneKey]*loneTurn{}, fresh: map[loneKey]bool{}}}
 }
 
 // want is an object that must stand at a destination before what needs it.
@@ -102,7 +104,8 @@ func (p *pass) along(ctx context.Context, container string) (*pass, error) {
 		d.late = nil // nobody waits for what is put off: what needs it does not land
 	}
 	p.kin.passes[container] = c
-	return c, nil
+	p.kin.known.Store(container, true)
+	return c, p.e.o.Ledger.Flush(ctx) // what the walk over it copied so far
 }
 
 // counterpart finds the destination of c that stands for one of p.
@@ -161,50 +164,9 @@ func (p *pass) bring(ctx context.Context, wants []want, dests []*dest) (complete
 // bringOne copies one object to where the ledger does not know it to stand. to maps
 // the asking pass's destinations to those of c.
 func (c *pass) bringOne(ctx context.Context, w want, to map[*dest]*dest) (held map[*dest]bool, err error) {
-	held = map[*dest]bool{}
-	rec, exists, err := c.e.o.Ledger.Get(c.place, w.name)
-	if err != nil {
-		return nil, err
-	}
-	it := &item{name: w.name, open: 1, regions: map[string]bool{}, depth: w.depth}
-	if exists {
-		it.record = &rec
-	}
-	if w.etag == "" || w.size < 0 {
-		obj, err := c.src.Head(ctx, c.job.From.Container, w.name)
-		if err != nil {
-			if regionTrouble(err) && ctx.Err() == nil {
-				return held, nil
-			}
-			return nil, err
-		}
-		w.etag, w.size, w.modified, w.kind = obj.ETag, obj.Size, micros(obj.Modified), obj.Kind
-	}
-	it.entry = &transport.Entry{Name: w.name, Size: w.size, ETag: w.etag, Kind: w.kind, Modified: microTime(w.modified)}
-	it.version = store.Version{ETag: w.etag, Modified: w.modified}
-	var targets []target
-	for asking, d := range to {
-		rep, has := rec.Replica(d.info.ID)
-		if has && rep.State == store.Confirmed && rep.Version.ETag == w.etag {
-			held[asking] = true
-			continue
-		}
-		t := target{d: d, ifAbsent: true}
-		if has || !d.fresh && d.info.Listed.IsZero() { // perhaps it stands there, or something else does
-			if has && rep.State != store.Conflict {
-				t.known = append(t.known, destETagOf(rep))
-			}
-			again := false
-			if t, again, err = c.recheck(ctx, it, t); err != nil {
-				c.failed(ctx, it, d, err)
-				continue
-			} else if !again {
-				continue
-			}
-		} else if err := c.begin(ctx, it, d); err != nil {
-			return nil, err
-		}
-		targets = append(targets, t)
+	it, targets, held, err := c.wanting(ctx, w, to)
+	if err != nil || it == nil {
+		return held, err
 	}
 	if len(targets) > 0 {
 		if err := c.copy(ctx, it, targets); err != nil {
@@ -218,6 +180,72 @@ func (c *pass) bringOne(ctx context.Context, w want, to map[*dest]*dest) (held m
 		}
 	}
 	return held, nil
+}
+
+// wanting finds out where an object has to be copied, and where it stands already. No
+// copy of it runs meanwhile: what that has written and not recorded yet would be taken
+// for somebody else's.
+func (c *pass) wanting(ctx context.Context, w want, to map[*dest]*dest) (it *item, targets []target, held map[*dest]bool, err error) {
+	release, err := c.turn(ctx, w.name)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer release()
+	held = map[*dest]bool{}
+	rec, exists, err := c.e.o.Ledger.Get(c.place, w.name)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	it = &item{name: w.name, open: 1, regions: map[string]bool{}, depth: w.depth}
+	if exists {
+		it.record = &rec
+	}
+	unseen := func(d *dest) bool { // perhaps it stands there, or something else does
+		_, has := rec.Replica(d.info.ID)
+		return has || !d.fresh && d.info.Listed.IsZero()
+	}
+	look := w.etag == "" || w.size < 0
+	for _, d := range to { // a manifest does not say when its segments were written
+		look = look || w.modified == 0 && unseen(d)
+	}
+	if look {
+		obj, err := c.src.Head(ctx, c.job.From.Container, w.name)
+		if err != nil {
+			if regionTrouble(err) && ctx.Err() == nil {
+				return nil, nil, held, nil
+			}
+			return nil, nil, nil, err
+		}
+		if w.etag == "" || w.etag == obj.ETag {
+			w.etag, w.size, w.modified, w.kind = obj.ETag, obj.Size, micros(obj.Modified), obj.Kind
+		}
+	}
+	it.entry = &transport.Entry{Name: w.name, Size: w.size, ETag: w.etag, Kind: w.kind, Modified: microTime(w.modified)}
+	it.version = store.Version{ETag: w.etag, Modified: w.modified}
+	for asking, d := range to {
+		rep, has := rec.Replica(d.info.ID)
+		if has && rep.State == store.Confirmed && rep.Version.ETag == w.etag {
+			held[asking] = true
+			continue
+		}
+		t := target{d: d, ifAbsent: true}
+		if unseen(d) {
+			if has && rep.State != store.Conflict {
+				t.known = append(t.known, destETagOf(rep))
+			}
+			again := false
+			if t, again, err = c.recheck(ctx, it, t); err != nil {
+				c.failed(ctx, it, d, err)
+				continue
+			} else if !again {
+				continue
+			}
+		} else if err := c.begin(ctx, it, d); err != nil {
+			return nil, nil, nil, err
+		}
+		targets = append(targets, t)
+	}
+	return it, targets, held, nil
 }
 
 func destETagOf(r store.Replica) string {

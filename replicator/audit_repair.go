@@ -75,7 +75,7 @@ func (x *auditJob) repair(ctx context.Context, rs []*replica) error {
 		return err
 	}
 	causes := &repairCauses{of: map[string]string{}}
-	p := &pass{e: x.e, job: x.p.job, src: x.p.src, place: x.p.place, known: true, dests: x.p.dests,
+	p := &pass{e: x.e, job: x.p.job, src: x.p.src, place: x.p.place, known: true, dests: x.p.dests, kin: newKin(), account: x.p.account,
 		findings: report.NewFindings(nil, causes.add), tally: &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}}
 	var steps []plan.Step
 	for _, r := range rs {

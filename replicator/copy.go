@@ -65,6 +65,17 @@ func (p *pass) copyOnce(ctx context.Context, it *item, targets []target) error {
 		}
 		it.ready = true
 	}
+	if it.entry.Kind != transport.SLO {
+		release, err := p.turn(ctx, it.name)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+	targets, err := p.unbrought(it, targets)
+	if err != nil {
+		return err
+	}
 	for _, t := range targets {
 		if t.d.dead.Load() || !p.e.breaker(t.d.side.Region).allow() {
 			p.tally.failed.Add(1) // the region is reported once, as a whole
@@ -327,6 +338,9 @@ func (p *pass) exists(ctx context.Context, it *item, t *target, obj transport.Ob
 	case err != nil:
 		return false, err
 	case there.ETag == etag && there.Size == obj.Size && pointsAlike(it.pinned(p.mapped(obj.Header, t.d), t.d), there.Header):
+		if done, err := p.brought(it, t.d); done || err != nil {
+			return false, err
+		}
 		if there.Header.Digest() != obj.Header.Digest() {
 			if err := p.sameContent(ctx, it, t, obj, there); err != nil {
 				return false, err

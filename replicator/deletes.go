@@ -148,25 +148,51 @@ func (p *pass) deletes(ctx context.Context) error {
 	if p.o.DryRun {
 		return nil
 	}
-	kept, err := p.stillNeeded(ctx, now)
-	if err != nil {
+	p.e.o.Progress.Phase("deleting what " + p.job.From.String() + " no longer has")
+	if p.kept, _, err = p.stillNeeded(ctx, now); err != nil {
 		return err
 	}
-	p.e.o.Progress.Phase("deleting what " + p.job.From.String() + " no longer has")
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(p.e.o.Limits.Streams)
-	if _, _, err := p.eachDue(gctx, now, func(o store.Object) error {
-		if kept[o.Name] {
-			p.tally.pending.Add(1)
+	if err := p.deleteDue(ctx, now, func(name string) bool { return !p.kept[name] }); err != nil {
+		return err
+	}
+	p.due = now
+	return p.deleteFreed(ctx, now)
+}
+
+// deleteFreed deletes what was kept for manifests that are gone by now: a manifest goes
+// before the segments that it needs, and so do those of other containers.
+func (p *pass) deleteFreed(ctx context.Context, now int64) error {
+	for p.keptWhy = nil; len(p.kept) > 0; {
+		left, why, err := p.stillNeeded(ctx, now)
+		if err != nil {
+			return err
+		}
+		if len(left) == len(p.kept) {
+			p.keptWhy = why
 			return nil
 		}
-		g.Go(func() error { return p.deleteOne(gctx, o) })
-		return nil
-	}); err != nil {
-		_ = g.Wait() // the walk's error is the cause
-		return err
+		if err := p.deleteDue(ctx, now, func(name string) bool { return p.kept[name] && !left[name] }); err != nil {
+			return err
+		}
+		p.kept = left
 	}
-	if err := g.Wait(); err != nil {
+	return nil
+}
+
+// deleteDue deletes those of the objects due whose names are chosen.
+func (p *pass) deleteDue(ctx context.Context, now int64, chosen func(name string) bool) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(p.e.o.Limits.Streams)
+	_, _, err := p.eachDue(gctx, now, func(o store.Object) error {
+		if chosen(o.Name) {
+			g.Go(func() error { return p.deleteOne(gctx, o) })
+		}
+		return nil
+	})
+	if werr := g.Wait(); werr != nil {
+		return werr
+	}
+	if err != nil {
 		return err
 	}
 	return p.e.o.Ledger.Flush(ctx)
@@ -174,12 +200,12 @@ func (p *pass) deletes(ctx context.Context) error {
 
 // stillNeeded finds the objects due to be deleted that a manifest at a destination
 // still needs: deleted, they would take away what may be its only readable copy.
-func (p *pass) stillNeeded(ctx context.Context, now int64) (map[string]bool, error) {
+func (p *pass) stillNeeded(ctx context.Context, now int64) (kept map[string]bool, said []report.Finding, err error) {
 	routes, err := p.e.o.Ledger.Routes()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	kept := map[string]bool{}
+	kept = map[string]bool{}
 	for _, d := range p.dests {
 		var there []store.RouteID
 		for _, r := range routes {
@@ -192,11 +218,11 @@ func (p *pass) stillNeeded(ctx context.Context, now int64) (map[string]bool, err
 			needs = append(needs, store.NeedOf(d.side.Container, p.destName(d, o.Name)))
 			return nil
 		}); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		found, err := p.e.o.Ledger.Needed(ctx, there, needs)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if len(found) == 0 {
 			continue
@@ -209,13 +235,13 @@ func (p *pass) stillNeeded(ctx context.Context, now int64) (map[string]bool, err
 			}
 			return nil
 		}); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		p.findings.Add(report.Finding{Kind: report.KindDegraded, Level: report.Info, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container,
+		said = append(said, report.Finding{Kind: report.KindDegraded, Level: report.Info, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container,
 			Op: "delete", Cause: fmt.Sprintf("%d objects that the source no longer has stay, because static large objects here still need them as segments", n),
 			Hint: "they go by themselves when those are replaced or deleted"})
 	}
-	return kept, nil
+	return kept, said, nil
 }
 
 func name(h hash.Hash, s string) error {

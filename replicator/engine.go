@@ -272,6 +272,18 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 		}
 	}
 	e.o.Progress.ListingDone()
+	for _, pass := range ran {
+		if firstErr == nil && len(pass.kept) > 0 {
+			firstErr = pass.deleteFreed(ctx, pass.due)
+		}
+		for _, x := range pass.keptWhy {
+			f.Add(x)
+		}
+		t.pending.Add(int64(len(pass.kept)))
+	}
+	for _, c := range kin.passes { // what they saw, the passes over the whole containers saw too
+		t.addWork(c.tally)
+	}
 	if firstErr == nil {
 		firstErr = e.accounts(ctx, p, f, t, o.DryRun)
 	}

@@ -59,6 +59,14 @@ func (p *pass) copyManifest(ctx context.Context, it *item, targets []target) err
 	for _, t := range ready {
 		it.needs[t.d] = needsOf(p.manifestAt(t.d, m))
 	}
+	release, err := p.turn(ctx, it.name)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if ready, err = p.unbrought(it, ready); err != nil {
+		return err
+	}
 	var g errgroup.Group
 	for _, t := range ready {
 		g.Go(func() error { return p.putManifest(ctx, it, t, obj, m, raw) })

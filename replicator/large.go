@@ -139,8 +139,9 @@ func (p *pass) large(ctx context.Context, it *item, targets []target) error {
 			if err := p.begin(ctx, it, t.d); err != nil {
 				return err
 			}
+			it.sendAgain(t)
 		}
-		return p.copy(ctx, it, targets)
+		return nil
 	}
 	moved := versionOf(obj) != it.version
 	it.version, it.entry = versionOf(obj), withSize(it.entry, obj.Size)

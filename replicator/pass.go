@@ -73,6 +73,9 @@ type pass struct {
 	brakeToken string
 	overwrites atomic.Int64 // counted by a dry walk, for the brake
 	counting   bool
+	kept       map[string]bool                   // names due to be deleted that manifests still need
+	keptWhy    []report.Finding                  // what to say of them at the end
+	due        int64                             // what was missing by then was to be deleted, µs
 	saving     sync.Mutex                        // around rec and noted
 	noted      bool                              // rec is in the ledger
 	start      func(func(context.Context) error) // gives work to the walk's workers

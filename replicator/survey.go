@@ -37,6 +37,7 @@ func (e *Engine) survey(ctx context.Context, j Job, f *report.Findings, create b
 	if err != nil {
 		return nil, err
 	}
+	s.p.account = accountOf(srcID.URL)
 	l := e.o.Ledger
 	from := store.Place{Region: j.From.Region, Project: srcID.Project, Container: j.From.Container}
 	if create {
