@@ -12,7 +12,7 @@ import (
 )
 
 // TestLabCannot finds what this version does not carry on a real Swift: large
-// objects, links and versioned containers are reported, never flattened and never
+// objects and links are reported, never flattened and never
 // counted as done.
 func TestLabCannot(t *testing.T) {
 	w := newLabWorld(t)
@@ -42,23 +42,5 @@ func TestLabCannot(t *testing.T) {
 	}
 	if got, want := fmt.Sprint(lab.Names(w.two.List(t, w.to, nil))), "[part/1 part/2 plain]"; got != want {
 		t.Errorf("the destination has %s, not %s", got, want)
-	}
-
-	versioned := lab.Scratch(t, w.one)
-	w.one.Call(t, "POST", lab.Path(versioned), map[string]string{"X-Versions-Enabled": "true"}, nil).Want(t, 204)
-	w.one.Put(t, versioned, "x", content(9, 10), nil)
-	o := w.f.run("sync", "lab-one:"+versioned, "lab-two:"+w.to+"-v")
-	if p := o.JSON.Result.Policies[0]; o.Exit != 3 || p.Finding_counts["cannot"] != 1 || p.Totals.Copied != 0 {
-		t.Errorf("a versioned container: exit %d\n%s", o.Exit, o.Stdout)
-	}
-	var versions []struct {
-		Name    string `json:"name"`
-		Version string `json:"version_id"`
-	}
-	if err := json.Unmarshal(w.one.Call(t, "GET", lab.Path(versioned)+"?format=json&versions", nil, nil).Want(t, 200).Body, &versions); err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range versions {
-		w.one.Call(t, "DELETE", lab.Path(versioned, v.Name)+"?version-id="+v.Version, nil, nil).Want(t, 204)
 	}
 }

@@ -182,3 +182,83 @@ func TestLabObjectsBecomeVersions(t *testing.T) {
 		t.Errorf("%d versions sent, want the new one and the marker", got)
 	}
 }
+
+// TestLabVersionsAndContainerSync says what to do about a destination that is a source
+// of container sync: Swift lets it keep no versions (S11).
+func TestLabVersionsAndContainerSync(t *testing.T) {
+	w := newLabWorld(t)
+	labVersioned(t, w.one, w.from)
+	t.Cleanup(func() { labUnversion(t, w.one, w.from) })
+	w.one.Put(t, w.from, "o", content(1, 100), nil)
+	r := w.two.Call(t, "PUT", lab.Path(w.to), map[string]string{"X-Container-Sync-To": "//realm/cluster/AUTH_x/c", "X-Container-Sync-Key": "key"}, nil)
+	if r.Status >= 300 {
+		r = w.two.Call(t, "PUT", lab.Path(w.to), map[string]string{"X-Container-Sync-To": "http://127.0.0.1/v1/AUTH_x/c", "X-Container-Sync-Key": "key"}, nil)
+	}
+	if r.Status >= 300 {
+		t.Skipf("this lab has no container sync: %d %s", r.Status, r.Body)
+	}
+	o := w.f.run("sync", "lab-one:"+w.from, "lab-two:"+w.to)
+	p := o.JSON.Result.Policies[0]
+	said := false
+	for _, f := range p.Findings {
+		said = said || strings.Contains(f.Hint, "X-Container-Sync-To")
+	}
+	if o.Exit != 3 || p.Totals.Copied != 0 || !said {
+		t.Fatalf("exit %d\n%s", o.Exit, o.Stdout)
+	}
+}
+
+// TestLabArchives carries the older modes: the archive is the source's, and the
+// destination archives nothing a second time while it is written.
+func TestLabArchives(t *testing.T) {
+	for _, header := range []string{"X-Versions-Location", "X-History-Location"} {
+		t.Run(header, func(t *testing.T) {
+			w := newLabWorld(t)
+			old := lab.Scratch(t, w.one)
+			t.Cleanup(func() {
+				off := map[string]string{"X-Remove-" + strings.TrimPrefix(header, "X-"): "x"}
+				w.one.Call(t, "POST", lab.Path(w.from), off, nil)
+				w.two.Call(t, "POST", lab.Path(w.to), off, nil)
+				w.two.Remove(t, old)
+			})
+			w.one.Call(t, "POST", lab.Path(w.from), map[string]string{header: old}, nil).Want(t, 204)
+			same := func() {
+				t.Helper()
+				for _, c := range [][2]string{{w.from, w.to}, {old, old}} {
+					a, b := w.one.List(t, c[0], nil), w.two.List(t, c[1], nil)
+					if diff := cmp.Diff(lab.Names(a), lab.Names(b)); diff != "" {
+						t.Fatalf("%s and its copy (-source +copy):\n%s", c[0], diff)
+					}
+					for _, e := range a {
+						_, x := w.one.Digest(t, c[0], e.Name)
+						_, y := w.two.Digest(t, c[1], e.Name)
+						if x != y {
+							t.Fatalf("%s/%s differs", c[0], e.Name)
+						}
+						x, y = w.one.Head(t, c[0], e.Name).Get("Content-Type"), w.two.Head(t, c[1], e.Name).Get("Content-Type")
+						if x != y {
+							t.Fatalf("%s/%s is %s, its copy %s", c[0], e.Name, x, y)
+						}
+					}
+				}
+				if got := w.two.Call(t, "HEAD", lab.Path(w.to), nil, nil).Header.Get(header); got != old {
+					t.Fatalf("the destination has %s: %q", header, got)
+				}
+			}
+			w.one.Put(t, w.from, "n", content(1, 100), nil)
+			w.one.Put(t, w.from, "n", content(2, 100), nil)
+			w.one.Put(t, w.from, "m", content(3, 100), nil)
+			w.sync("--delete")
+			same()
+			w.one.Put(t, w.from, "n", content(4, 100), nil)
+			w.one.Call(t, "DELETE", lab.Path(w.from, "m"), nil, nil).Want(t, 204)
+			w.sync("--delete")
+			same()
+			mark := w.mark()
+			w.sync("--delete")
+			if n, lines := w.requests(mark); n != 0 {
+				t.Fatalf("an unchanged pass asked the destination:\n%s", strings.Join(lines, "\n"))
+			}
+		})
+	}
+}

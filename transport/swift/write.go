@@ -20,6 +20,9 @@ import (
 // other bytes (422), and what the server says it stored is compared again. An
 // X-Delete-At that has passed gives class NotFound and transport.ErrExpired.
 func (e *Endpoint) Put(ctx context.Context, container, name string, body transport.Body, o transport.PutOptions) (transport.Receipt, error) {
+	if strings.Contains(o.Header["Content-Type"], ";swift_") {
+		return e.putReserved(ctx, container, name, body, o)
+	}
 	r := request{op: "put", method: http.MethodPut, container: container, name: name, body: &body}
 	header, err := writing(o.Header, o)
 	if err == nil && body.MD5 == "" {
@@ -41,6 +44,35 @@ func (e *Endpoint) Put(ctx context.Context, container, name string, body transpo
 		return transport.Receipt{}, linkError(err, r)
 	}
 	return e.receipt(r, resp, body.MD5)
+}
+
+// putReserved writes an object whose content type has a parameter of Swift's own, as the
+// delete markers that X-History-Location leaves in an archive have. A PUT with one is
+// refused (400), a POST is not.
+func (e *Endpoint) putReserved(ctx context.Context, container, name string, body transport.Body, o transport.PutOptions) (transport.Receipt, error) {
+	plain := o
+	plain.Header = o.Header.Clone()
+	plain.Header["Content-Type"], _, _ = strings.Cut(o.Header["Content-Type"], ";swift_")
+	rec, err := e.Put(ctx, container, name, body, plain)
+	if transport.Is(err, transport.Exists) { // perhaps by a try before this one, which got no further
+		got, herr := e.Head(ctx, container, name)
+		if herr != nil || got.ETag != body.MD5 || got.Header.Digest() != plain.Header.Digest() || got.Header[transport.OriginHeader] != o.Header[transport.OriginHeader] {
+			return rec, err
+		}
+		err = nil
+	}
+	if err == nil {
+		err = e.Post(ctx, container, name, o.Header)
+	}
+	if err != nil {
+		return transport.Receipt{}, err
+	}
+	got, err := e.Head(ctx, container, name)
+	if err != nil {
+		return transport.Receipt{}, err
+	}
+	rec.ETag, rec.Modified = got.ETag, got.Modified.Add(time.Second-1).Truncate(time.Second)
+	return rec, nil
 }
 
 // linkError tells what a refused static link lacks: its target, which must be there
