@@ -253,8 +253,12 @@ func (c *certificate) emit(r *rows) error {
 				property = "X-Object-Meta-*"
 			}
 			c.totals.CannotBy[property]++
+			hint := "a pass carries what changed at the source, farshore audit --read 100% --repair sets again what was changed there; accept: [cannot] in the policy lets it pass"
+			if row.Item == itemContainer || row.Item == itemAccount {
+				hint = "a pass carries what changed at the source; what was changed there is set again by hand, or by a pass with takeover: true in the policy; accept: [cannot] lets it pass"
+			}
 			c.findings.Add(report.Finding{Kind: report.KindCannot, Level: report.Error, Policy: row.Policy, Region: row.Region, Container: row.Container, Name: row.Name,
-				Op: "compare " + row.Property, Cause: row.Why + valuesOf(row), Hint: "farshore sync carries what changed at the source, farshore audit --repair what changed there; accept: [cannot] in the policy lets it pass"})
+				Op: "compare " + row.Property, Cause: row.Why + valuesOf(row), Hint: hint})
 		}
 		if c.o.Row != nil {
 			if err := c.o.Row(row); err != nil {

@@ -199,6 +199,18 @@ func TestCertificateFindsEachThingBroken(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, []string{"version hist/v versions"}},
+		{"an older version's bytes", func(w *world) {
+			var v []transport.VersionEntry
+			_ = w.mem["b"].Versions(t.Context(), "hist", transport.Range{}, func(page []transport.VersionEntry) error { v = append(v, page...); return nil })
+			for _, x := range v {
+				if err := w.mem["b"].DeleteVersion(t.Context(), "hist", "v", x.ID); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, data := range []string{"x", "yy", "xxx"} {
+				w.putAt("b", "hist", "v", data, transport.Header{"X-Object-Meta-N": fmt.Sprint(i)})
+			}
+		}, []string{"version hist/v versions"}},
 		{"the account's metadata", func(w *world) { w.postAccount("b", transport.Header{team: "x"}) }, []string{"account / " + team}},
 	}
 	for _, h := range []string{"Content-Encoding", "Content-Disposition", "Content-Language", "Cache-Control", "Expires", "X-Robots-Tag", "X-Delete-At", "X-Object-Meta-Own"} {

@@ -82,7 +82,7 @@ func (p *pass) properties(ctx context.Context, d *dest) (*destProps, error) {
 	}
 	pr.want = plan.ContainerProperties(p.shape.Header, keys, plan.IDs{Same: r.From.Project == r.To.Project, Projects: pol.Map.Projects, Users: pol.Map.Users})
 	pr.policy = cmp.Or(pol.Map.StoragePolicies[p.shape.Policy], p.shape.Policy)
-	pr.digest = propsDigest(pr.want, pr.policy)
+	pr.digest = propsDigest(pr.want, pr.policy, pol.Takeover)
 	return pr, p.recall(d, pr)
 }
 
@@ -157,8 +157,10 @@ func (p *pass) keepProps(d *dest, pr *destProps) error {
 	return p.e.writeNote(pr.pairKey, turned(pr.agreed, pr.flip))
 }
 
-func propsDigest(want []plan.Property, policy string) [8]byte {
-	h := transport.Header{"": policy}
+// propsDigest stands for what is to be carried, and whether over others' changes: a
+// policy that begins to allow that has a pass look again.
+func propsDigest(want []plan.Property, policy string, takeover bool) [8]byte {
+	h := transport.Header{"": policy, "takeover": fmt.Sprint(takeover)}
 	for _, w := range want {
 		h[w.Name] = plan.PropertyDigest(w.Name, w.Source) + plan.PropertyDigest(w.Name, w.Value)
 	}

@@ -100,7 +100,7 @@ func (a *accountCarrier) carry(ctx context.Context, from transport.Identity, dry
 	if err := a.e.readNote(a.key, &a.pair); err != nil {
 		return 0, err
 	}
-	digest, way := fmt.Sprintf("%x", propsDigest(a.want, "")), fmt.Sprint(a.me)
+	digest, way := fmt.Sprintf("%x", propsDigest(a.want, "", a.p.Takeover)), fmt.Sprint(a.me)
 	if a.pair.Digests[way] == digest {
 		return 0, nil
 	}

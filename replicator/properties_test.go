@@ -160,6 +160,12 @@ func TestPropertiesWhatOthersSet(t *testing.T) {
 		t.Errorf("%+v", r.Findings)
 	}
 	w.wantProps("b", transport.Header{"X-Container-Meta-Theirs": "t", colour: "pink", "X-Container-Meta-Size": "small"})
+	w.policy.Takeover = true // a policy that begins to allow it looks again
+	w.sync()
+	w.wantProps("b", transport.Header{"X-Container-Meta-Theirs": "t", colour: "red", "X-Container-Meta-Size": "small"})
+	w.policy.Takeover = false
+	w.sync()
+	w.postProps("b", transport.Header{colour: "pink"})
 	w.postProps("a", transport.Header{colour: "black"})
 	finding(t, w.pass(), report.KindConflict)
 	w.policy.Takeover = true
@@ -254,9 +260,23 @@ func TestPropertiesOfContainersThatWereRemoved(t *testing.T) {
 	w.sync()
 	w.wantProps("b", want)
 
+	// and so does a pass that lists the destination, as there is a way back
+	back := w.policy
+	back.Name, back.From, back.To = "back", "b", []string{"a"}
+	if jobs, err := w.engine().Jobs(t.Context(), back); err != nil {
+		t.Fatal(err)
+	} else if _, err := w.engine().Sync(t.Context(), back, jobs, SyncOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.mem["b"].RemoveContainer("c")
+	w.sync()
+	w.wantProps("b", want)
+	w.putAt("a", "c", "y2", "more", nil)
+	w.sync()
+
 	// at the source, made anew and empty: its properties wait for a person as its deletes do
 	_, _ = w.mem["a"].Container(t.Context(), "c")
-	for _, n := range []string{"x", "y"} {
+	for _, n := range []string{"x", "y", "y2"} {
 		_ = w.mem["a"].Delete(t.Context(), "c", n)
 	}
 	if err := w.mem["a"].DeleteContainer(t.Context(), "c"); err != nil {
