@@ -298,6 +298,11 @@ func (x *auditJob) repairPast(ctx context.Context, o *past, doubts []doubtPast) 
 	p.saveSeries(again)
 	var intents []store.Intent
 	for _, d := range again.todo {
+		_, begun, err := x.e.o.Ledger.Intent(d.info.ID, o.name)
+		if err != nil {
+			return nil, err
+		}
+		again.begun[d] = begun // by a run that died
 		v := youngest(&again.series)
 		intents = append(intents, store.Intent{Route: d.info.ID, Name: o.name, Version: v.Version, Size: v.Size, Began: micros(x.e.o.Clock.Now())})
 	}
