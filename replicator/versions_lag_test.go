@@ -164,3 +164,31 @@ func oldest(t *testing.T, m *tt.Mem, name string) (id string) {
 	})
 	return id
 }
+
+// TestListingThatLagsShowsNothingOld asks the source by name before an older version is
+// made current at a destination.
+func TestListingThatLagsShowsNothingOld(t *testing.T) {
+	w := newVersioned(t, "b")
+	first := w.write("a", "n", "one", nil)
+	second := w.write("a", "n", "two", nil)
+	w.sync()
+	ctx := t.Context()
+	if err := w.mem["a"].Revive(ctx, "c", "n", first); err != nil {
+		t.Fatal(err)
+	}
+	w.mem["a"].Freeze("c")
+	if err := w.mem["a"].Revive(ctx, "c", "n", second); err != nil {
+		t.Fatal(err)
+	}
+	w.forget()
+	if _, err := w.try(w.policy, SyncOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.faults["b"].Count(tt.Revive); n != 0 {
+		t.Fatal("an older version was shown because a listing lagged")
+	}
+	w.mem["a"].Thaw("c")
+	w.sync()
+	w.alikeHistories("b")
+	w.quiet("b")
+}
