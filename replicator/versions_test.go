@@ -512,3 +512,41 @@ func TestHistoriesModel(t *testing.T) {
 		_ = w.ledger.Close()
 	})
 }
+
+// TestPlanOfHistories counts what a pass would do, and changes nothing anywhere.
+func TestPlanOfHistories(t *testing.T) {
+	w := newVersioned(t, "b")
+	w.write("a", "n", "one", nil)
+	gone := w.write("a", "n", "two", nil)
+	plan := func() report.Totals {
+		t.Helper()
+		w.forget()
+		r, err := w.try(w.policy, SyncOptions{DryRun: true})
+		if err != nil || r.Errors > 0 {
+			t.Fatal(err, r.Findings)
+		}
+		for _, c := range w.faults["b"].Calls() {
+			if c.Writes() {
+				t.Errorf("a plan wrote: %+v", c)
+			}
+		}
+		return r.Totals
+	}
+	if got := plan(); got.Copied != 2 || got.Bytes != 6 {
+		t.Errorf("before the first pass: %+v", got)
+	}
+	w.sync()
+	w.write("a", "n", "three", nil)
+	w.write("a", "m", "one", nil)
+	if err := w.mem["a"].DeleteVersion(t.Context(), "c", "n", gone); err != nil {
+		t.Fatal(err)
+	}
+	if got := plan(); got.Copied != 2 || got.Bytes != 8 {
+		t.Errorf("after a change: %+v", got)
+	}
+	w.sync()
+	w.alikeHistories("b")
+	if got := plan(); got.Copied+got.Pending+got.Metadata != 0 {
+		t.Errorf("when all is done: %+v", got)
+	}
+}
