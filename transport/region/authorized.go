@@ -45,34 +45,72 @@ func (a *authorized) RoundTrip(req *http.Request) (*http.Response, error) {
 		first.Body = held
 	}
 	resp, err := a.next.RoundTrip(first)
+	if err == nil && resp.StatusCode != http.StatusUnauthorized {
+		a.login.works(tok)
+	}
 	if err != nil || resp.StatusCode != http.StatusUnauthorized || !a.login.worthwhile() {
 		held.release()
 		return resp, err
 	}
 	drain(resp)
-	begun := held.seal()
-	if err := a.login.renew(req.Context(), tok); err != nil {
+	if held.seal() {
+		err := a.login.renew(req.Context(), tok)
 		closeBody(req)
-		return nil, err
-	}
-	if begun {
-		closeBody(req)
-		return nil, &transport.Error{Op: strings.ToLower(req.Method), Region: a.login.region, Class: transport.Transient, Status: 401,
-			Err: errors.New("the token had ended and was renewed; the body has to be sent again")}
-	}
-	again := first.Clone(req.Context())
-	again.Header.Set("X-Auth-Token", a.login.token())
-	again.Body = req.Body
-	if req.GetBody != nil {
-		if again.Body, err = req.GetBody(); err != nil {
+		if err != nil {
 			return nil, err
 		}
+		return nil, a.ended(req)
 	}
-	resp, err = a.next.RoundTrip(again)
-	if err == nil && resp.StatusCode == http.StatusUnauthorized {
-		a.login.useless()
+	return a.again(req, first, tok)
+}
+
+// ended is the error of a request that the layer above has to make again.
+func (a *authorized) ended(req *http.Request) error {
+	return &transport.Error{Op: strings.ToLower(req.Method), Region: a.login.region, Class: transport.Transient, Status: 401,
+		Err: errors.New("the token had ended and was renewed; the request has to be made again")}
+}
+
+// renewals is how often a request is sent again with a new token: tokens may end as
+// fast as they are made, when somebody revokes them. If none of them was ever taken,
+// renewing is of no use.
+const renewals = 4
+
+// again renews the token and sends the request again, of whose body nothing was read.
+func (a *authorized) again(req, first *http.Request, tok string) (*http.Response, error) {
+	worked := false // one of the new tokens did
+	for n := 1; ; n++ {
+		if err := a.login.renew(req.Context(), tok); err != nil {
+			closeBody(req)
+			return nil, err
+		}
+		tok = a.login.token()
+		again := first.Clone(req.Context())
+		again.Header.Set("X-Auth-Token", tok)
+		again.Body = req.Body
+		if req.GetBody != nil {
+			var err error
+			if again.Body, err = req.GetBody(); err != nil {
+				return nil, err
+			}
+		}
+		resp, err := a.next.RoundTrip(again)
+		if err != nil {
+			return nil, err
+		}
+		if resp.StatusCode != http.StatusUnauthorized {
+			a.login.works(tok)
+			return resp, nil
+		}
+		if worked = worked || a.login.worked(tok); n == renewals && !worked {
+			a.login.useless()
+			return resp, nil
+		}
+		drain(resp)
+		// a body that cannot be had again may have been read by now
+		if n == renewals || req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
+			return nil, a.ended(req)
+		}
 	}
-	return resp, err
 }
 
 func drain(resp *http.Response) {

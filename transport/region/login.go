@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -37,6 +38,8 @@ type login struct {
 	relogin func(context.Context) error // gophercloud's; nil: the token cannot be renewed
 	life    context.Context             // the region's: a renewal outlives the request that asked for it
 	cancel  context.CancelFunc
+
+	good atomic.Pointer[string] // the token that the object store last took
 
 	mu         sync.Mutex
 	closed     bool
@@ -260,6 +263,20 @@ func (l *login) again(previous string) error {
 	defer l.mu.Unlock()
 	l.failed, l.lastErr = l.clock.Now(), err
 	return err
+}
+
+// works notes that the object store took a token.
+func (l *login) works(tok string) {
+	if p := l.good.Load(); p == nil || *p != tok {
+		l.good.Store(&tok)
+	}
+}
+
+// worked reports whether the object store took a token before, or a newer one is there
+// by now: if it is refused, it has ended, and the login is not to blame.
+func (l *login) worked(tok string) bool {
+	p := l.good.Load()
+	return p != nil && *p == tok || l.token() != tok
 }
 
 // useless notes that a fresh token was refused as well.

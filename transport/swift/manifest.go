@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"farshore/transport"
@@ -156,6 +157,9 @@ func (e *Endpoint) putSLO(ctx context.Context, container, name string, manifest 
 				f.Err = fmt.Errorf("%w: %w", transport.ErrTarget, f.Err)
 				f.Hint = "the segments must be at the region first, as the manifest names them"
 			}
+		}
+		if first := append(answer.Errors, [2]string{"", answer.Status})[0][1]; strings.HasPrefix(first, "401") {
+			e.endedWithin(ctx, container, f)
 		}
 		return transport.Receipt{}, f
 	}

@@ -248,11 +248,29 @@ func (e *Endpoint) bulk(ctx context.Context, container string, lines []byte, cou
 			name = first[0]
 		}
 		r.name = strings.TrimPrefix(name, container+"/")
-		return e.reported(r, resp, first[1], fmt.Sprintf("%d of %d objects failed, the first with", len(answer.Errors), count))
+		f := e.reported(r, resp, first[1], fmt.Sprintf("%d of %d objects failed, the first with", len(answer.Errors), count))
+		if strings.HasPrefix(first[1], "401") {
+			e.endedWithin(ctx, container, f)
+		}
+		return f
 	case !strings.HasPrefix(answer.Status, "200"):
-		return e.reported(r, resp, answer.Status, answer.Body)
+		f := e.reported(r, resp, answer.Status, answer.Body)
+		if strings.HasPrefix(answer.Status, "401") {
+			e.endedWithin(ctx, container, f)
+		}
+		return f
 	}
 	return nil
+}
+
+// endedWithin deals with a token that ended before a request that Swift itself makes
+// others of. It lets such a request in unauthorized and only refuses the others (slo.py,
+// bulk.py), so its own status is none that has the token renewed; that of a plain
+// request is.
+func (e *Endpoint) endedWithin(ctx context.Context, container string, f *transport.Error) {
+	if _, err := e.Container(ctx, container); err == nil {
+		f.Class, f.Hint = transport.Transient, ""
+	}
 }
 
 // unread is the error of a write whose outcome stands in a body that did not
