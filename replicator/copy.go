@@ -270,7 +270,7 @@ func (p *pass) put(ctx context.Context, it *item, t target, obj transport.Object
 	region.Active(1)
 	defer region.Active(-1)
 	if p.expired(obj) {
-		return p.vanished(it, []target{t})
+		return p.vanished(ctx, it, []target{t})
 	}
 	h := it.pinned(p.stamped(obj, t.d), t.d)
 	name := p.destName(t.d, it.name)

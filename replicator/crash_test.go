@@ -144,3 +144,41 @@ func (w *world) check2(t *testing.T, at int64) {
 	}
 	w.open()
 }
+
+// What arrived before a crash and was then deleted at the source is known again, and
+// goes by the rules of deletes.
+func TestACopyThatArrivedBeforeACrashIsNotForgotten(t *testing.T) {
+	for _, over := range []int64{1 << 20, 1000} { // in one PUT, and in segments
+		w := newWorld(t, "b")
+		w.policy.Deletes = policies.Deletes{Propagate: true}
+		w.policy.Brake = policies.Brake{Deletes: policies.Off, Overwrites: policies.Off}
+		w.policy.Large = policies.Large{As: policies.Exact, Over: over, Chunk: crashChunk}
+		w.put("stays", 1, 10, nil)
+		w.sync()
+		w.put("x", 2, 5000, nil)
+		arrived := false
+		_ = w.ledger.Close()
+		w.hook = func(string) error {
+			if _, _, ok := w.mem["b"].Get("c", "x"); ok {
+				arrived = true
+				return errCrash
+			}
+			return nil
+		}
+		w.open()
+		_, _ = w.try(w.policy, SyncOptions{})
+		if !arrived {
+			t.Fatal("the copy did not arrive before the crash")
+		}
+		w.arm(nil)
+		w.mem["a"].Remove("c", "x")
+		for range 3 {
+			w.sync()
+		}
+		if got := w.mem["b"].Names("c"); len(got) != 1 {
+			t.Errorf("over %d: %q is left at b", over, got)
+		}
+		w.noSegments("b")
+		w.restart()
+	}
+}

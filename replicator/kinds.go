@@ -34,7 +34,7 @@ func (p *pass) copyManifest(ctx context.Context, it *item, targets []target) err
 	}
 	obj, raw, err := p.src.Manifest(ctx, p.job.From.Container, it.name, "")
 	if transport.Is(err, transport.NotFound) {
-		return p.vanished(it, targets)
+		return p.vanished(ctx, it, targets)
 	}
 	if err != nil {
 		return p.unread(ctx, it, targets, err)
@@ -135,7 +135,7 @@ func (p *pass) failAll(ctx context.Context, it *item, targets []target, err erro
 // putManifest writes the manifest of an SLO whose segments all stand at a destination.
 func (p *pass) putManifest(ctx context.Context, it *item, t target, obj transport.Object, m transport.Manifest, raw []byte) error {
 	if p.expired(obj) {
-		return p.vanished(it, []target{t})
+		return p.vanished(ctx, it, []target{t})
 	}
 	region := p.e.o.Progress.Region(t.d.side.Region)
 	region.Active(1)
@@ -268,7 +268,7 @@ func needsOf(m transport.Manifest) []store.Need {
 func (p *pass) prepare(ctx context.Context, it *item, targets []target) ([]target, error) {
 	obj, err := p.src.Head(ctx, p.job.From.Container, it.name)
 	if transport.Is(err, transport.NotFound) {
-		return nil, p.vanished(it, targets)
+		return nil, p.vanished(ctx, it, targets)
 	}
 	if err != nil {
 		return nil, p.unread(ctx, it, targets, err)

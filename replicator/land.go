@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"farshore/replicator/plan"
 	"farshore/replicator/report"
 	"farshore/store"
 	"farshore/transport"
@@ -181,14 +182,23 @@ func (p *pass) sweepOld(ctx context.Context, d *dest, name, keep string) error {
 	return nil
 }
 
-// sweepLater removes what an abandoned segmented transfer left, beside the walk.
-func (p *pass) sweepLater(d *dest, name string) {
-	p.start(func(ctx context.Context) error {
-		if err := p.sweep(ctx, d, name); err != nil {
-			p.e.o.Log.Warn("segments left behind; they expire by themselves", "region", d.side.Region, "name", name, "err", err)
+// abandon deals with what was begun to be sent of an object that the source has lost
+// since, perhaps by an interrupted run. If it arrived, the ledger learns of it, so
+// that the rules of deletes hold for it; else its segments go.
+func (p *pass) abandon(ctx context.Context, d *dest, in store.Intent) error {
+	err := p.settle(ctx, d, in, &plan.RouteStep{})
+	if err == nil && in.Layout.Count() > 0 {
+		err = p.sweep(ctx, d, in.Name)
+	}
+	if err != nil {
+		if ctx.Err() != nil || !regionTrouble(err) {
+			return err
 		}
+		p.e.o.Log.Warn("what was begun to be sent stays for the next pass to look at", "region", d.side.Region, "name", in.Name, "err", err)
 		return nil
-	})
+	}
+	p.e.o.Ledger.DropIntent(d.info.ID, in.Name)
+	return nil
 }
 
 // sweep removes all hidden segments of a destination name.

@@ -114,10 +114,7 @@ var errDigest = errors.New("the bytes read do not have the MD5 that the source a
 func (p *pass) large(ctx context.Context, it *item, targets []target) error {
 	obj, err := p.src.Head(ctx, p.job.From.Container, it.name)
 	if transport.Is(err, transport.NotFound) {
-		for _, t := range targets {
-			p.forget(ctx, t.d, it.name)
-		}
-		return context.Cause(ctx)
+		return p.vanished(ctx, it, targets)
 	}
 	if err != nil {
 		return p.unread(ctx, it, targets, err)

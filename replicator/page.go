@@ -188,8 +188,8 @@ func (p *pass) addIntents(d *dest, i int, lo, hi string, subjects []plan.Subject
 			if at, ok := find(subjects, name); ok {
 				p.at(&subjects[at], i).Intent = &page[k]
 			} else if !p.dry() {
-				p.e.o.Ledger.DropIntent(d.info.ID, name) // its object is gone, and nothing of it was ever confirmed
-				p.sweepLater(d, name)
+				in := page[k] // its object is gone
+				p.start(func(ctx context.Context) error { return p.abandon(ctx, d, in) })
 			}
 		}
 		if len(page) < pageSize {

@@ -35,7 +35,7 @@ func (p *pass) read(ctx context.Context, it *item, targets []target) (*source, e
 		}
 	}
 	if transport.Is(err, transport.NotFound) {
-		return nil, p.vanished(it, targets)
+		return nil, p.vanished(ctx, it, targets)
 	}
 	if err != nil {
 		return nil, p.unread(ctx, it, targets, err)
@@ -139,11 +139,17 @@ func withSize(e *transport.Entry, n int64) *transport.Entry {
 	return &c
 }
 
-// vanished forgets the intents of an object that is gone since it was listed;
+// vanished gives up the intents of an object that is gone since it was listed;
 // the next listing lacks it, and the rules of deletes take over.
-func (p *pass) vanished(it *item, targets []target) error {
+func (p *pass) vanished(ctx context.Context, it *item, targets []target) error {
 	for _, t := range targets {
-		p.e.o.Ledger.DropIntent(t.d.info.ID, it.name)
+		in, ok, err := p.e.o.Ledger.Intent(t.d.info.ID, it.name)
+		if err == nil && ok {
+			err = p.abandon(ctx, t.d, in)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	it.mu.Lock()
 	it.gone = true

@@ -420,7 +420,8 @@ func (p *pass) settle(ctx context.Context, d *dest, in store.Intent, rs *plan.Ro
 			if !exists {
 				p.newer(o, in.Version, in.Size)
 			}
-			o.SetReplica(store.Replica{Route: in.Route, State: store.Confirmed, Version: in.Version, Written: micros(obj.Modified), Confirmed: micros(p.e.o.Clock.Now())})
+			o.SetReplica(store.Replica{Route: in.Route, State: store.Confirmed, Version: in.Version, Written: micros(obj.Modified), Confirmed: micros(p.e.o.Clock.Now()),
+				Adopted: p.job.Policy.Stamp && !strings.HasPrefix(obj.Header[transport.OriginHeader], p.job.From.Region+" ")})
 			return true
 		}})
 		return p.e.o.Ledger.Flush(ctx)
