@@ -16,7 +16,7 @@ func TestSegmentsBesideTheirManifests(t *testing.T) {
 	for range scaled(2, 20) {
 		w, _, two := newFakeKinds(t, fakecloud.Options{}, "{container}")
 		w.p.segs, w.p.more = "a-segs", "b-more" // the walk comes to these before the manifests
-		w.policy = w.f.policyFile(strings.Replace(fmt.Sprintf(kindsPolicy, "one", "two", w.p.main, w.p.segs, w.p.more, "{container}"), "streams: 4", "streams: 8", 1) +
+		w.policy = w.f.policyFile(strings.Replace(kindsPolicyText("one", "two", w.p, "{container}"), "streams: 4", "streams: 8", 1) +
 			"    stamp: false\n    large: {as: exact, over: 1MiB, chunk: 256KiB}\n")
 		for _, c := range w.p.all() {
 			w.one.must("PUT", objectPath("", c), nil, "", 201)

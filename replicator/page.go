@@ -185,7 +185,7 @@ func (p *pass) addIntents(d *dest, i int, lo, hi string, subjects []plan.Subject
 			if hi != "" && name > hi {
 				return nil
 			}
-			if at, ok := find(subjects, name); ok {
+			if at, ok := find(subjects, name); ok && (subjects[at].Entry != nil || p.dry()) {
 				p.at(&subjects[at], i).Intent = &page[k]
 			} else if !p.dry() {
 				in := page[k] // its object is gone

@@ -1,14 +1,16 @@
 """Compares a container of two regions with python-swiftclient: names, SHA-256 of
 every object's bytes, and every header a copy must keep. Exits 1 on a difference.
+With --kinds, objects are compared as what they are too: manifests, links and their targets.
 
-usage: compare.py CONTAINER OTHER_CONTAINER   (OS_* for the first region, OTHER_REGION for the second)
+usage: compare.py [--kinds] CONTAINER OTHER_CONTAINER   (OS_* for the first region, OTHER_REGION for the second)
 """
 import hashlib
 import http.client
+import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import swiftclient
 
@@ -51,9 +53,36 @@ def look(conn, container, name):
     return size, digest.hexdigest(), headers['etag'], kept
 
 
+def itself(conn, container, name):
+    """The object as it lies there: what a link points to, what a manifest says."""
+    try:
+        headers = conn.head_object(container, name, query_string='symlink=get')
+    except swiftclient.ClientException:  # a dynamic large object whose segments' container is missing
+        headers = conn.head_object(container, name, query_string='symlink=get&multipart-manifest=get')
+    out = {k: unquote(headers[k]) for k in ('x-symlink-target', 'x-object-manifest', 'x-static-large-object') if k in headers}
+    out['static'] = 'x-symlink-target-etag' in headers
+    out['own'] = {k: v for k, v in headers.items()
+                  if k in KEPT or k.startswith('x-object-meta-') and k != 'x-object-meta-farshore-origin'}
+    if 'x-static-large-object' in headers:
+        out['manifest'] = json.loads(conn.get_object(container, name, query_string='multipart-manifest=get&format=raw')[1])
+        out['etag'] = headers['etag']
+    return out
+
+
+def as_seen(conn, container, name, kinds):
+    if not kinds:
+        return look(conn, container, name)
+    try:
+        followed = look(conn, container, name)
+    except swiftclient.ClientException as e:
+        followed = (0, 'status %d' % e.http_status)
+    return followed + (itself(conn, container, name),)
+
+
 def main():
     regions = [os.environ['OS_REGION_NAME'], os.environ['OTHER_REGION']]
-    containers = sys.argv[1:3]
+    kinds = '--kinds' in sys.argv
+    containers = [a for a in sys.argv[1:] if a != '--kinds']
     names = [[o['name'] for o in connect(r).get_container(c, full_listing=True)[1]] for r, c in zip(regions, containers)]
     if names[0] != names[1]:
         print('names differ:', sorted(set(names[0]) ^ set(names[1]))[:20])
@@ -65,7 +94,7 @@ def main():
     def part(w):
         n = 0
         for name in names[0][w::workers]:
-            a, b = (look(conns[w][i], containers[i], name) for i in (0, 1))
+            a, b = (as_seen(conns[w][i], containers[i], name, kinds) for i in (0, 1))
             n += a[0]
             if a != b:
                 bad.append((name, a, b))

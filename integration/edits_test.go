@@ -1,0 +1,336 @@
+package integration
+
+import (
+	"encoding/base64"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"farshore/integration/fakecloud"
+)
+
+// script makes random edits of an account from a seed: every kind of object, of every
+// other, and of the containers. Servers may refuse an edit; the script goes on.
+type script struct {
+	a     account
+	p     places
+	rng   *rand.Rand
+	log   []string
+	began time.Time
+	// closed keeps soft links within the main container: what others of them point to
+	// does not come along unless a policy names it.
+	closed bool
+}
+
+var (
+	mainNames = []string{"a", "b %41?", "c/é#", "d", "e", "f", "g", "h"}
+	segNames  = []string{"s/1", "s/2 %41", "s/3?é", "s/4", "s/5"}
+	dynNames  = []string{"d/1", "d/2 é", "d/3", "e/1", "e/2"}
+)
+
+func pick[T any](r *rand.Rand, of []T) T { return of[r.IntN(len(of))] }
+
+func (s *script) say(format string, args ...any) {
+	s.log = append(s.log, fmt.Sprintf("%6.2f s ", time.Since(s.began).Seconds())+fmt.Sprintf(format, args...))
+}
+
+func (s *script) note(what string, r answer) {
+	s.say("%s: %s %d", what, r.what, r.status)
+	if r.status >= 500 || r.status == 401 {
+		s.a.t.Fatalf("%s: %s", what, r)
+	}
+}
+
+func (s *script) send(what, method, query, container, name string, h map[string]string, body string) {
+	s.a.t.Helper()
+	path := objectPath(query, container)
+	if name != "" {
+		path = objectPath(query, container, name)
+	}
+	s.note(what, s.a.send(method, path, h, body))
+}
+
+func (s *script) headers() map[string]string {
+	h := map[string]string{"X-Object-Meta-R": fmt.Sprint(s.rng.IntN(1000))}
+	all := everyHeader()
+	for _, k := range []string{"Content-Type", "Content-Language", "Cache-Control", "X-Object-Meta-City", "X-Delete-At"} {
+		if s.rng.IntN(3) == 0 {
+			h[k] = all[k]
+		}
+	}
+	return h
+}
+
+func (s *script) bytes() string {
+	return string(content(s.rng.Uint64(), pick(s.rng, []int{0, 1, 50, 300, 5000})))
+}
+
+// parts are some of what stands in the segments' containers.
+func (s *script) parts() string {
+	var out []string
+	for range 1 + s.rng.IntN(4) {
+		from := pick(s.rng, []string{s.p.segs, s.p.segs, s.p.more, s.p.main})
+		rows := s.a.list(from)
+		if s.rng.IntN(5) == 0 {
+			out = append(out, fmt.Sprintf(`{"data": %q}`, base64.StdEncoding.EncodeToString([]byte("inline"))))
+			continue
+		}
+		r := pick(s.rng, rows)
+		more := ""
+		if s.rng.IntN(3) == 0 {
+			more = fmt.Sprintf(`, "range": %q`, pick(s.rng, []string{"0-9", "-7", "3-", "5-5"}))
+		}
+		out = append(out, fmt.Sprintf(`{"path": %s%s}`, strconv.Quote("/"+from+"/"+r.str("name")), more))
+	}
+	return "[" + strings.Join(out, ",") + "]"
+}
+
+// edit makes one.
+func (s *script) edit() {
+	p, r := s.p, s.rng
+	name := pick(r, mainNames)
+	dynamic := url.PathEscape(p.more) + "/" + pick(r, []string{"d/", "e/", "d/2%20"})
+	switch r.IntN(14) {
+	case 0, 1:
+		s.send("plain", "PUT", "", p.main, name, s.headers(), s.bytes())
+	case 2:
+		h := s.headers()
+		if r.IntN(3) > 0 {
+			h["X-Object-Manifest"] = dynamic // else a DLO becomes plain
+		}
+		if s.a.send("HEAD", objectPath("symlink=get&multipart-manifest=get", p.main, name), nil, "").header.Get("X-Object-Manifest") == "" {
+			delete(h, "X-Object-Manifest")
+		}
+		s.send("post", "POST", "", p.main, name, h, "")
+	case 3:
+		s.send("delete", "DELETE", "", p.main, name, nil, "")
+	case 4, 5:
+		s.send("segment", "PUT", "", p.segs, pick(r, segNames), nil, s.bytes()+".")
+	case 6, 7:
+		in, n := p.main, name
+		if r.IntN(4) == 0 {
+			in, n = p.segs, "inner"
+		}
+		s.send("slo", "PUT", "multipart-manifest=put", in, n, s.headers(), s.parts())
+	case 8:
+		h := s.headers()
+		h["X-Object-Manifest"] = dynamic
+		s.send("dlo", "PUT", "", p.main, name, h, pick(r, []string{"", "own"}))
+	case 9:
+		s.send("dynamic segment", "PUT", "", p.more, pick(r, dynNames), nil, s.bytes())
+	case 10:
+		if r.IntN(2) == 0 {
+			s.send("dynamic segment goes", "DELETE", "", p.more, pick(r, dynNames), nil, "")
+		} else {
+			s.send("segment goes", "DELETE", "", p.segs, pick(r, segNames), nil, "")
+		}
+	case 11:
+		in, to := p.main, pick(r, mainNames)
+		if !s.closed && r.IntN(2) == 0 {
+			in, to = p.segs, pick(r, segNames)
+		}
+		h := s.headers()
+		h["X-Symlink-Target"] = strings.TrimPrefix(objectPath("", in, to), "/")
+		s.send("link", "PUT", "", p.main, name, h, "")
+	case 12:
+		in := pick(r, []string{p.main, p.segs, p.more})
+		to := pick(r, s.a.list(in))
+		h := s.headers()
+		h["X-Symlink-Target"] = strings.TrimPrefix(objectPath("", in, to.str("name")), "/")
+		h["X-Symlink-Target-Etag"] = to.str("hash")
+		s.send("static link", "PUT", "", p.main, name, h, "")
+	case 13:
+		h := map[string]string{"X-Container-Meta-R": fmt.Sprint(r.IntN(100)), "X-Container-Read": pick(r, []string{".r:*", ".r:*,.rlistings", ""}),
+			"X-Container-Meta-Web-Index": pick(r, []string{"index.html", ""}), "X-Container-Meta-Access-Control-Allow-Origin": pick(r, []string{"https://example.org", ""})}
+		s.send("container", "POST", "", p.main, "", h, "")
+	}
+}
+
+// begin makes the containers; what keeps them from being empty is never edited, for a
+// source that is suddenly empty stops a pass.
+func (s *script) begin() {
+	for _, c := range s.p.all() {
+		s.a.must("PUT", objectPath("", c), nil, "", 201, 202)
+		s.a.put(c, "keep", "kept", nil)
+	}
+	for _, n := range []string{"d/0", "e/0"} {
+		s.a.put(s.p.more, n, n, nil)
+	}
+	for _, n := range segNames {
+		s.a.put(s.p.segs, n, n, nil)
+	}
+}
+
+// mend removes what its reader cannot read at the source: segments were replaced under
+// manifests, targets under static links.
+func (s *script) mend() {
+	for again := true; again; {
+		again = false
+		for _, c := range []string{s.p.main, s.p.segs} {
+			for _, r := range s.a.list(c) {
+				name := r.str("name")
+				got := s.a.send("GET", objectPath("", c, name), nil, "")
+				if got.status == 409 || got.cut != nil {
+					s.send("broken", "DELETE", "", c, name, nil, "")
+					again = true
+				}
+			}
+		}
+	}
+}
+
+// shape are the properties of a container that clients set.
+func (a account) shape(container string) []string {
+	var out []string
+	for k, v := range a.must("HEAD", objectPath("", container), nil, "", 204).header {
+		if strings.HasPrefix(k, "X-Container-Meta-") || k == "X-Container-Read" || k == "X-Container-Write" {
+			out = append(out, k+": "+v[0])
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// play runs a script of edits with passes between them, and at the end a clean pass,
+// which must make both sides equal, and one more, which must ask the destination nothing.
+func (w *kindsWorld) play(seed uint64, edits int, disturb func(*rand.Rand), calm func()) {
+	w.t.Helper()
+	s := &script{began: time.Now(), a: w.one, p: w.p, rng: rand.New(rand.NewPCG(seed, 3)), closed: seed%2 == 1}
+	w.t.Cleanup(func() {
+		if w.t.Failed() {
+			w.t.Logf("seed %d; again with FARSHORE_SEED=%d\n%s", seed, seed, strings.Join(s.log, "\n"))
+		}
+	})
+	s.begin()
+	for range edits {
+		s.edit()
+		if s.rng.IntN(8) > 0 {
+			continue
+		}
+		disturb(s.rng)
+		if s.rng.IntN(4) == 0 {
+			w.f.runAndKill(time.Duration(20+s.rng.IntN(300))*time.Millisecond, "sync", "-f", w.policy)
+			s.say("pass, killed")
+		} else {
+			o := w.f.run("sync", "-f", w.policy)
+			s.say("pass: exit %d", o.Exit)
+			for _, x := range o.JSON.Result.Policies[0].Findings {
+				s.say("  %s %s %s: %s", x.Kind, x.Region, x.Name, x.Cause)
+			}
+			w.noConflict(o)
+		}
+		calm()
+	}
+	s.mend()
+	o := w.sync()
+	w.noConflict(o)
+	compared := w.p.all()
+	if s.closed {
+		compared = compared[:1]
+	}
+	alike(w.t, w.one, w.two, w.names, compared...)
+	for _, c := range compared {
+		if x, y := w.one.shape(c), w.two.shape(w.names.of(c)); !slices.Equal(x, y) {
+			w.t.Errorf("container %s has %q at the source, %q at the destination", c, x, y)
+		}
+	}
+	w.quiet("the script")
+	w.f.checkLedger()
+}
+
+func (w *kindsWorld) noConflict(o output) {
+	w.t.Helper()
+	for _, p := range o.JSON.Result.Policies {
+		for _, x := range p.Findings {
+			if x.Kind == "conflict" || x.Kind == "foreign-object" || x.Kind == "brake" || x.Kind == "internal" {
+				w.t.Errorf("nobody else wrote there: %+v", x)
+			}
+		}
+	}
+	if o.Exit != 0 && o.Exit != 1 && o.Exit != 3 {
+		w.t.Errorf("exit %d\n%s", o.Exit, o.Stdout)
+	}
+}
+
+// seeds are those of this run: always the same in the quick one, so that it fails for
+// everybody or for nobody; others at every full one.
+func seeds(t *testing.T, quick, all int) []uint64 {
+	t.Helper()
+	if one := os.Getenv("FARSHORE_SEED"); one != "" {
+		n, err := strconv.ParseUint(one, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []uint64{n}
+	}
+	first := uint64(1)
+	if full() {
+		first = uint64(time.Now().UnixNano())
+	}
+	t.Logf("seeds from %d", first)
+	out := make([]uint64, scaled(quick, all))
+	for i := range out {
+		out[i] = first + uint64(i)
+	}
+	return out
+}
+
+// TestEdits plays scripts on emulated regions that fail in between. Odd seeds have a
+// policy that names the main container only, so that the others come along.
+func TestEdits(t *testing.T) {
+	for _, seed := range seeds(t, 20, 200) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			template := "{container}"
+			if seed%4 >= 2 {
+				template = "dr-{container}"
+			}
+			w, one, two := newFakeKinds(t, fakecloud.Options{}, template)
+			if seed%2 == 1 {
+				w.policy = w.f.policyFile(mainOnly(kindsPolicyText("one", "two", w.p, template), w.p))
+			}
+			w.play(seed, 40, func(r *rand.Rand) { disturb(r, one, two) }, func() { one.ClearFaults(); two.ClearFaults() })
+		})
+	}
+}
+
+// mainOnly leaves the containers that come along out of a policy.
+func mainOnly(policy string, p places) string {
+	return strings.Replace(policy, fmt.Sprintf(", %q, %q]", p.segs, p.more), "]", 1)
+}
+
+// disturb arms the regions with one to three faults.
+func disturb(r *rand.Rand, one, two *fakecloud.Region) {
+	for range 1 + r.IntN(3) {
+		m := fakecloud.Match{Class: fakecloud.ClassObject, Rate: 0.2, Seed: r.Int64(), Times: 6}
+		switch r.IntN(8) {
+		case 0:
+			two.AddFault(fakecloud.Fault{Match: m, Do: fakecloud.Status(503, nil)})
+		case 1:
+			two.AddFault(fakecloud.Fault{Match: m, Do: fakecloud.Status(498, nil)})
+		case 2:
+			m.Method = "PUT"
+			two.AddFault(fakecloud.Fault{Match: m, Do: fakecloud.LoseReply()})
+		case 3:
+			two.AddFault(fakecloud.Fault{Match: m, Do: fakecloud.Reset()})
+		case 4:
+			m.Method = "GET"
+			one.AddFault(fakecloud.Fault{Match: m, Do: fakecloud.Truncate(10, fakecloud.CutReset)})
+		case 5:
+			m.Method = "GET"
+			one.AddFault(fakecloud.Fault{Match: m, Do: fakecloud.Truncate(10, fakecloud.CutShortLength)})
+		case 6:
+			m.Class, m.Rate = fakecloud.ClassListing, 0.5
+			one.AddFault(fakecloud.Fault{Match: m, Do: fakecloud.Status(500, nil)})
+		case 7:
+			m.Method = "POST,DELETE"
+			two.AddFault(fakecloud.Fault{Match: m, Do: fakecloud.LoseReply()})
+		}
+	}
+}
