@@ -42,6 +42,7 @@ type dest struct {
 	absent  bool                     // dry run: its container does not exist yet
 	seen    *transport.ContainerInfo // its container, as this pass found it; nil: not asked
 	props   *destProps
+	propsMu sync.Mutex   // around finding them out
 	archive *archive     // how its container archives what is overwritten; nil: not at all
 	dead    atomic.Bool  // it stopped answering: left out of the rest of the pass
 	late    chan laggard // copies that failed beside others and try again alone; nil with one destination
@@ -59,7 +60,7 @@ type pass struct {
 	src        transport.Sink
 	account    string                   // the source's, as links say it: the end of its URL
 	shape      *transport.ContainerInfo // of the source; nil: not asked, or gone
-	propsMu    sync.Mutex               // around finding out what the destinations' properties are
+	shapeMu    sync.Mutex               // around asking for it
 	histories  *histories               // of a container that has or had X-Versions-Enabled; else nil
 	place      store.PlaceID
 	known      bool  // the source place is in the ledger

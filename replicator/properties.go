@@ -56,8 +56,8 @@ type ownProps struct {
 // properties finds out, once a pass, what a destination's container is to have. It
 // asks the source only where the pass has not done so.
 func (p *pass) properties(ctx context.Context, d *dest) (*destProps, error) {
-	p.propsMu.Lock()
-	defer p.propsMu.Unlock()
+	d.propsMu.Lock() // an audit's passes share their destinations
+	defer d.propsMu.Unlock()
 	if d.props != nil {
 		return d.props, nil
 	}
@@ -68,6 +68,8 @@ func (p *pass) properties(ctx context.Context, d *dest) (*destProps, error) {
 		d.props = pr
 		return pr, nil
 	}
+	p.shapeMu.Lock()
+	defer p.shapeMu.Unlock()
 	if p.shape == nil {
 		info, err := p.src.Container(ctx, p.job.From.Container)
 		if err != nil {

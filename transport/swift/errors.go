@@ -56,6 +56,7 @@ func (e *Endpoint) fail(r request, resp *http.Response, err error) *transport.Er
 		f.Err = errors.New(oneLine(err.Error()))
 	default:
 		if f.Class = transport.ClassOf(err); strings.Contains(err.Error(), "malformed MIME header") {
+			f.Class = transport.Permanent
 			f.Hint = "Swift takes metadata names that are not ASCII, but Go's HTTP client reads no such reply: give the metadata another name at the region"
 		}
 	}

@@ -186,6 +186,9 @@ func (e *Endpoint) do(ctx context.Context, r request) (*http.Response, error) {
 			}
 		}
 		resp, err := e.base.RoundTrip(req)
+		if err != nil { // as http.Client does: net/http's own errors have no types, and are classed by this one's
+			err = &url.Error{Op: r.method, URL: r.container, Err: err}
+		}
 		if resp != nil && r.seen != nil {
 			*r.seen = resp.Header
 		}
