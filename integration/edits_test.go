@@ -284,7 +284,7 @@ func seeds(t *testing.T, quick, all int) []uint64 {
 // TestEdits plays scripts on emulated regions that fail in between. Odd seeds have a
 // policy that names the main container only, so that the others come along.
 func TestEdits(t *testing.T) {
-	for _, seed := range seeds(t, 20, 200) {
+	for _, seed := range seeds(t, 8, 200) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			template := "{container}"
