@@ -167,7 +167,7 @@ var kindEdits = []kindEdit{
 	{"DLO gets a segment", func(a account, p places) { a.put(p.more, "dyn %41?/9", "the last", nil) }, 1},
 	{"DLO loses a segment", func(a account, p places) { a.remove(p.more, "dyn %41?/0") }, 2},
 	{"DLO's metadata by POST", func(a account, p places) {
-		a.post(p.main, "dlo/empty", map[string]string{"X-Object-Manifest": url.PathEscape(p.more) + "/dyn %2541%3F/", "X-Object-Meta-New": "1"})
+		a.post(p.main, "dlo/empty", map[string]string{"X-Object-Manifest": url.PathEscape(p.more) + "/dyn%20%2541%3F/", "X-Object-Meta-New": "1"})
 	}, 2},
 	{"DLO becomes plain by POST", func(a account, p places) {
 		a.post(p.main, "dlo/own bytes", map[string]string{"X-Object-Meta-New": "1"})

@@ -15,7 +15,7 @@ func fakeAccount(t testing.TB, r *fakecloud.Region) account {
 	return account{t: t, url: r.StorageURL(), token: func() string { return r.Token(fakecloud.User, fakecloud.Project) }}
 }
 
-var fakePlaces = places{main: "main", segs: "segs %41é", more: "more"}
+var fakePlaces = places{main: "main", segs: "segs %41é", more: "more+=:@"}
 
 const kindsPolicy = `
 regions:

@@ -223,10 +223,12 @@ func (n names) as(o object) object {
 		out["manifest"] = n.inManifest(m)
 	}
 	for from, to := range n {
-		quoted, there := url.PathEscape(from), url.PathEscape(to)
+		quoted, there := pyQuote(from), pyQuote(to)
 		for _, k := range []string{"HEAD X-Symlink-Target", "HEAD X-Object-Manifest"} {
-			if rest, ok := strings.CutPrefix(o[k], quoted+"/"); ok {
-				out[k] = there + "/" + rest
+			for _, spelling := range []string{quoted, url.PathEscape(from)} { // a manifest's is its client's
+				if rest, ok := strings.CutPrefix(o[k], spelling+"/"); ok {
+					out[k] = there + "/" + rest
+				}
 			}
 		}
 		if rest, ok := strings.CutPrefix(o["listed symlink_path"], "/"); ok {
@@ -237,6 +239,11 @@ func (n names) as(o object) object {
 		}
 	}
 	return out
+}
+
+// pyQuote encodes as Swift does in what it answers.
+func pyQuote(s string) string {
+	return strings.ReplaceAll(url.QueryEscape(s), "+", "%20")
 }
 
 // inManifest rewrites the paths of a manifest, and nothing else of it: Swift writes

@@ -313,7 +313,7 @@ func segmentsOf(m transport.Manifest, depth int) []want {
 // splitPath cuts the "container/name" of a header, percent-encoded there (S5, S6).
 func splitPath(kind, value string) (container, name string, err error) {
 	container, name, ok := strings.Cut(strings.TrimLeft(value, "/"), "/")
-	container, name = unquote(container), unquote(name)
+	container, name = transport.Unquote(container), transport.Unquote(name)
 	if !ok || container == "" || name == "" {
 		return "", "", fmt.Errorf("%s %q: %w", kind, value, errNoPath)
 	}

@@ -77,8 +77,8 @@ func (x *certJob) versioning(r *rows, d *dest, src, there transport.ContainerInf
 		}
 		want := a
 		if n != "X-Versions-Enabled" && a != "" {
-			want = x.p.alongName(d, unquote(a))
-			b = unquote(b)
+			want = x.p.alongName(d, transport.Unquote(a))
+			b = transport.Unquote(b)
 		}
 		if a != "" || b != "" {
 			r.same(n, a, want, b, "the name that the container has there")

@@ -224,7 +224,7 @@ func (x *certJob) headers(ctx context.Context, r *rows, d *dest, source, there t
 				r.add(n, report.Mapped, "it is the target's there: an SLO's manifest has another ETag at every region", source[n], there[n])
 				continue
 			}
-		case (n == transport.ManifestHeader || n == transport.TargetHeader) && want[n] != there[n] && unquote(want[n]) == unquote(there[n]):
+		case (n == transport.ManifestHeader || n == transport.TargetHeader) && want[n] != there[n] && transport.Unquote(want[n]) == transport.Unquote(there[n]):
 			r.add(n, report.Mapped, "spelt in another way", source[n], there[n])
 			continue
 		}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -403,8 +401,8 @@ func (p *pass) mapped(h transport.Header, d *dest) transport.Header {
 	out := h.Clone()
 	for _, key := range []string{transport.ManifestHeader, transport.TargetHeader} {
 		container, rest, ok := strings.Cut(strings.TrimLeft(h[key], "/"), "/")
-		if to := p.alongName(d, unquote(container)); ok && to != unquote(container) {
-			out[key] = url.PathEscape(to) + "/" + rest // the rest keeps its own spelling
+		if to := p.alongName(d, transport.Unquote(container)); ok && to != transport.Unquote(container) {
+			out[key] = transport.Quote(to) + "/" + rest // the rest keeps its own spelling
 		}
 	}
 	if account := h[transport.TargetAccountHeader]; account != "" {
@@ -423,8 +421,8 @@ func (p *pass) unmapped(h transport.Header, d *dest) transport.Header {
 	out := h.Clone()
 	for _, key := range []string{transport.ManifestHeader, transport.TargetHeader} {
 		container, rest, ok := strings.Cut(strings.TrimLeft(h[key], "/"), "/")
-		if from := p.alongFrom(d, unquote(container)); ok && from != unquote(container) {
-			out[key] = url.PathEscape(from) + "/" + rest
+		if from := p.alongFrom(d, transport.Unquote(container)); ok && from != transport.Unquote(container) {
+			out[key] = transport.Quote(from) + "/" + rest
 		}
 	}
 	account := h[transport.TargetAccountHeader]
@@ -448,7 +446,7 @@ func accountOf(storageURL string) string {
 // these stand for: a link or a manifest with the same target, or neither.
 func pointsAlike(want, there transport.Header) bool {
 	for _, key := range []string{transport.ManifestHeader, transport.TargetHeader, transport.TargetETagHeader} {
-		if unquote(want[key]) != unquote(there[key]) {
+		if transport.Unquote(want[key]) != transport.Unquote(there[key]) {
 			return false
 		}
 	}
@@ -471,22 +469,3 @@ func (p *pass) losesS3ETag(it *item, targets []target) (refused bool) {
 }
 
 func microTime(us int64) time.Time { return time.UnixMicro(us).UTC() }
-
-// unquote decodes percent-encoding as Python's urllib does: what is none stays.
-func unquote(s string) string {
-	if !strings.Contains(s, "%") {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 2
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
-}

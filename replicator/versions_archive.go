@@ -51,7 +51,7 @@ func (p *pass) openArchive(d *dest) error {
 	a.noted = string(noted)
 	if p.shape != nil {
 		for _, h := range archiveHeaders {
-			if to := unquote(p.shape.Header[h]); to != "" {
+			if to := transport.Unquote(p.shape.Header[h]); to != "" {
 				a.header, a.from, a.to = h, to, p.alongName(d, to)
 				if err := p.comesAlong(to, ""); err != nil {
 					return err
@@ -62,7 +62,7 @@ func (p *pass) openArchive(d *dest) error {
 	if d.seen != nil && a.noted == "" { // it was there before farshore
 		for _, h := range archiveHeaders {
 			if to := d.seen.Header[h]; to != "" {
-				a.noted = h + "=" + unquote(to)
+				a.noted = h + "=" + transport.Unquote(to)
 			}
 		}
 	}

@@ -64,7 +64,9 @@ func IsKey(name string) bool {
 }
 
 // Digest is a short fingerprint of the headers, the stamp left out; equal
-// digests mean equal headers for every practical purpose.
+// digests mean equal headers for every practical purpose. How what points to an object
+// is percent-encoded makes no difference: Swift keeps its client's spelling of
+// X-Object-Manifest, and under another container's name there is none to keep.
 func (h Header) Digest() [8]byte {
 	names := make([]string, 0, len(h))
 	for n := range h {
@@ -76,7 +78,11 @@ func (h Header) Digest() [8]byte {
 	sum := sha256.New()
 	var n [8]byte
 	for _, name := range names {
-		for _, s := range []string{name, h[name]} {
+		value := h[name]
+		if name == ManifestHeader || name == TargetHeader {
+			value = Unquote(value)
+		}
+		for _, s := range []string{name, value} {
 			binary.BigEndian.PutUint64(n[:], uint64(len(s)))
 			sum.Write(n[:])
 			sum.Write([]byte(s))
