@@ -175,7 +175,7 @@ func TestLabBroken(t *testing.T) {
 // TestLabEdits plays ten of the scripts of TestEdits on real regions, undisturbed but
 // for kills.
 func TestLabEdits(t *testing.T) {
-	for _, seed := range seeds(t, 10, 10) {
+	for _, seed := range seeds(t, 3, 10) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w, _ := newLabKinds(t, "{container}")
 			if seed%2 == 1 {
