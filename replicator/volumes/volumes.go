@@ -1,0 +1,61 @@
+// Package volumes keeps Cinder volumes alive in other regions, through public APIs
+// only: a snapshot is backed up into the project's object store, the backup's objects
+// are carried by the object engine, and the destination's own Cinder is given the
+// record, so that it can restore the volume with no Farshore at hand.
+package volumes
+
+import (
+	"log/slog"
+	"time"
+
+	"farshore/replicator"
+	"farshore/replicator/report"
+	"farshore/store"
+	"farshore/transport"
+)
+
+// Region is what the work needs of one region.
+type Region struct {
+	Objects transport.Sink         // with the retry layer around it
+	Blocks  transport.BlockStorage // nil: the region has no block storage
+	// Import is the login that imports records, where the region's own may not (I12); nil: Blocks.
+	Import transport.BlockStorage
+}
+
+// Options are what a Shipper needs.
+type Options struct {
+	Ledger  *store.Ledger
+	Engine  *replicator.Engine // carries the backups' objects, within its limits
+	Regions map[string]Region  // by the policy's name of the region
+	// Down holds the regions whose login failed, with the error.
+	Down     map[string]error
+	Clock    transport.Clock  // nil: the system's
+	Progress *report.Progress // nil: none shown
+	Log      *slog.Logger     // nil: silent
+	// OnFinding sees each finding as it is made; nil: nobody. Called from many goroutines.
+	OnFinding func(report.Finding)
+	Poll      time.Duration // between two looks at what a Cinder is doing; 0: 2 s
+}
+
+// Shipper carries out what policies say of volumes. Its methods may be called
+// concurrently for different volumes.
+type Shipper struct {
+	o Options
+}
+
+// New makes a shipper.
+func New(o Options) *Shipper {
+	if o.Clock == nil {
+		o.Clock = transport.SystemClock{}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Progress == nil {
+		o.Progress = report.NewProgress(o.Clock.Now())
+	}
+	if o.Poll <= 0 {
+		o.Poll = 2 * time.Second
+	}
+	return &Shipper{o: o}
+}
