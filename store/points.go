@@ -7,21 +7,21 @@ type Point struct {
 	Policy          string
 	Region, Project string // of the source
 	Volume          PointVolume
-	Snapshot        string // its id at the source
-	SnapshotOurs    bool   // Farshore took the snapshot, and may delete it
-	Taken           int64  // µs: the snapshot's time, which is what the point shows
-	Made            int64  // µs: when the backup was complete; 0: not yet
-	Container       string // of the source's object store
-	Prefix          string // of its objects there
-	Parent          string // ID of the point it is an increment upon; "" of a full one
-	Why             string // why it is full, in a few words; "" of an increment
-	Objects         int    // data objects
-	Bytes           int64  // of all objects that travel: data and _metadata
-	Metadata        [32]byte // SHA-256 of _metadata as the source wrote it
-	Blocks          int64    // of the whole volume
-	BlockSize       int      // bytes; 32,768 unless the operator chose otherwise
-	BlocksDigest    [32]byte // SHA-256 over the SHA-256s of all blocks in order; zero: not known yet
-	Gone            int64    // µs: since when the source no longer has the backup; 0: it has
+	Snapshot        string      // its id at the source
+	SnapshotOurs    bool        // Farshore took the snapshot, and may delete it
+	Taken           int64       // µs: the snapshot's time, which is what the point shows
+	Made            int64       // µs: when the backup was complete; 0: not yet
+	Container       string      // of the source's object store
+	Prefix          string      // of its objects there
+	Parent          string      // ID of the point it is an increment upon; "" of a full one
+	Why             string      // why it is full, in a few words; "" of an increment
+	Objects         int         // data objects
+	Bytes           int64       // of all objects that travel: data and _metadata
+	Metadata        [32]byte    // SHA-256 of _metadata as the source wrote it
+	Blocks          int64       // of the whole volume
+	BlockSize       int         // bytes; 32,768 unless the operator chose otherwise
+	BlocksDigest    [32]byte    // SHA-256 over the SHA-256s of all blocks in order; zero: not known yet
+	Gone            int64       // µs: since when the source no longer has the backup; 0: it has
 	Copies          []PointCopy // ascending by Region, one a region
 }
 
