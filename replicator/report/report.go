@@ -50,6 +50,12 @@ const (
 	// KindForeignProperty is a property that others gave a destination's container and its source has not.
 	KindForeignProperty = "foreign-property"
 	KindStamp           = "stamp-left-out" // the origin stamp did not fit beside the object's own metadata
+
+	KindNotImported = "not-imported" // a point's objects stand at a destination, its record does not: rights or quota are missing
+	KindNotShipped  = "not-shipped"  // a volume could not be backed up or shipped this time
+	KindLeftBehind  = "left-behind"  // something that only an admin can remove, with the command that does
+	KindPlacement   = "placement"    // a region's cinder-backup stores where its objects cannot be carried from or to
+	KindTokenLife   = "token-life"   // a backup takes, or may take, longer than the token lives that it is started with
 )
 
 // keepPerKind bounds the findings kept in memory; all are counted.
@@ -197,6 +203,9 @@ type Result struct {
 	Resumed  bool             `json:"resumed,omitempty"`       // an interrupted pass was gone on with first
 	Audit    *AuditTotals     `json:"audit,omitempty"`         // of an audit only
 	Fidelity *FidelityTotals  `json:"fidelity,omitempty"`      // of a fidelity certificate only
+
+	Volumes *VolumeTotals `json:"volumes,omitempty"` // of a policy of volumes only, as are Points
+	Points  []PointResult `json:"points,omitempty"`
 
 	ResumedCopied int64 `json:"resumed_copied,omitempty"` // of Totals.Copied: what the interrupted pass had left; they are among Totals.Unchanged too
 	BrakeReleased bool  `json:"brake_released,omitempty"` // the token given was of a brake that this pass met

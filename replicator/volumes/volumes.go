@@ -5,7 +5,10 @@
 package volumes
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"farshore/replicator"
@@ -35,12 +38,19 @@ type Options struct {
 	// OnFinding sees each finding as it is made; nil: nobody. Called from many goroutines.
 	OnFinding func(report.Finding)
 	Poll      time.Duration // between two looks at what a Cinder is doing; 0: 2 s
+	// Lost is how long something is looked for whose create had no reply, and how long a
+	// listing may lack what was written; 0: 30 s.
+	Lost time.Duration
 }
 
 // Shipper carries out what policies say of volumes. Its methods may be called
 // concurrently for different volumes.
 type Shipper struct {
 	o Options
+
+	mu     sync.Mutex
+	mine   map[string]bool                   // works that this run began
+	rights map[string]transport.ImportRights // by region, as far as they were asked for
 }
 
 // New makes a shipper.
@@ -57,5 +67,37 @@ func New(o Options) *Shipper {
 	if o.Poll <= 0 {
 		o.Poll = 2 * time.Second
 	}
-	return &Shipper{o: o}
+	if o.Lost <= 0 {
+		o.Lost = 30 * time.Second
+	}
+	return &Shipper{o: o, mine: map[string]bool{}, rights: map[string]transport.ImportRights{}}
+}
+
+// region gives a region that answers to its name and has a login.
+func (s *Shipper) region(name string) (Region, error) {
+	if r, ok := s.o.Regions[name]; ok {
+		return r, nil
+	}
+	if err, ok := s.o.Down[name]; ok {
+		return Region{}, err
+	}
+	return Region{}, &replicator.UsageError{Msg: fmt.Sprintf("region %s is not defined", name), Hint: "name it under regions: in the policy file, or in clouds.yaml"}
+}
+
+// cinder gives a region that has block storage.
+func (s *Shipper) cinder(name string) (Region, error) {
+	r, err := s.region(name)
+	if err == nil && r.Blocks == nil {
+		err = &transport.Error{Op: "find block storage", Region: name, Class: transport.Permanent, Err: errors.New("the region's catalog names no block storage"),
+			Hint: "volumes need Cinder (a catalog entry of type block-storage or volumev3) in every region of the policy"}
+	}
+	return r, err
+}
+
+// importer is the login that imports records in a region (I12).
+func (r Region) importer() transport.BlockStorage {
+	if r.Import != nil {
+		return r.Import
+	}
+	return r.Blocks
 }
