@@ -168,6 +168,10 @@ func (p *pass) open(ctx context.Context) error {
 		}
 	}
 	var gone error
+	early, err := p.askEarly(ctx, from)
+	if err != nil {
+		return err
+	}
 	info, err := p.src.Container(ctx, p.job.From.Container)
 	p.objects = info.Objects
 	switch {
@@ -187,7 +191,7 @@ func (p *pass) open(ctx context.Context) error {
 	}
 	alive := 0
 	for i, to := range p.job.To {
-		d, err := p.openDest(ctx, srcID, from, to, i, info)
+		d, err := p.openDest(ctx, srcID, from, to, i, info, early[i])
 		if err != nil && regionTrouble(err) && ctx.Err() == nil {
 			p.leaveOut(to, err) // never reached before: not even its account is known
 			continue
@@ -255,7 +259,7 @@ func regionTrouble(err error) bool {
 	return errors.As(err, &te)
 }
 
-func (p *pass) openDest(ctx context.Context, srcID transport.Identity, from store.Place, to Side, i int, src transport.ContainerInfo) (*dest, error) {
+func (p *pass) openDest(ctx context.Context, srcID transport.Identity, from store.Place, to Side, i int, src transport.ContainerInfo, early <-chan looked) (*dest, error) {
 	id, err := p.e.identity(ctx, to.Region)
 	if err != nil {
 		return nil, err
@@ -294,7 +298,7 @@ func (p *pass) openDest(ctx context.Context, srcID transport.Identity, from stor
 	d.begun = len(waiting) > 0
 	if d.ep, err = p.e.region(to.Region); err == nil && d.info.Listed.IsZero() {
 		if err = p.e.breaker(to.Region).refusal(); err == nil { // else another container's pass has asked just now
-			err = p.firstContact(ctx, d, src)
+			err = p.firstContact(ctx, d, src, early)
 		}
 	}
 	if err == nil {
@@ -312,8 +316,15 @@ func (p *pass) openDest(ctx context.Context, srcID transport.Identity, from stor
 
 // firstContact makes the destination container and looks at its quota, before
 // the first pass of a route only: an unchanged pass asks the destination nothing.
-func (p *pass) firstContact(ctx context.Context, d *dest, src transport.ContainerInfo) error {
-	info, err := d.ep.Container(ctx, d.side.Container)
+func (p *pass) firstContact(ctx context.Context, d *dest, src transport.ContainerInfo, early <-chan looked) error {
+	var info transport.ContainerInfo
+	var err error
+	if early != nil {
+		l := <-early
+		info, err = l.info, l.err
+	} else {
+		info, err = d.ep.Container(ctx, d.side.Container)
+	}
 	gone := transport.Is(err, transport.NotFound)
 	if err != nil && !gone {
 		return err

@@ -54,24 +54,45 @@ func usual() transport.Abilities {
 // Abilities says what the server can do: /info, read once, and on top of it what
 // probes have found out. Where there is no /info, Swift's defaults stand.
 func (e *Endpoint) Abilities(ctx context.Context) (transport.Abilities, error) {
-	e.mu.Lock()
-	known := e.abilities
-	e.mu.Unlock()
-	if known == nil {
-		a, page, dry, err := e.readInfo(ctx)
+	if !e.informed() {
+		select { // one asks, who comes meanwhile waits for the answer
+		case e.asking <- struct{}{}:
+		case <-ctx.Done():
+			return transport.Abilities{}, e.fail(request{op: "read /info"}, nil, context.Cause(ctx))
+		}
+		err := e.inform(ctx)
+		<-e.asking
 		if err != nil {
 			return transport.Abilities{}, err
 		}
-		e.mu.Lock()
-		e.abilities, e.pageLimit, e.untilDry = &a, page, dry
-		known = &a
-		e.mu.Unlock()
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	a := *known
+	a := *e.abilities
 	a.Learn(e.answers)
 	return a, nil
+}
+
+// informed reports whether /info was read.
+func (e *Endpoint) informed() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.abilities != nil
+}
+
+// inform reads /info unless that was done meanwhile.
+func (e *Endpoint) inform(ctx context.Context) error {
+	if e.informed() {
+		return nil
+	}
+	a, page, dry, err := e.readInfo(ctx)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.abilities, e.pageLimit, e.untilDry = &a, page, dry
+	return nil
 }
 
 // readInfo asks for /info beside the account's API version: /v1/AUTH_x → /info,

@@ -54,6 +54,7 @@ type Endpoint struct {
 	logins sync.Mutex // around conn: it does not guard what it lets be read
 	spent  string     // the last token that a 401 made us give up
 
+	asking    chan struct{} // holds one token while /info is read
 	mu        sync.Mutex
 	abilities *transport.Abilities
 	answers   map[string]transport.Answer // what probes found out
@@ -96,7 +97,7 @@ func New(conn *ncw.Connection, o Options) *Endpoint {
 	if own.UserAgent == "" {
 		own.UserAgent = ncw.DefaultUserAgent
 	}
-	return &Endpoint{conn: own, base: base, o: o, answers: map[string]transport.Answer{}, versioned: map[string]struct{}{}}
+	return &Endpoint{conn: own, base: base, o: o, asking: make(chan struct{}, 1), answers: map[string]transport.Answer{}, versioned: map[string]struct{}{}}
 }
 
 // login hides Expires of a login that renews its tokens by itself: ncw takes a
