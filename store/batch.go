@@ -30,6 +30,7 @@ type batch struct {
 	routes  map[RouteID]*RouteInfo
 	made    map[Place]PlaceID // created in this batch
 	madeR   map[Route]RouteID
+	from    map[PlaceID][]RouteID // routes by where they start; nil: nobody asked
 	objects map[PlaceID]*objects
 	subs    map[subKey]*bbolt.Bucket
 	series  *openSeries

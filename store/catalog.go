@@ -27,6 +27,10 @@ const (
 	bucketAlong    = "along"
 
 	bucketProperties = "properties"
+	bucketPoints     = "points"
+	bucketVolumes    = "volumes"
+	bucketWorks      = "works"
+	bucketDrills     = "drills"
 )
 
 // The keys of bucket meta.
@@ -39,7 +43,8 @@ const (
 
 func topBuckets() []string {
 	return []string{bucketMeta, bucketPlaces, bucketRoutes, bucketObjects, bucketMissing, bucketTroubled,
-		bucketIntents, bucketChunks, bucketPasses, bucketNotes, bucketSeries, bucketNeeds, bucketAlong, bucketProperties}
+		bucketIntents, bucketChunks, bucketPasses, bucketNotes, bucketSeries, bucketNeeds, bucketAlong, bucketProperties,
+		bucketPoints, bucketVolumes, bucketWorks, bucketDrills}
 }
 
 func appendTime(t time.Time) []byte { return binary.AppendVarint(nil, t.UnixMicro()) }

@@ -19,7 +19,7 @@ const (
 	ProblemBucket    = "bucket"    // missing, or not one of ours
 	ProblemCount     = "count"     // a counter disagrees with the records
 	ProblemIndex     = "index"     // an index disagrees with the records
-	ProblemReference = "reference" // names a place, route, object or intent that is not there
+	ProblemReference = "reference" // names a place, route, object, intent or backup that is not there
 	ProblemOrder     = "order"     // a series' versions contradict each other
 )
 
@@ -188,7 +188,7 @@ func (c *checker) records(tx *bbolt.Tx) error {
 	}
 	for _, part := range []func(*bbolt.Tx) error{
 		c.meta, c.catalog, c.allObjects, c.indexOwners, c.intents, c.chunks, c.passes,
-		c.series, c.needs, c.along, c.properties, c.counts,
+		c.series, c.needs, c.along, c.properties, c.points, c.works, c.counts,
 	} {
 		if err := part(tx); err != nil {
 			return err

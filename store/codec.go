@@ -34,6 +34,9 @@ const (
 	kindAlong  = 'a'
 
 	kindProperties = 'q'
+	kindPoint      = 'v'
+	kindWork       = 'k'
+	kindDrill      = 'd'
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

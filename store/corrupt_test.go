@@ -63,10 +63,17 @@ func fillSample(t testing.TB, l *Ledger, objects int) {
 		l.PutNote("probe lyon", []byte(`{"nul":true}`)),
 		l.AddCompanion(r.From, Companion{Container: "a_segments"}),
 		l.AddCompanion(r.From, Companion{Container: "shared", Prefix: "a/"}),
-		l.PutProperties(r2.ID, [8]byte{7, 8}, 1_790_000_003_000_000))
+		l.PutProperties(r2.ID, [8]byte{7, 8}, 1_790_000_003_000_000),
+		l.PutWork(ctx, Work{ID: "work-1", Kind: "backup", Region: "paris", Policy: "databases", Point: "backup-002", Began: 1_790_000_004_000_000, Data: []byte(`{"try":1}`)}),
+		l.PutDrill(ctx, Drill{ID: "drill-1", Policy: "databases", Began: 1_790_000_005_000_000, OK: true, Report: []byte(`{"points":["backup-001"]}`)}))
 	if err != nil {
 		t.Fatal(err)
 	}
+	full, increment := testPoint(1, "volume-1", "berlin", "lyon"), testPoint(2, "volume-1", "lyon")
+	increment.Parent, increment.Why, increment.Copies[0].Parent = full.ID, "", full.ID
+	increment.Copies[0].Proof = Proof{}
+	putPoint(t, l, full)
+	putPoint(t, l, increment)
 }
 
 func TestFilesThatAreNoLedger(t *testing.T) {

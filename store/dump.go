@@ -17,9 +17,10 @@ import (
 )
 
 // Dump writes the whole ledger as JSON lines, in the order meta, places, routes,
-// objects, intents, chunks, passes, notes, series, needs, companions, properties and by
-// key within each; docs/ledger.md has the fields. What was enqueued before is in it. It reads page by page, so that
-// a slow w holds nothing up; what others write meanwhile may or may not be in it.
+// objects, intents, chunks, passes, notes, series, needs, companions, properties,
+// restore points, works and drills, and by key within each; docs/ledger.md has the
+// fields. What was enqueued before is in it. It reads page by page, so that a slow w
+// holds nothing up; what others write meanwhile may or may not be in it.
 func (l *Ledger) Dump(ctx context.Context, w io.Writer) error {
 	if l.queue != nil {
 		if err := l.Flush(ctx); err != nil {
@@ -30,7 +31,7 @@ func (l *Ledger) Dump(ctx context.Context, w io.Writer) error {
 	d := &dumper{l: l, ctx: ctx, w: buf, enc: json.NewEncoder(buf)}
 	d.enc.SetEscapeHTML(false)
 	for _, part := range []func() error{d.meta, d.places, d.routes, d.objects, d.intents, d.chunks, d.passes, d.notes,
-		d.series, d.needs, d.along, d.properties} {
+		d.series, d.needs, d.along, d.properties, d.points, d.works, d.drills} {
 		if err := part(); err != nil {
 			return err
 		}

@@ -379,7 +379,7 @@ func TestMetaHoldsWhatIsDocumented(t *testing.T) {
 	sample(t, path, 0)
 	tamper(t, path, func(tx *bbolt.Tx) error {
 		m := tx.Bucket([]byte("meta"))
-		if got := m.Get([]byte("schema")); !bytes.Equal(got, []byte{0, 0, 0, 2}) {
+		if got := m.Get([]byte("schema")); !bytes.Equal(got, []byte{0, 0, 0, schemaVersion}) {
 			t.Errorf("schema %x", got)
 		}
 		if v, n := binary.Varint(m.Get([]byte("created"))); n <= 0 || v != 1_790_000_000_000_000 {

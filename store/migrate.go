@@ -13,7 +13,7 @@ import (
 
 // schemaVersion is the format that this version writes. Every released one has
 // its file in testdata (R9) and its step in migrations.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // migration brings a ledger from one format to the next in steps, each in a
 // transaction of its own which also keeps the cursor: a killed one goes on where
@@ -27,17 +27,22 @@ type migration struct {
 
 // migrations are all steps there are; format 1 is the first.
 func migrations() []migration {
-	return []migration{{from: 1, step: addBuckets}}
+	return []migration{
+		{from: 1, step: addBuckets(bucketSeries, bucketNeeds, bucketAlong, bucketProperties)},
+		{from: 2, step: addBuckets(bucketPoints, bucketVolumes, bucketWorks, bucketDrills)},
+	}
 }
 
-// addBuckets makes those that format 2 has and format 1 has not.
-func addBuckets(tx *bbolt.Tx, _ []byte) (next []byte, err error) {
-	for _, name := range []string{bucketSeries, bucketNeeds, bucketAlong, bucketProperties} {
-		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
-			return nil, err
+// addBuckets makes those that the next format has and the one before has not.
+func addBuckets(names ...string) func(*bbolt.Tx, []byte) ([]byte, error) {
+	return func(tx *bbolt.Tx, _ []byte) (next []byte, err error) {
+		for _, name := range names {
+			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+				return nil, err
+			}
 		}
+		return nil, nil
 	}
-	return nil, nil
 }
 
 // readSchema reads the format's number; any error means that this is no ledger.

@@ -77,6 +77,11 @@ func opensReleased(t *testing.T, schema uint32) {
 	if err := errors.Join(l.AddCompanion(r.From, Companion{Container: "new"}), l.PutProperties(r.ID, [8]byte{1}, 1)); err != nil {
 		t.Error(err)
 	}
+	ctx := context.Background()
+	putPoint(t, l, testPoint(9, "v", "lyon"))
+	if err := errors.Join(l.PutWork(ctx, Work{ID: "new", Kind: "k", Region: "r"}), l.PutDrill(ctx, Drill{ID: "new"}), l.ForgetObjects(ctx, r.From, []string{"new"})); err != nil {
+		t.Error(err)
+	}
 	closeAndCheck(t, l)
 }
 
@@ -121,7 +126,7 @@ func TestMigrationKeepsACopyAndGoesOnWhereItWas(t *testing.T) {
 	if _, err := openSchema(path, Options{ReadOnly: true}, schemaVersion+1, exclaim(&never)); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("read-only: %v", err)
 	}
-	if _, err := openSchema(path, Options{}, schemaVersion+1, nil); err == nil || !strings.Contains(err.Error(), "no way from format 2 to 3") {
+	if _, err := openSchema(path, Options{}, schemaVersion+1, nil); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("no way from format %d to %d", schemaVersion, schemaVersion+1)) {
 		t.Errorf("no step: %v", err)
 	}
 	// It dies in its third step, is opened again by the old version, dies in its second,
@@ -147,7 +152,7 @@ func TestMigrationKeepsACopyAndGoesOnWhereItWas(t *testing.T) {
 	if _, err := Open(path, Options{}); !errors.Is(err, ErrNewer) {
 		t.Errorf("the old version: %v", err)
 	}
-	bak := path + ".v2.bak"
+	bak := fmt.Sprintf("%s.v%d.bak", path, schemaVersion)
 	if info, err := os.Stat(bak); err != nil || info.Mode() != 0o600 {
 		t.Fatalf("copy: %v, %v", info, err)
 	}

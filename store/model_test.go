@@ -29,12 +29,16 @@ type model struct {
 	Needs   map[RouteID]map[string][]Need
 	Along   map[PlaceID]map[Companion]bool
 	Props   map[RouteID]props
+	Points  map[string]Point
+	Works   map[string]Work
+	Drills  map[string]Drill
 }
 
 func newModel() *model {
 	return &model{map[PlaceID]map[string]Object{}, map[RouteID]map[string]Intent{}, map[RouteID]map[string]map[int]ChunkRecord{},
 		map[RouteID]map[string]HashState{}, map[string]Pass{}, map[string]string{}, map[RouteID]time.Time{},
-		map[PlaceID]map[string]Series{}, map[RouteID]map[string][]Need{}, map[PlaceID]map[Companion]bool{}, map[RouteID]props{}}
+		map[PlaceID]map[string]Series{}, map[RouteID]map[string][]Need{}, map[PlaceID]map[Companion]bool{}, map[RouteID]props{},
+		map[string]Point{}, map[string]Work{}, map[string]Drill{}}
 }
 
 // at gives m[k], made when it is not there.
@@ -71,6 +75,7 @@ func (m *model) clone() *model {
 		c.Along[p] = maps.Clone(cs)
 	}
 	c.Props = maps.Clone(m.Props)
+	c.Points, c.Works, c.Drills = maps.Clone(m.Points), maps.Clone(m.Works), maps.Clone(m.Drills)
 	c.Passes, c.Notes, c.Listed = maps.Clone(m.Passes), maps.Clone(m.Notes), maps.Clone(m.Listed)
 	return c
 }
@@ -203,6 +208,7 @@ func readAll(t failer, l *Ledger, routes []RouteInfo) *model {
 		}
 	}
 	m.readSeries(t, l, places, routes)
+	m.readPoints(t, l)
 	return m
 }
 
@@ -470,6 +476,7 @@ func TestLedgerBehavesLikeMaps(t *testing.T) {
 			},
 		}
 		maps.Copy(actions, m.seriesActions(func(rt *rapid.T) RouteInfo { return anyRoute.Draw(rt, "of") }, name))
+		maps.Copy(actions, m.pointActions(func(rt *rapid.T) RouteInfo { return anyRoute.Draw(rt, "of") }, name))
 		rt.Repeat(actions)
 	})
 	t.Logf("%d runs, %d crashes", runs, crashes)

@@ -223,9 +223,10 @@ type Sink interface {
 	// (S3). etag is the SLO's (Manifest's or SLO.ETag): a region that computes another
 	// refuses (Corrupt). Errors and Receipt are those of PutManifest.
 	PutRaw(ctx context.Context, container, name string, manifest []byte, etag string, o PutOptions) (Receipt, error)
-	// Collapse copies an SLO, inside the region, to a plain object with exactly the
+	// Collapse copies an object, inside the region, to a plain object with exactly the
 	// given headers, provided the content's MD5 is md5 (else class Corrupt and
-	// nothing is written): L1, R11. It may take long and is silent meanwhile.
+	// nothing is written): L1, R11. An SLO's segments become one; a plain object is
+	// copied as it is (L6). It may take long and is silent meanwhile.
 	Collapse(ctx context.Context, fromContainer, fromName, toContainer, toName, md5 string, size int64, h Header) (Receipt, error)
 	// Delete removes an object, never following a link or manifest. Missing is not an
 	// error. In a container with X-Versions-Enabled it makes a delete marker, even of nothing.

@@ -24,6 +24,16 @@ type links struct {
 	raw   map[string]*swift.Endpoint
 	open  map[string]*region.Region
 	gates []*transport.Link
+
+	// Of commands that work with volumes; see openBlocks and openImports.
+	blocks  map[string]transport.BlockStorage
+	imports map[string]transport.BlockStorage
+	extra   []*region.Region // logins of import clouds
+
+	want    map[string]policies.Region
+	stall   time.Duration
+	observe transport.Observer
+	log     *slog.Logger
 }
 
 // spareFunc tells whether the work can go on without a region whose login was
@@ -38,11 +48,13 @@ func none(string, []string, []error) bool { return false }
 // wrongly is an error, for it will not pass by itself, unless spare says that the work
 // has other destinations.
 func connect(ctx context.Context, want map[string]policies.Region, stall time.Duration, spare spareFunc, p *report.Progress, log *slog.Logger) (*links, error) {
-	l := &links{sinks: map[string]transport.Sink{}, down: map[string]error{}, raw: map[string]*swift.Endpoint{}, open: map[string]*region.Region{}}
+	l := &links{sinks: map[string]transport.Sink{}, down: map[string]error{}, raw: map[string]*swift.Endpoint{}, open: map[string]*region.Region{},
+		blocks: map[string]transport.BlockStorage{}, imports: map[string]transport.BlockStorage{}, want: want, stall: stall, log: log}
 	observe := func(a transport.Attempt) {
 		p.Region(a.Region).Retried()
 		log.Info("trying again", "op", a.Op, "region", a.Region, "container", a.Container, "name", a.Name, "try", a.Try, "wait", a.Wait, "err", a.Err)
 	}
+	l.observe = observe
 	names := make([]string, 0, len(want))
 	for name := range want {
 		names = append(names, name)
@@ -104,6 +116,9 @@ func login(ctx context.Context, r policies.Region, stall time.Duration, observe 
 // Close ends the logins.
 func (l *links) Close() {
 	for _, r := range l.open {
+		r.Close()
+	}
+	for _, r := range l.extra {
 		r.Close()
 	}
 }

@@ -43,6 +43,8 @@ type RegionOptions struct {
 	// CopyRate slows server-side copies of large objects to that many bytes per
 	// second; 0 means as fast as MD5 allows. A real Swift does about 100 MB/s (L1).
 	CopyRate int64
+	// Block is the region's Cinder.
+	Block BlockOptions
 }
 
 // Options describes a cloud. The zero value gives two regions, RegionOne and
@@ -134,11 +136,17 @@ func (c *Cloud) start() error {
 			}
 		}
 		r := newRegion(c, ro, ks)
+		if !ro.Block.Off {
+			var err error
+			if r.block, err = newCinder(r, ro.Block); err != nil {
+				return fmt.Errorf("start cinder of %s: %w", ro.Name, err)
+			}
+		}
 		if err := r.Start(); err != nil {
 			return fmt.Errorf("start region %s: %w", ro.Name, err)
 		}
 		c.regions = append(c.regions, r)
-		ks.addRegion(ro.Name, r.URL())
+		ks.addRegion(ksRegion{name: ro.Name, swift: r.URL(), cinder: r.blockURL()})
 	}
 	return nil
 }

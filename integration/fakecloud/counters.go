@@ -18,6 +18,16 @@ const (
 	ClassListing   Class = "listing"
 	ClassObject    Class = "object"
 	ClassBulk      Class = "bulk"
+
+	// Requests to Cinder. Match and Entry have the collection in Container and
+	// the id in Name and Object.
+	ClassVolume       Class = "volume"
+	ClassVolumeAction Class = "volume-action"
+	ClassSnapshot     Class = "snapshot"
+	ClassBackup       Class = "backup"
+	ClassRestore      Class = "restore"
+	ClassImport       Class = "import"
+	ClassBlock        Class = "block" // all others: types, limits, zones, attachments …
 )
 
 // Count is what requests of one kind added up to. Bytes are those of bodies.

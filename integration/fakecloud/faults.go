@@ -199,6 +199,9 @@ func (r *Region) VerifyFaultsUsed() error {
 				a.Name, a.Do.Kind, a.struck, a.seen, max(1, a.Match.Times)))
 		}
 	}
+	if r.block != nil {
+		unused = append(unused, r.block.unusedFaults()...)
+	}
 	if unused == nil {
 		return nil
 	}

@@ -63,7 +63,8 @@ type keystone struct {
 	denied  int64
 }
 
-type ksRegion struct{ name, swift string }
+// ksRegion is a region's endpoints; cinder is "" if it has none.
+type ksRegion struct{ name, swift, cinder string }
 
 func newKeystone(name, addr string, opts Options) (*keystone, error) {
 	if addr == "" {
@@ -92,10 +93,10 @@ func (k *keystone) appCredID() string { return k.creds[0].ID }
 
 func (k *keystone) url() string { return "http://" + k.srv.address() }
 
-func (k *keystone) addRegion(name, swift string) {
+func (k *keystone) addRegion(r ksRegion) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.regions = append(k.regions, ksRegion{name, swift})
+	k.regions = append(k.regions, r)
 }
 
 func (k *keystone) project(name string) *project {

@@ -245,6 +245,9 @@ func (k *keystone) catalog(p *project) []any {
 	service := func(kind, name string, url func(ksRegion) string) map[string]any {
 		eps := []any{}
 		for _, r := range k.regions {
+			if url(r) == "" {
+				continue
+			}
 			for _, iface := range []string{"public", "internal", "admin"} {
 				eps = append(eps, map[string]any{"id": md5Hex([]byte(kind + r.name + iface)), "interface": iface,
 					"region_id": r.name, "region": r.name, "url": url(r)})
@@ -252,9 +255,17 @@ func (k *keystone) catalog(p *project) []any {
 		}
 		return map[string]any{"endpoints": eps, "id": md5Hex([]byte("service/" + kind)), "type": kind, "name": name}
 	}
+	block := func(r ksRegion) string {
+		if r.cinder == "" {
+			return ""
+		}
+		return r.cinder + "/v3/" + p.ID
+	}
 	return []any{
 		service("identity", "keystone", func(ksRegion) string { return k.url() + "/v3" }),
 		service("object-store", "swift", func(r ksRegion) string { return r.swift + "/v1/AUTH_" + p.ID }),
+		service("volumev3", "cinderv3", block),
+		service("block-storage", "cinder", block),
 	}
 }
 

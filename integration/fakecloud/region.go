@@ -21,6 +21,8 @@ type Region struct {
 	tick     ticker
 	requests atomic.Uint64 // numbers X-Trans-Id
 
+	block *cinder // nil: the region has no Cinder
+
 	mu       sync.RWMutex
 	accounts map[string]*account
 
@@ -47,7 +49,7 @@ func newRegion(c *Cloud, ro RegionOptions, ks *keystone) *Region {
 	return r
 }
 
-// Start brings the region's Swift up again on the port it had, with its data.
+// Start brings the region's Swift and Cinder up again on the port they had, with their data.
 func (r *Region) Start() error { return r.srv.start() }
 
 // Stop cuts all connections and refuses new ones until Start. Data stays.

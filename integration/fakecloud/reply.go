@@ -52,6 +52,10 @@ func reason(code int) (title, text string) {
 }
 
 func (q *request) fail(code int) {
+	if q.block {
+		q.failBlock(code, "")
+		return
+	}
 	title, text := reason(code)
 	if text == "" {
 		q.send(code, "text/html; charset=UTF-8", "")

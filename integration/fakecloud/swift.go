@@ -42,9 +42,12 @@ type request struct {
 	stored          bool
 	hang            bool
 	lieAt           int64
+	block           bool     // to Cinder
+	bpath           []string // what follows the project in the path
 }
 
-// ServeHTTP answers the region's Swift API and, under /_fake/, its control.
+// ServeHTTP answers the region's Swift API, under /volume its Cinder's and under
+// /_fake/ its control.
 func (r *Region) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	raw, rawQuery, _ := strings.Cut(hr.RequestURI, "?")
 	if !strings.HasPrefix(raw, "/") {
@@ -69,8 +72,20 @@ func (r *Region) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	if f := r.observer.Load(); f != nil {
 		(*f)(hr)
 	}
-	ok := q.locate(raw)
-	if q.prepare(r.strike(q)) && ok {
+	ok := true
+	if r.block != nil {
+		r.block.settle()
+	}
+	if r.block != nil && (raw == blockRoot || strings.HasPrefix(raw, blockRoot+"/")) {
+		q.locateBlock(raw)
+	} else {
+		ok = q.locate(raw)
+	}
+	switch {
+	case !q.prepare(r.strike(q)) || !ok:
+	case q.block:
+		q.serveBlock()
+	default:
 		q.route()
 	}
 	q.settle()

@@ -21,14 +21,15 @@ import (
 // direct ignores proxies of the environment: the lab is on this machine.
 var direct = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32, IdleConnTimeout: 10 * time.Second}}
 
-// Client speaks to one account of one region's Swift with bare HTTP, to check from outside what the
-// project says it did. A failed request (not a refused one) fails the test. It is safe for
+// Client speaks to one account of one region's Swift, or to one project of its Cinder, with bare HTTP,
+// to check from outside what the project says it did. A failed request (not a refused one) fails the test. It is safe for
 // concurrent use.
 type Client struct {
-	// URL is the account's: http://host:port/v1/AUTH_project.
+	// URL is the account's: http://host:port/v1/AUTH_project, or http://host:port/v3/project.
 	URL string
 
 	authURL string
+	service string // its type in the catalog
 	cloud   cloud
 	mu      sync.Mutex
 	token   string
@@ -54,19 +55,24 @@ type Entry struct {
 	Subdir       string `json:"subdir"`
 }
 
-// Client logs in as a cloud of the clouds file: l.Cloud("one", lab.Tenant), say.
+// Client logs in to Swift as a cloud of the clouds file: l.Cloud("one", lab.Tenant), say.
 func (l *Lab) Client(t testing.TB, name string) *Client {
+	t.Helper()
+	return l.client(t, name, "object-store")
+}
+
+func (l *Lab) client(t testing.TB, name, service string) *Client {
 	t.Helper()
 	c, ok := l.desc.Clouds[name]
 	if !ok {
 		t.Fatalf("the lab has no cloud %q", name)
 	}
-	cl := &Client{authURL: l.desc.AuthURL, cloud: c}
+	cl := &Client{authURL: l.desc.AuthURL, service: service, cloud: c}
 	cl.login(t)
 	return cl
 }
 
-// login fetches a token and, from its catalog, the public object-store URL of the cloud's region
+// login fetches a token and, from its catalog, the service's public URL in the cloud's region
 // (Identity API v3, POST /auth/tokens).
 func (c *Client) login(t testing.TB) {
 	t.Helper()
@@ -107,13 +113,13 @@ func (c *Client) login(t testing.TB) {
 	c.token = r.Header.Get("X-Subject-Token")
 	for _, s := range doc.Token.Catalog {
 		for _, e := range s.Endpoints {
-			if s.Type == "object-store" && e.Interface == "public" && e.Region == c.cloud.Region {
+			if s.Type == c.service && e.Interface == "public" && e.Region == c.cloud.Region {
 				c.URL = e.URL
 				return
 			}
 		}
 	}
-	t.Fatalf("the catalog has no public object-store in %s", c.cloud.Region)
+	t.Fatalf("the catalog has no public %s in %s", c.service, c.cloud.Region)
 }
 
 // Token is the client's current token.

@@ -60,9 +60,15 @@ P
     --master --die-on-term --lazy-apps --enable-threads --processes 2 --threads 8 --thunder-lock \
     --buffer-size 65535 --add-header "Connection: close" --no-orphans --disable-logging
   wait_http "$KS/v3" keystone 180
-  if ! cmp -s "$LAB/seed.py" "$S/seeded"; then
-    FARSHORE_LAB_PW="$PW" /usr/bin/python3 "$LAB/seed.py" "$KS/v3" "$S" "$LAB" \
-      $(for i in "${!NAMES[@]}"; do echo "${ALIASES[i]}=${NAMES[i]}=$(port "${ALIASES[i]}" proxy)"; done)
-    cp "$LAB/seed.py" "$S/seeded"
+  local i a seed seeds=()
+  for i in "${!NAMES[@]}"; do
+    a="${ALIASES[i]}"
+    seed="$a=${NAMES[i]}=$(port "$a" proxy)"
+    if has_cinder "$a"; then seed+="=$(port "$a" cinder)=$DATA/$a/volumes"; fi
+    seeds+=("$seed")
+  done
+  if ! cmp -s <(cat "$LAB/seed.py"; echo "# ${seeds[*]}") "$S/seeded"; then
+    FARSHORE_LAB_PW="$PW" /usr/bin/python3 "$LAB/seed.py" "$KS/v3" "$S" "$LAB" "${seeds[@]}"
+    { cat "$LAB/seed.py"; echo "# ${seeds[*]}"; } >"$S/seeded"
   fi
 }

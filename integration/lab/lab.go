@@ -37,6 +37,11 @@ type Region struct {
 	Alias string `json:"alias"` // one, two, three ...
 	Name  string `json:"name"`  // as in the catalog
 	Swift string `json:"swift"` // the proxy's root URL, without a slash at its end
+
+	// Cinder is its API's root URL, likewise, and Volumes the folder of the volumes' bytes: "" in a
+	// region without it.
+	Cinder  string `json:"cinder"`
+	Volumes string `json:"volumes"`
 }
 
 // Lab is a running lab. It is safe for concurrent use.
@@ -91,6 +96,9 @@ func Open(ctx context.Context) (*Lab, error) {
 	errs := []error{answers(ctx, l.desc.AuthURL)}
 	for _, r := range l.desc.Regions {
 		errs = append(errs, answers(ctx, r.Swift+"/healthcheck"))
+		if r.Cinder != "" {
+			errs = append(errs, answers(ctx, r.Cinder+"/healthcheck"))
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -163,31 +171,53 @@ func bareEnv() []string {
 	})
 }
 
-// StopRegion makes the region's proxy refuse connections, until StartRegion or the test's end.
-func (l *Lab) StopRegion(t testing.TB, alias string) {
+// The services of a region that can be taken away each alone.
+const (
+	Swift     = "swift"  // its proxy
+	Cinder    = "cinder" // its API
+	Scheduler = "scheduler"
+	Volume    = "volume"
+	Backup    = "backup"
+)
+
+// StopRegion makes services of the region refuse connections, until StartRegion or the test's end.
+// Without services, here and below, it is what users see of the region: Swift and Cinder.
+func (l *Lab) StopRegion(t testing.TB, alias string, services ...string) {
 	t.Helper()
-	t.Cleanup(func() { l.StartRegion(t, alias) })
-	l.script(t, nil, "region", "stop", alias)
+	t.Cleanup(func() { l.StartRegion(t, alias, services...) })
+	l.region(t, "stop", alias, services)
 }
 
-// StartRegion gives the region's proxy back and waits until it answers.
-func (l *Lab) StartRegion(t testing.TB, alias string) {
+// KillRegion is StopRegion by SIGKILL: the services drop what they are doing.
+func (l *Lab) KillRegion(t testing.TB, alias string, services ...string) {
 	t.Helper()
-	l.script(t, nil, "region", "start", alias)
+	t.Cleanup(func() { l.StartRegion(t, alias, services...) })
+	l.region(t, "kill", alias, services)
 }
 
-// FreezeRegion makes the region's proxy take connections and answer none, until ThawRegion or the
-// test's end.
-func (l *Lab) FreezeRegion(t testing.TB, alias string) {
+// StartRegion gives the region's services back and waits until they are ready.
+func (l *Lab) StartRegion(t testing.TB, alias string, services ...string) {
 	t.Helper()
-	t.Cleanup(func() { l.ThawRegion(t, alias) })
-	l.script(t, nil, "region", "freeze", alias)
+	l.region(t, "start", alias, services)
 }
 
-// ThawRegion lets the region's proxy go on, with the requests that waited.
-func (l *Lab) ThawRegion(t testing.TB, alias string) {
+// FreezeRegion makes services of the region take connections and answer none, until ThawRegion or
+// the test's end. A frozen Backup holds its backups and restores where they are.
+func (l *Lab) FreezeRegion(t testing.TB, alias string, services ...string) {
 	t.Helper()
-	l.script(t, nil, "region", "thaw", alias)
+	t.Cleanup(func() { l.ThawRegion(t, alias, services...) })
+	l.region(t, "freeze", alias, services)
+}
+
+// ThawRegion lets the region's services go on, with the requests that waited.
+func (l *Lab) ThawRegion(t testing.TB, alias string, services ...string) {
+	t.Helper()
+	l.region(t, "thaw", alias, services)
+}
+
+func (l *Lab) region(t testing.TB, verb, alias string, services []string) {
+	t.Helper()
+	l.script(t, nil, "region", append([]string{verb, alias}, services...)...)
 }
 
 // TokenLife makes tokens issued from now on live for d (whole seconds) until the test ends. Keystone

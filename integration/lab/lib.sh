@@ -19,22 +19,39 @@ DATA="${FARSHORE_LAB_DATA:-$(kept DATA)}";                 DATA="${DATA:-$S/data
 PW="${FARSHORE_LAB_PASSWORD:-$(kept PW)}";                 PW="${PW:-labsecret}"
 TOKEN_LIFE="${FARSHORE_LAB_TOKEN_LIFE:-86400}"             # seconds; may change from one `up` to the next
 DAEMONS="${FARSHORE_LAB_DAEMONS-container-updater object-updater object-expirer}"
+SERVICES="${FARSHORE_LAB_SERVICES:-$(kept SERVICES)}"      # these three too; a lab keeps what it was last told
+# A state folder without the line is older than the lab's Cinder.
+SERVICES="${SERVICES:-$([ -f "$S/settings" ] && echo swift || echo swift cinder)}"
+CINDER="${FARSHORE_LAB_CINDER:-$(kept CINDER)}";           CINDER="${CINDER:-one two}"
+COMPRESSION="${FARSHORE_LAB_BACKUP_COMPRESSION:-$(kept COMPRESSION)}"; COMPRESSION="${COMPRESSION:-zlib}"
 
 read -ra NAMES <<<"$REGIONS"
 ALL_ALIASES=(one two three four five)
 [ ${#NAMES[@]} -ge 2 ] && [ ${#NAMES[@]} -le ${#ALL_ALIASES[@]} ] ||
   die "FARSHORE_LAB_REGIONS must name 2 to ${#ALL_ALIASES[@]} regions, not '$REGIONS'"
 ALIASES=("${ALL_ALIASES[@]:0:${#NAMES[@]}}")
+case " $SERVICES " in
+  " swift ") CINDERS=();;
+  " swift cinder ") read -ra CINDERS <<<"$CINDER";;
+  *) die "FARSHORE_LAB_SERVICES must be 'swift' or 'swift cinder', not '$SERVICES'";;
+esac
+has_cinder() { case " ${CINDERS[*]} " in *" $1 "*) ;; *) return 1;; esac; } # alias
+for a in "${CINDERS[@]}"; do
+  case " ${ALIASES[*]} " in *" $a "*) ;; *) die "FARSHORE_LAB_CINDER names '$a': the regions are ${ALIASES[*]}";; esac
+done
 
-# --- ports, all on 127.0.0.1. A region has ten; +5 to +9 are kept for Glance and Cinder ----------
+# --- ports, all on 127.0.0.1: ten that all regions share, and ten a region -----------------------
 P_KEYSTONE=$PORT_BASE
 P_MEMC=$((PORT_BASE + 1))
+P_RABBIT=$((PORT_BASE + 2))
+P_RABBITDIST=$((PORT_BASE + 3))
+P_EPMD=$((PORT_BASE + 4))
 port() { # alias role
   local i
   for i in "${!ALIASES[@]}"; do
     [ "${ALIASES[i]}" = "$1" ] || continue
     local b=$((PORT_BASE + 10 * (i + 1)))
-    case $2 in proxy) echo $b;; object) echo $((b + 1));; container) echo $((b + 2));; account) echo $((b + 3));; memcached) echo $((b + 4));; esac
+    case $2 in proxy) echo $b;; object) echo $((b + 1));; container) echo $((b + 2));; account) echo $((b + 3));; memcached) echo $((b + 4));; cinder) echo $((b + 5));; esac
     return
   done
   die "no region '$1': the regions are ${ALIASES[*]}"

@@ -1,7 +1,7 @@
 """Fills Keystone (regions, services, endpoints, projects, users, roles) and writes the files by
 which the lab is used: clouds.yaml, rclone.conf and lab.json. Idempotent.
 
-usage: seed.py AUTH_URL STATE_FOLDER SCRIPTS_FOLDER ALIAS=REGION=PROXY_PORT...
+usage: seed.py AUTH_URL STATE_FOLDER SCRIPTS_FOLDER ALIAS=REGION=PROXY_PORT[=CINDER_PORT=VOLUMES_FOLDER]...
 The password comes in FARSHORE_LAB_PW.
 """
 import json
@@ -13,7 +13,7 @@ from keystoneauth1.identity import v3
 from keystoneclient.v3 import client
 
 URL, STATE, SCRIPTS = sys.argv[1:4]
-REGIONS = [dict(zip(('alias', 'name', 'port'), r.split('='))) for r in sys.argv[4:]]
+REGIONS = [dict(zip(('alias', 'name', 'port', 'cinder', 'volumes'), r.split('=', 4))) for r in sys.argv[4:]]
 PW = os.environ['FARSHORE_LAB_PW']
 APPCRED = 'lab-appcred'
 
@@ -21,6 +21,7 @@ APPCRED = 'lab-appcred'
 GRANTS = [
     ('admin', 'admin', ['admin', 'ResellerAdmin']),
     ('swift', 'service', ['admin', 'service']),
+    ('cinder', 'service', ['admin', 'service']),
     ('tenant', 'tenant', ['member', 'swiftoperator']),
     # a second tenant, to see that accounts stay apart
     ('other', 'other', ['member', 'swiftoperator']),
@@ -69,16 +70,26 @@ for r in REGIONS:
     if r['name'] not in have:
         ks.regions.create(id=r['name'])
 services = {s.type: s for s in ks.services.list()}
-for name, typ in (('keystone', 'identity'), ('swift', 'object-store')):
+# Cinder goes by two types: clients of before and after 2019 look for one each.
+for name, typ in (('keystone', 'identity'), ('swift', 'object-store'),
+                  ('cinderv3', 'volumev3'), ('cinder', 'block-storage')):
     if typ not in services:
         services[typ] = ks.services.create(name=name, type=typ)
-have = {(e.service_id, e.region_id, e.interface) for e in ks.endpoints.list()}
+have = {(e.service_id, e.region_id, e.interface): e for e in ks.endpoints.list()}
+want = {}
 for r in REGIONS:
-    swift = 'http://127.0.0.1:%s/v1/AUTH_%%(project_id)s' % r['port']
-    for typ, url in (('identity', URL), ('object-store', swift)):
+    urls = {'identity': URL, 'object-store': 'http://127.0.0.1:%s/v1/AUTH_%%(project_id)s' % r['port']}
+    if 'cinder' in r:
+        for typ in ('volumev3', 'block-storage'):
+            urls[typ] = 'http://127.0.0.1:%s/v3/%%(project_id)s' % r['cinder']
+    for typ, url in urls.items():
         for iface in ('public', 'internal', 'admin'):
-            if (services[typ].id, r['name'], iface) not in have:
-                ks.endpoints.create(services[typ], url=url, interface=iface, region=r['name'])
+            want[services[typ].id, r['name'], iface] = (services[typ], url)
+for key in have.keys() - want.keys():       # of a Cinder that the lab had before
+    ks.endpoints.delete(have[key])
+for key in want.keys() - have.keys():
+    service, url = want[key]
+    ks.endpoints.create(service, url=url, interface=key[2], region=key[1])
 
 tenant = connect('tenant', 'tenant')
 creds = {c.name: c for c in tenant.application_credentials.list(user=users['tenant'].id)}
@@ -105,7 +116,9 @@ write('rclone.conf', '\n'.join(rclone))
 write('lab.json', json.dumps({
     'auth_url': URL,
     'scripts': SCRIPTS,
-    'regions': [{'alias': r['alias'], 'name': r['name'], 'swift': 'http://127.0.0.1:%s' % r['port']} for r in REGIONS],
+    'regions': [{'alias': r['alias'], 'name': r['name'], 'swift': 'http://127.0.0.1:%s' % r['port'],
+                 'cinder': 'http://127.0.0.1:%s' % r['cinder'] if 'cinder' in r else '',
+                 'volumes': r.get('volumes', '')} for r in REGIONS],
     'users': {u: x.id for u, x in users.items()},
     'projects': {p: x.id for p, x in projects.items()},
     'clouds': clouds,

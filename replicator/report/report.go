@@ -204,6 +204,9 @@ type Result struct {
 	Audit    *AuditTotals     `json:"audit,omitempty"`         // of an audit only
 	Fidelity *FidelityTotals  `json:"fidelity,omitempty"`      // of a fidelity certificate only
 
+	Retention  *Retention  `json:"retention,omitempty"`   // of a retention only
+	PointAudit *PointAudit `json:"point_audit,omitempty"` // of an audit of restore points only
+
 	Volumes *VolumeTotals `json:"volumes,omitempty"` // of a policy of volumes only, as are Points
 	Points  []PointResult `json:"points,omitempty"`
 

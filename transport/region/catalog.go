@@ -24,10 +24,13 @@ func (s *atomicString) load() string {
 	return ""
 }
 
-// findStore looks the object store up. gophercloud's own search asks the endpoint
-// for its API versions on the way, which Swift does not have, and answers only "no
-// suitable endpoint".
-func findStore(catalog *tokens.ServiceCatalog, want gophercloud.EndpointOpts) (string, error) {
+// errNoService is in the error of a search for a service that no region has.
+var errNoService = errors.New("service for this project")
+
+// findService looks a service up by its type. gophercloud's own search asks the
+// endpoint for its API versions on the way, which Swift does not have, and answers only
+// "no suitable endpoint".
+func findService(catalog *tokens.ServiceCatalog, want gophercloud.EndpointOpts, service string) (string, error) {
 	var (
 		regions, interfaces []string
 		inRegion            bool
@@ -40,7 +43,7 @@ func findStore(catalog *tokens.ServiceCatalog, want gophercloud.EndpointOpts) (s
 		return append(to, s)
 	}
 	for _, e := range catalog.Entries {
-		if e.Type != "object-store" {
+		if e.Type != service {
 			continue
 		}
 		for _, p := range e.Endpoints {
@@ -63,22 +66,22 @@ func findStore(catalog *tokens.ServiceCatalog, want gophercloud.EndpointOpts) (s
 	slices.Sort(interfaces)
 	switch {
 	case len(regions) == 0:
-		return "", errors.New("the catalog has no object-store service for this project")
+		return "", fmt.Errorf("the catalog has no %s %w", service, errNoService)
 	case want.Region == "" && len(regions) > 1:
 		return "", fmt.Errorf("the catalog has several regions (%s): say which one", strings.Join(regions, ", "))
 	case !inRegion:
 		return "", fmt.Errorf("the catalog has no region %q; it has %s", want.Region, strings.Join(regions, ", "))
 	case len(found) == 0:
-		return "", fmt.Errorf("region %q has no %s object-store endpoint; it has %s",
-			want.Region, want.Availability, strings.Join(interfaces, ", "))
+		return "", fmt.Errorf("region %q has no %s %s endpoint; it has %s",
+			want.Region, want.Availability, service, strings.Join(interfaces, ", "))
 	}
 	return found[0].URL, nil
 }
 
-// applyOverride makes the storage URL from an override. The usual override is a
-// tunnel or a proxy, host and port only, so the account's path is taken over from
-// the catalog.
-func applyOverride(override, catalogURL, project string) (string, error) {
+// applyOverride makes the URL of a service from an override. The usual override is a
+// tunnel or a proxy, host and port only, so the path is taken over from the catalog, or
+// else is version and project (the account's name in Swift).
+func applyOverride(override, catalogURL, version, project string) (string, error) {
 	for _, v := range []string{"%(project_id)s", "%(tenant_id)s", "$(project_id)s", "$(tenant_id)s"} {
 		override = strings.ReplaceAll(override, v, project)
 	}
@@ -87,10 +90,10 @@ func applyOverride(override, catalogURL, project string) (string, error) {
 		return "", fmt.Errorf("the endpoint override %q is not a URL", override)
 	}
 	path := strings.Trim(u.Path, "/")
-	if path != "" && path != "v1" {
+	if path != "" && path != version {
 		return override, nil
 	}
-	account := "/v1/AUTH_" + project
+	account := "/" + version + "/" + project
 	if c, err := url.Parse(catalogURL); err == nil && strings.Trim(c.Path, "/") != "" {
 		account = c.Path
 	}

@@ -52,6 +52,7 @@ type Region struct {
 	endpoint gophercloud.EndpointOpts
 	override map[string]string // service type to URL
 	conn     *swift.Connection
+	chain    http.RoundTripper
 	counters *wire.Counters
 	skew     *wire.Skew
 	idle     func() // closes idle connections
@@ -85,7 +86,7 @@ func Open(ctx context.Context, c Config) (*Region, error) {
 	storagePath := new(atomicString)
 	chain := wire.Chain(base, wire.Options{Idle: c.Idle, Counters: r.counters, Skew: r.skew,
 		Kind: func(q *http.Request) wire.Kind { return wire.KindOf(q.URL.Path, storagePath.load()) }})
-	r.login = newLogin(c, cloud, chain)
+	r.chain, r.login = chain, newLogin(c, cloud, chain)
 	if err := r.login.first(ctx); err != nil {
 		r.idle()
 		return nil, err
@@ -150,9 +151,12 @@ func (r *Region) Counters() wire.Snapshot { return r.counters.Snapshot() }
 // figure may be; ok is false before the first reply (R18).
 func (r *Region) ClockSkew() (skew, uncertainty time.Duration, ok bool) { return r.skew.Estimate() }
 
-// Renew makes a new token now, unless the login is a fixed token. Operations that
-// live only as long as the token they were started with begin with it (R19).
+// Renew makes a new token now; a login by a fixed token cannot (class Denied). Operations
+// that live only as long as the token they were started with begin with it (R19).
 func (r *Region) Renew(ctx context.Context) error { return r.login.renew(ctx, r.login.token()) }
+
+// Renewable reports whether Renew can make new tokens: not for a login by token.
+func (r *Region) Renewable() bool { return r.login.relogin != nil }
 
 // Close ends the idle connections and waits for a renewal of the token in flight. The
 // region must not be used afterwards.
@@ -209,10 +213,10 @@ func (r *Region) locate(c Config) error {
 	if override == "" {
 		override = r.override["object-store"]
 	}
-	found, ferr := findStore(catalog, r.endpoint)
+	found, ferr := findService(catalog, r.endpoint, "object-store")
 	raw := found
 	if override != "" {
-		if raw, err = applyOverride(override, found, project); err != nil {
+		if raw, err = applyOverride(override, found, "v1", "AUTH_"+project); err != nil {
 			return r.wrong(err)
 		}
 	} else if ferr != nil {

@@ -3,14 +3,11 @@ package swift
 import (
 	"errors"
 	"fmt"
-	"html"
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	ncw "github.com/ncw/swift/v2"
 
@@ -28,7 +25,7 @@ func (e *Endpoint) fail(r request, resp *http.Response, err error) *transport.Er
 		f.Status = resp.StatusCode
 		f.TxID = txID(resp.Header)
 		f.After = retryAfter(resp.Header, e.o.Clock)
-		text := oneLine(err.Error())
+		text := transport.OneLine(err.Error())
 		f.Class, f.Hint = classify(e.o.Region, r, resp.StatusCode, text)
 		if resp.StatusCode == http.StatusBadRequest && strings.Contains(text, "X-Delete-At in past") {
 			f.Class, f.Err = transport.NotFound, transport.ErrExpired
@@ -53,7 +50,7 @@ func (e *Endpoint) fail(r request, resp *http.Response, err error) *transport.Er
 		f.Op, f.Container, f.Name = "log in", "", ""
 		f.Status = vendor.StatusCode
 		f.Class, f.Hint = classify(e.o.Region, request{op: "log in"}, vendor.StatusCode, "")
-		f.Err = errors.New(oneLine(err.Error()))
+		f.Err = errors.New(transport.OneLine(err.Error()))
 	default:
 		if f.Class = transport.ClassOf(err); strings.Contains(err.Error(), "malformed MIME header") {
 			f.Class = transport.Permanent
@@ -146,32 +143,4 @@ func retryAfter(h http.Header, clock func() time.Time) time.Duration {
 		now = clock()
 	}
 	return transport.RetryAfter(h.Get("Retry-After"), now)
-}
-
-// The texts of error pages, from one line of words to Keystone's JSON.
-var (
-	titleTag = regexp.MustCompile(`(?is)<(title|head|style|script)[^>]*>.*?</(title|head|style|script)>`)
-	anyTag   = regexp.MustCompile(`<[^>]*>?`)
-	spaces   = regexp.MustCompile(`\s+`)
-)
-
-// oneLine makes a page readable in an error: no HTML, no line breaks, at most 300 bytes.
-func oneLine(text string) string {
-	if strings.Contains(text, "<") {
-		text = html.UnescapeString(anyTag.ReplaceAllString(titleTag.ReplaceAllString(text, " "), " "))
-	}
-	text = strings.TrimSpace(spaces.ReplaceAllString(text, " "))
-	if len(text) > 300 {
-		cut := 300
-		for cut > 0 && !utf8.RuneStart(text[cut]) {
-			cut--
-		}
-		text = text[:cut] + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return -1
-		}
-		return r
-	}, text)
 }

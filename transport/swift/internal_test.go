@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"farshore/transport"
 )
 
 func TestInfoURL(t *testing.T) {
@@ -40,7 +42,7 @@ func TestOneLine(t *testing.T) {
 		"<head><title>nginx</title></head>&lt;b&gt; &amp; more": "<b> & more",
 		strings.Repeat("é", 200):                                strings.Repeat("é", 150) + "…",
 	} {
-		if got := oneLine(in); got != want {
+		if got := transport.OneLine(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}

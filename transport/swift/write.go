@@ -299,7 +299,7 @@ func (e *Endpoint) reported(r request, resp *http.Response, status, text string)
 	if err != nil {
 		n = 0
 	}
-	f := e.fail(r, nil, errors.New(oneLine(strings.TrimSpace(text+" "+status))))
+	f := e.fail(r, nil, errors.New(transport.OneLine(strings.TrimSpace(text+" "+status))))
 	f.Class, f.Hint = classify(e.o.Region, r, n, text)
 	f.Status, f.TxID = n, txID(resp.Header)
 	if n == http.StatusBadRequest && strings.Contains(text, "X-Delete-At in past") {

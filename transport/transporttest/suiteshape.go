@@ -137,6 +137,29 @@ func (s *suite) collapse() {
 	}
 	_, err = s.ep.Collapse(s.ctx, s.c, "none", s.c, to, hexMD5(whole), int64(len(whole)), h)
 	s.wantError(err, transport.NotFound, s.c, to)
+	s.copyPlain(other, to, h)
+}
+
+// copyPlain checks that a plain object is copied by the same rules (L6).
+func (s *suite) copyPlain(other, taken string, h transport.Header) {
+	data := []byte("a plain object\x00")
+	s.rawPut("plain source", data, map[string]string{"Content-Type": "p/p", "X-Object-Meta-Gone": "stays behind"})
+	_, err := s.ep.Collapse(s.ctx, s.c, "plain source", other, "plain copy", hexMD5([]byte("other")), int64(len(data)), h)
+	s.wantError(err, transport.Corrupt, other, "plain copy")
+	if _, err := s.ep.Head(s.ctx, other, "plain copy"); !transport.Is(err, transport.NotFound) {
+		s.Errorf("a refused copy was made: %v", err)
+	}
+	for _, name := range []string{"plain copy", taken} { // a new name, and over an object
+		rc, err := s.ep.Collapse(s.ctx, s.c, "plain source", other, name, hexMD5(data), int64(len(data)), h)
+		if err != nil || rc.ETag != hexMD5(data) {
+			s.Fatalf("%+v %v", rc, err)
+		}
+		r := s.raw.Do(s, http.MethodGet, other, name, "", nil, nil)
+		if !bytes.Equal(r.Body, data) {
+			s.Errorf("%s: %d %q", name, r.Status, r.Body)
+		}
+		s.kept(r, h)
+	}
 }
 
 // kinds checks that links and manifests are told and never followed.

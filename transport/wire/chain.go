@@ -19,7 +19,10 @@ type chain struct {
 
 // RoundTrip implements http.RoundTripper.
 func (c *chain) RoundTrip(req *http.Request) (*http.Response, error) {
-	kind := c.o.Kind(req)
+	kind, told := req.Context().Value(kindKey{}).(Kind)
+	if !told {
+		kind = c.o.Kind(req)
+	}
 	idle := c.o.Idle
 	if d, ok := req.Context().Value(idleKey{}).(time.Duration); ok && d > 0 {
 		idle = d

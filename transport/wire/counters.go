@@ -12,17 +12,19 @@ import (
 // Kind is what a request is about.
 type Kind int
 
-// The kinds. Other is everything that is not Keystone's or the object store's.
+// The kinds. Other is everything that is not Keystone's, the object store's or block
+// storage's; Block is told by WithKind only.
 const (
 	Other Kind = iota
 	Auth
+	Block
 	Info
 	Account
 	Container
 	Object
 )
 
-var kindNames = [...]string{"other", "auth", "info", "account", "container", "object"}
+var kindNames = [...]string{"other", "auth", "block", "info", "account", "container", "object"}
 
 func (k Kind) String() string { return kindNames[k] }
 
@@ -66,7 +68,7 @@ var methods = []string{"GET", "HEAD", "PUT", "POST", "DELETE", "COPY", "other"}
 // Counters count requests and body bytes. The zero value is ready; all methods
 // may be called concurrently.
 type Counters struct {
-	requests       [7][6]atomic.Int64 // method, kind
+	requests       [7][7]atomic.Int64 // method, kind
 	status         [6]atomic.Int64    // hundreds; 0: no reply
 	throttled      atomic.Int64
 	stalls         atomic.Int64

@@ -89,6 +89,14 @@ func WithIdle(ctx context.Context, d time.Duration) context.Context {
 	return context.WithValue(ctx, idleKey{}, d)
 }
 
+type kindKey struct{}
+
+// WithKind says what the requests made with the context are about, where neither path
+// nor host tells.
+func WithKind(ctx context.Context, k Kind) context.Context {
+	return context.WithValue(ctx, kindKey{}, k)
+}
+
 // Phase is what a request was waiting for.
 type Phase string
 
