@@ -57,7 +57,9 @@ func (f *failingBlocks) Snapshot(_ context.Context, id string) (transport.Snapsh
 func (f *failingBlocks) CreateSnapshot(_ context.Context, volume, name string, m map[string]string) (transport.Snapshot, error) {
 	return transport.Snapshot{Volume: volume, Name: name, Metadata: m}, f.call("CreateSnapshot")
 }
-func (f *failingBlocks) DeleteSnapshot(context.Context, string) error { return f.call("DeleteSnapshot") }
+func (f *failingBlocks) DeleteSnapshot(context.Context, string) error {
+	return f.call("DeleteSnapshot")
+}
 func (f *failingBlocks) Backups(context.Context) ([]transport.Backup, error) {
 	return []transport.Backup{{ID: "b"}}, f.call("Backups")
 }
