@@ -120,6 +120,12 @@ func (c *cinder) settle() {
 	}
 }
 
+func (r *Region) settleBlock() {
+	if r.block != nil {
+		r.block.settle()
+	}
+}
+
 func (c *cinder) nextDue() *job {
 	var best *job
 	now := c.rg.cloud.opts.Clock()

@@ -219,6 +219,7 @@ func (r *Region) Put(containerName, name string, data []byte, headers map[string
 // Get returns a stored object, large or not, as it lies there; in a versioned
 // container that is the current version.
 func (r *Region) Get(containerName, name string) (Object, bool) {
+	r.settleBlock()
 	c := r.find(containerName)
 	if c == nil {
 		return Object{}, false
@@ -275,6 +276,7 @@ func (r *Region) DeleteContainer(name string) {
 
 // Names lists the objects that exist (whatever listings show), in byte order.
 func (r *Region) Names(containerName string) []string {
+	r.settleBlock()
 	c := r.find(containerName)
 	if c == nil {
 		return nil
@@ -292,6 +294,7 @@ func (r *Region) Names(containerName string) []string {
 
 // ContainerNames lists the containers of Project in byte order.
 func (r *Region) ContainerNames() []string {
+	r.settleBlock()
 	return append([]string(nil), r.account(r.accountName()).names()...)
 }
 

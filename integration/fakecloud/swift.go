@@ -73,9 +73,7 @@ func (r *Region) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 		(*f)(hr)
 	}
 	ok := true
-	if r.block != nil {
-		r.block.settle()
-	}
+	r.settleBlock()
 	if r.block != nil && (raw == blockRoot || strings.HasPrefix(raw, blockRoot+"/")) {
 		q.locateBlock(raw)
 	} else {
