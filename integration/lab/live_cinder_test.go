@@ -134,22 +134,34 @@ func TestQuotasAreTheAdminsToSet(t *testing.T) {
 func TestBackupServicesCanBeTakenAway(t *testing.T) {
 	l := lab.RequireCinder(t)
 	two := l.Block(t, "two", lab.Tenant)
-	container := lab.Scratch(t, l.Client(t, "lab-two"))
+	swift := l.Client(t, "lab-two")
+	container := lab.Scratch(t, swift)
+	writes := func(backup string) { // waits until it does
+		for end := time.Now().Add(2 * time.Minute); len(backupObjects(t, swift, container, backup)) == 0; time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("the backup writes nothing")
+			}
+		}
+	}
 	volume := two.Create(t, lab.Volumes, map[string]any{"size": 1})
 	scribble(t, l, "two", volume, 0, 1000)
 	snapshot := two.Create(t, lab.Snapshots, map[string]any{"volume_id": volume})
 	source := map[string]any{"volume_id": volume, "snapshot_id": snapshot, "container": container}
 
 	first := two.Begin(t, lab.Backups, source)
+	writes(first)
 	l.FreezeRegion(t, "two", lab.Backup)
-	if got := two.Show(t, lab.Backups, first)["status"]; got != "creating" {
-		t.Fatalf("a frozen backup is %v", got)
+	n := len(backupObjects(t, swift, container, first))
+	time.Sleep(2 * time.Second) // a moving one writes an object in a tenth of that
+	if got := two.Show(t, lab.Backups, first)["status"]; got != "creating" || len(backupObjects(t, swift, container, first)) != n {
+		t.Fatalf("a frozen backup is %v, or writes on", got)
 	}
 	l.ThawRegion(t, "two", lab.Backup)
 	two.Wait(t, lab.Backups, first, "available")
 	two.Wait(t, lab.Snapshots, snapshot, "available")
 
 	second := two.Begin(t, lab.Backups, source)
+	writes(second)
 	l.KillRegion(t, "two", lab.Backup)
 	l.StartRegion(t, "two", lab.Backup)
 	if got := two.Show(t, lab.Backups, second); got["status"] != "error" {
