@@ -1,0 +1,250 @@
+package volumes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"farshore/replicator/report"
+	"farshore/store"
+	"farshore/transport"
+)
+
+// preflight finds out, before anything is made of a volume, whether it can come to a
+// good end: where backups are stored (R20), the token's life (R19), the quotas of the
+// source, and that a destination has room. size is in GiB; snapshot says that one will
+// be taken too.
+func (r *run) preflight(ctx context.Context, v transport.Volume, size int, snapshot bool) error {
+	if r.misplaced != nil {
+		return r.misplaced
+	}
+	if err := r.lives(ctx, v, size); err != nil {
+		return err
+	}
+	q, err := r.from.Blocks.Quotas(ctx)
+	if err != nil {
+		return err
+	}
+	err = short(r.p.From, "backups", q.Backups, 1, "", 0, transport.Amount{Limit: -1})
+	if err == nil {
+		err = short(r.p.From, "backup_gigabytes", q.BackupGigabytes, size, "", 0, transport.Amount{Limit: -1})
+	}
+	if err == nil && snapshot {
+		err = short(r.p.From, "snapshots", q.Snapshots, 1, "gigabytes", size, q.Gigabytes)
+	}
+	if err != nil {
+		return err
+	}
+	roomy := 0
+	for _, to := range r.p.To {
+		if !r.usable(to) {
+			continue
+		}
+		if ok, err := r.room(ctx, to, size); err != nil {
+			return err
+		} else if ok {
+			roomy++
+		}
+	}
+	if roomy == 0 {
+		return &transport.Error{Op: "back up volume " + volumeName(v), Region: r.p.From, Name: v.ID, Class: transport.Permanent,
+			Err: errors.New("no destination can take it now; nothing was begun"), Hint: "see what is said of the destinations"}
+	}
+	return nil
+}
+
+// short is the error of a quota that does not suffice, of one or the other amount.
+func short(region, name string, have transport.Amount, want int, also string, more int, and transport.Amount) error {
+	if free, bounded := have.Free(); bounded && free < want {
+		return quotaError(region, name, have, want)
+	}
+	if free, bounded := and.Free(); bounded && free < more {
+		return quotaError(region, also, and, more)
+	}
+	return nil
+}
+
+func quotaError(region, name string, have transport.Amount, want int) error {
+	return &transport.Error{Op: "check quota", Region: region, Class: transport.Quota,
+		Err:  fmt.Errorf("quota %s: %d of %d are used, %d more are needed; nothing was begun", name, have.Used, have.Limit, want),
+		Hint: fmt.Sprintf("an admin runs: openstack quota set --%s %d PROJECT; or let fewer points be kept", dashed(name), have.Used+want)}
+}
+
+// dashed is what openstackclient calls a quota.
+func dashed(name string) string {
+	if name == "backup_gigabytes" {
+		return "backup-gigabytes"
+	}
+	return name
+}
+
+// room reports whether a destination's quotas let it take one more backup of a volume's
+// full size (I10). Where they do not, it is said once a pass.
+func (r *run) room(ctx context.Context, region string, size int) (bool, error) {
+	reg, err := r.s.cinder(region)
+	if err != nil {
+		r.lose(region, err)
+		return false, nil
+	}
+	q, err := reg.Blocks.Quotas(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return false, err
+		}
+		r.lose(region, err)
+		return false, nil
+	}
+	err = short(region, "backups", q.Backups, 1, "backup_gigabytes", size, q.BackupGigabytes)
+	if err == nil {
+		return true, nil
+	}
+	if r.once("quota/" + region) {
+		r.f.Add(report.Finding{Kind: report.KindNotShipped, Level: report.Error, Policy: r.p.Name, Region: region, Op: "check quota", Cause: errors.Unwrap(err).Error(), Hint: transport.HintOf(err)})
+	}
+	return false, nil
+}
+
+// roomy gives the destinations that the point is to be carried to now: those that have
+// not landed it, answer, and have room for it.
+func (t *trip) roomy(ctx context.Context) ([]string, error) {
+	var out []string
+	for _, to := range t.wanting(t.pt) {
+		if c, ok := t.pt.Copy(to); ok && c.State == store.CopyShipped { // only its record is missing
+			out = append(out, to)
+			continue
+		}
+		ok, err := t.room(ctx, to, t.pt.Volume.Size)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			out = append(out, to)
+		}
+	}
+	return out, nil
+}
+
+// placementError says that a backup left no objects in the project's account.
+func placementError(region, id string) error {
+	return &kindError{kind: report.KindPlacement, cause: &transport.Error{Op: "find the objects of backup " + id, Region: region, Class: transport.Permanent,
+		Err:  errors.New("cinder-backup stored them elsewhere than in this project's account of the object store; the backup was removed again"),
+		Hint: "the operator sets backup_driver to Swift with backup_swift_auth = per_user; without that, volumes of this region cannot be shipped: farshore region check " + region + " --probe"}}
+}
+
+// kindError is an error that has a kind of finding of its own.
+type kindError struct {
+	kind  string
+	cause *transport.Error
+}
+
+func (e *kindError) Error() string       { return e.cause.Error() }
+func (e *kindError) Unwrap() error       { return e.cause }
+func (e *kindError) findingKind() string { return e.kind }
+
+// placed finds out whether a source's backups have objects in the project's account,
+// without which no snapshot is taken, and leaves destinations out of which the same is
+// known. A point that was made at a region has proved it.
+func (r *run) placed(ctx context.Context) error {
+	points, err := r.pointsOf("")
+	if err != nil {
+		return err
+	}
+	proved := map[string]bool{}
+	for _, pt := range points {
+		proved[pt.Region] = proved[pt.Region] || pt.Made != 0
+	}
+	for _, name := range append([]string{r.p.From}, r.p.To...) {
+		reg, err := r.s.cinder(name)
+		if err != nil || proved[name] || name != r.p.From && !r.usable(name) {
+			continue
+		}
+		found, err := transport.FindPlacement(ctx, reg.Blocks, reg.Objects)
+		switch {
+		case err != nil && (ctx.Err() != nil || name == r.p.From):
+			return err
+		case err != nil:
+			r.lose(name, err)
+		case found.Where == transport.PlacedSingleUser || found.Where == transport.PlacedElsewhere:
+			err := &kindError{kind: report.KindPlacement, cause: &transport.Error{Op: "find where backups are stored", Region: name, Class: transport.Permanent,
+				Err:  fmt.Errorf("%s: %s", found.Where, found.Why),
+				Hint: "the operator sets backup_driver to Swift with backup_swift_auth = per_user; without that, volumes cannot be shipped here: farshore region check " + name + " --probe"}}
+			if name == r.p.From {
+				r.misplaced = err
+			} else {
+				r.lose(name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Times that backups take, in seconds a GiB, where no earlier point tells (L10): Python's
+// zlib and SHA-256 on one core.
+const guessedPace = 30.0
+
+// lives makes a fresh token, and compares how long it lives with how long a backup of
+// the volume will take: cinder-backup cannot renew it (C18, R19). What earlier backups
+// took is believed, and a longer one refused; a guess only warns.
+func (r *run) lives(ctx context.Context, v transport.Volume, size int) error {
+	ends, err := r.from.Blocks.Renew(ctx)
+	if err != nil || ends.IsZero() {
+		return err
+	}
+	r.mu.Lock()
+	r.tokenEnds = ends
+	r.mu.Unlock()
+	points, err := r.pointsOf("")
+	if err != nil {
+		return err
+	}
+	pace, seen := guessedPace, 0
+	for i := len(points) - 1; i >= 0 && seen < paceOf; i-- {
+		if took, ok := backupTook(points[i]); ok {
+			if p := took.Seconds() / float64(max(points[i].Volume.Size, 1)); seen == 0 || p > pace {
+				pace = p
+			}
+			seen++
+		}
+	}
+	life := ends.Sub(r.s.o.Clock.Now())
+	need := time.Duration(pace * float64(size) * float64(time.Second))
+	hint := "have the operator lengthen the life of tokens ([token] expiration of Keystone), or use smaller volumes"
+	cause := fmt.Sprintf("a backup of its %d GiB will take about %s, and the token that it is started with lives %s; cinder-backup cannot renew it", size, need.Round(time.Second), life.Round(time.Second))
+	switch {
+	case need > life && seen > 0:
+		return &kindError{kind: report.KindTokenLife, cause: &transport.Error{Op: "back up volume " + volumeName(v), Region: r.p.From, Name: v.ID, Class: transport.Permanent,
+			Err: errors.New(cause + "; nothing was begun"), Hint: hint}}
+	case float64(need) > warnShare*float64(life):
+		if r.once("token/" + v.ID) {
+			r.f.Add(report.Finding{Kind: report.KindTokenLife, Level: report.Warn, Policy: r.p.Name, Region: r.p.From, Name: v.ID, Op: "back up volume " + volumeName(v), Cause: cause, Hint: hint})
+		}
+	}
+	return nil
+}
+
+const (
+	paceOf    = 5   // earlier backups whose slowest is believed
+	warnShare = 0.7 // of a token's life that a backup may take without a warning
+)
+
+// backupTook is how long a point's backup took, as far as that was seen.
+func backupTook(pt store.Point) (time.Duration, bool) {
+	began := int64(0)
+	for _, c := range pt.Copies {
+		if c.Began != 0 && (began == 0 || c.Began < began) {
+			began = c.Began
+		}
+	}
+	if began == 0 || pt.Made <= began {
+		return 0, false
+	}
+	return time.Duration(pt.Made-began) * time.Microsecond, true
+}
+
+// tokenEnd is when the token that backups of this pass were started with ends.
+func (r *run) tokenEnd() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.tokenEnds
+}

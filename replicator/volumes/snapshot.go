@@ -1,0 +1,126 @@
+package volumes
+
+import (
+	"context"
+	"fmt"
+
+	"farshore/store"
+	"farshore/transport"
+)
+
+// snapshot takes a snapshot of a volume and waits until it can be backed up.
+func (r *run) snapshot(ctx context.Context, v transport.Volume) (transport.Snapshot, error) {
+	data, err := made{Volume: v.ID}.encode()
+	if err != nil {
+		return transport.Snapshot{}, err
+	}
+	w, err := r.s.begin(ctx, store.Work{Kind: workSnapshot, Region: r.p.From, Policy: r.p.Name, Data: data})
+	if err != nil {
+		return transport.Snapshot{}, err
+	}
+	name := madeName(r.p.Name, w.ID)
+	r.s.o.Progress.Phase("taking a snapshot of " + volumeName(v))
+	snap, err := r.from.Blocks.CreateSnapshot(ctx, v.ID, name, madeMetadata(r.p.Name, w.ID))
+	if passing(err) && ctx.Err() == nil { // perhaps only the reply was lost
+		var found bool
+		if snap, found, err = r.lostSnapshot(ctx, v.ID, name, err); !found {
+			return snap, err // the work stays: the next run looks again
+		}
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			if derr := r.s.done(ctx, w.ID); derr != nil {
+				return snap, derr
+			}
+		}
+		return snap, err
+	}
+	r.count(func() { r.volumes.Snapshots++ })
+	w.Resource = snap.ID
+	if err := r.s.note(ctx, w); err != nil {
+		return snap, err
+	}
+	if snap, err = r.ready(ctx, snap.ID); err != nil {
+		return snap, err
+	}
+	return snap, r.s.done(ctx, w.ID) // from here on its metadata says whose it is
+}
+
+// ready waits until a snapshot can be backed up. One that failed is removed.
+func (r *run) ready(ctx context.Context, id string) (snap transport.Snapshot, err error) {
+	err = r.s.await(ctx, "waiting for snapshot "+id, func(ctx context.Context) (bool, error) {
+		if snap, err = r.from.Blocks.Snapshot(ctx, id); err != nil {
+			return false, err
+		}
+		switch snap.Status {
+		case "available":
+			return true, nil
+		case "error":
+			return false, &transport.Error{Op: "take snapshot", Region: r.p.From, Name: id, Class: transport.Permanent,
+				Err: fmt.Errorf("snapshot %s of volume %s ended in error", id, snap.Volume), Hint: "the volume's back end refused it: openstack volume message list tells why; the snapshot was removed"}
+		}
+		return false, nil
+	})
+	if err != nil && snap.Status == "error" && ours(r.p.Name, snap.Metadata) && ctx.Err() == nil {
+		if rerr := r.s.removeSnapshot(ctx, r.from.Blocks, r.p.From, id); rerr != nil {
+			r.leftBehind("snapshot "+id, rerr)
+		}
+	}
+	return snap, err
+}
+
+// ours reports whether something in a Cinder was made for a policy.
+func ours(policy string, metadata map[string]string) bool {
+	return metadata[keyPolicy] == policy && metadata[keyWork] != ""
+}
+
+// lostSnapshot looks for the snapshot of a create whose reply was lost.
+func (r *run) lostSnapshot(ctx context.Context, volume, name string, lost error) (snap transport.Snapshot, found bool, err error) {
+	end := r.s.o.Clock.Now().Add(r.s.o.Lost)
+	err = r.s.await(ctx, "looking for a snapshot whose reply was lost", func(ctx context.Context) (bool, error) {
+		list, err := r.from.Blocks.Snapshots(ctx, volume)
+		if err != nil {
+			return false, err
+		}
+		for _, x := range list {
+			if x.Name == name {
+				snap, found = x, true
+			}
+		}
+		return found || r.s.o.Clock.Now().After(end), nil
+	})
+	if err == nil && !found {
+		err = lost
+	}
+	return snap, found, err
+}
+
+// dropSnapshots removes the snapshots that Farshore took of a volume for this policy
+// and that are backed up: Cinder makes the next increment from the backup's own list,
+// not from the snapshot (C8, C11).
+func (r *run) dropSnapshots(ctx context.Context, volume string, points []store.Point) error {
+	made := map[string]bool{}
+	for _, pt := range points {
+		if pt.Made != 0 && pt.SnapshotOurs {
+			made[pt.Snapshot] = true
+		}
+	}
+	list, err := r.from.Blocks.Snapshots(ctx, volume)
+	if err != nil {
+		return err
+	}
+	for _, x := range list {
+		if !made[x.ID] || !ours(r.p.Name, x.Metadata) {
+			continue
+		}
+		if err := r.s.removeSnapshot(ctx, r.from.Blocks, r.p.From, x.ID); err != nil {
+			if ctx.Err() != nil || !regional(err) {
+				return err
+			}
+			r.leftBehind("snapshot "+x.ID, err)
+			continue
+		}
+		r.count(func() { r.volumes.Removed++ })
+	}
+	return nil
+}
