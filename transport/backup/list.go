@@ -81,7 +81,6 @@ func WriteList(w io.Writer, blockSize int, blocks, parent Blocks, parentDigest H
 				same = p == h
 			}
 		}
-		l.all.Write(h[:])
 		l.add(h, same)
 		info.Blocks++
 	}
@@ -122,11 +121,14 @@ type listWriter struct {
 	kind   uint64 // of the run at hand
 	count  int64
 	hashes []byte // of a run of hashes; of one of equal ones, the one
+	hash   Hash   // the one at hand, where it costs no allocation
 }
 
 // add puts a block into the run at hand or begins another one.
 func (l *listWriter) add(h Hash, asParent bool) {
-	last := bytes.HasSuffix(l.hashes, h[:])
+	l.hash = h
+	l.all.Write(l.hash[:])
+	last := bytes.HasSuffix(l.hashes, l.hash[:])
 	switch {
 	case asParent && (l.count == 0 || l.kind != runParent):
 		l.flush()
@@ -137,12 +139,12 @@ func (l *listWriter) add(h Hash, asParent bool) {
 		// The one before it goes into the new run.
 		l.hashes, l.count = l.hashes[:len(l.hashes)-len(h)], l.count-1
 		l.flush()
-		l.kind, l.count, l.hashes = runSame, 1, append(l.hashes, h[:]...)
+		l.kind, l.count, l.hashes = runSame, 1, append(l.hashes, l.hash[:]...)
 	default:
 		if l.kind != runHashes || l.count == listRun {
 			l.flush()
 		}
-		l.kind, l.hashes = runHashes, append(l.hashes, h[:]...)
+		l.kind, l.hashes = runHashes, append(l.hashes, l.hash[:]...)
 	}
 	l.count++
 }
@@ -173,6 +175,7 @@ type List struct {
 	kind uint64
 	left int64 // of the run at hand
 	same Hash
+	hash Hash // the block's at hand, where it costs no allocation
 	err  error
 }
 
@@ -253,21 +256,21 @@ func (l *List) next() (h Hash, err error) {
 	}
 	switch {
 	case l.kind == runSame:
-		h = l.same
+		l.hash = l.same
 	case l.kind == runHashes:
-		err = l.take(h[:])
+		err = l.take(l.hash[:])
 	case l.parent == nil:
 		err = formatError("the parent's list has %d blocks only", l.info.Blocks)
 	default:
-		h = before
+		l.hash = before
 	}
 	if err != nil {
 		return Hash{}, err
 	}
 	l.left--
 	l.info.Blocks++
-	l.all.Write(h[:])
-	return h, nil
+	l.all.Write(l.hash[:])
+	return l.hash, nil
 }
 
 // run reads the head of the next run, or the end, which is errEnd if all is right.
