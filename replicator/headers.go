@@ -55,6 +55,15 @@ func (p *pass) meta(ctx context.Context, it *item, dests []*dest, s plan.Step) (
 			out = append(out, p.target(d, it, false, s))
 			continue
 		}
+		if err == nil && todo == postHeaders && obj.Kind == transport.DLO { // it may be one only since now
+			ready, derr := p.prepareDLO(ctx, it, []target{p.target(d, it, false, s)}, obj.Header[transport.ManifestHeader])
+			if derr != nil {
+				return nil, derr
+			}
+			if len(ready) == 0 {
+				continue // reported
+			}
+		}
 		if err == nil && todo == postHeaders {
 			err = d.ep.Post(p.e.budget.limit(ctx, p.job.Policy, p.job.From.Region, d.side.Region), d.side.Container, p.destName(d, it.name), p.stamped(obj, d))
 		}

@@ -1,6 +1,7 @@
 package replicator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -143,6 +144,7 @@ func (p *pass) putManifest(ctx context.Context, it *item, t target, obj transpor
 	}
 	name := p.destName(t.d, it.name)
 	lctx := p.e.budget.limit(ctx, p.job.Policy, p.job.From.Region, t.d.side.Region)
+	var refused error // by a segment that is not as the manifest says, although all were brought
 	for range 3 {
 		if t.ifAbsent && p.asksFirst(ctx, t.d) {
 			if again, err := p.exists(ctx, it, &t, obj, obj.ETag, &summer{n: -1}, false); err != nil || !again {
@@ -166,6 +168,7 @@ func (p *pass) putManifest(ctx context.Context, it *item, t target, obj transpor
 			if len(complete) == 0 {
 				return p.ended(ctx, it, t, err)
 			}
+			refused = err
 		case transport.Is(err, transport.NotFound):
 			if cerr := p.recreate(ctx, t.d); cerr != nil {
 				return p.ended(ctx, it, t, cerr)
@@ -178,7 +181,7 @@ func (p *pass) putManifest(ctx context.Context, it *item, t target, obj transpor
 			return p.ended(ctx, it, t, err)
 		}
 	}
-	return p.ended(ctx, it, t, transient(t.d, name, "the destination's object or its segments change while it is written"))
+	return p.ended(ctx, it, t, cmp.Or(refused, transient(t.d, name, "the destination's object or its segments change while it is written")))
 }
 
 // manifestAt gives a manifest as it must read at a destination.

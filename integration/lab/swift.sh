@@ -23,7 +23,7 @@ log_level = INFO
 log_name = swift-proxy-$a
 client_timeout = 120
 [pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl ratelimit authtoken keystoneauth copy container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server
+pipeline = catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl ratelimit authtoken s3api s3token keystoneauth copy container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
@@ -62,6 +62,21 @@ include_service_catalog = false
 cache = swift.cache
 token_cache_time = 300
 log_level = WARNING
+[filter:s3api]
+use = egg:swift#s3api
+check_bucket_owner = false
+[filter:s3token]
+use = egg:swift#s3token
+auth_uri = $KS/v3
+delay_auth_decision = true
+reseller_prefix = AUTH_
+auth_type = password
+auth_url = $KS
+username = swift
+password = $PW
+project_name = service
+user_domain_id = default
+project_domain_id = default
 [filter:keystoneauth]
 use = egg:swift#keystoneauth
 reseller_prefix = AUTH
