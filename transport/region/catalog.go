@@ -24,8 +24,9 @@ func (s *atomicString) load() string {
 	return ""
 }
 
-// errNoService is in the error of a search for a service that no region has.
-var errNoService = errors.New("service for this project")
+// ErrNoService is in the error of a search for a service that the catalog does not have
+// anywhere.
+var ErrNoService = errors.New("service for this project")
 
 // findService looks a service up by its type. gophercloud's own search asks the
 // endpoint for its API versions on the way, which Swift does not have, and answers only
@@ -66,7 +67,7 @@ func findService(catalog *tokens.ServiceCatalog, want gophercloud.EndpointOpts, 
 	slices.Sort(interfaces)
 	switch {
 	case len(regions) == 0:
-		return "", fmt.Errorf("the catalog has no %s %w", service, errNoService)
+		return "", fmt.Errorf("the catalog has no %s %w", service, ErrNoService)
 	case want.Region == "" && len(regions) > 1:
 		return "", fmt.Errorf("the catalog has several regions (%s): say which one", strings.Join(regions, ", "))
 	case !inRegion:

@@ -68,7 +68,7 @@ func (r *Region) service(version string, types ...string) (string, error) {
 		u, ferr := findService(catalog, r.endpoint, t)
 		if ferr == nil {
 			found = u
-		} else if err == nil || errors.Is(err, errNoService) && !errors.Is(ferr, errNoService) {
+		} else if err == nil || errors.Is(err, ErrNoService) && !errors.Is(ferr, ErrNoService) {
 			err = ferr // a service that is elsewhere says more than one that is nowhere
 		}
 	}
