@@ -34,7 +34,7 @@ type Backup struct {
 	ID, Name, Description string
 	Volume, Snapshot      string // ids; of an imported record, those of the region it comes from
 	Container             string // of the object store
-	Zone                  string // availability zone
+	Zone                  string // availability zone; "" unless it was asked for or the record imported
 	Size                  int    // GiB of the volume
 	Objects               int    // data objects, without the two side files (C4)
 	Status, FailReason    string // creating, available, restoring, deleting, error …
