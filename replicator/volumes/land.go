@@ -313,15 +313,15 @@ func (t *trip) importRecord(ctx context.Context, c store.PointCopy) (note string
 	if done || err != nil {
 		return "", err
 	}
+	if note, err = t.mayImport(ctx, r, c); note != "" || err != nil {
+		return note, err
+	}
 	if c.Parent != "" {
 		if b, err := r.Blocks.Backup(ctx, c.Parent); transport.Is(err, transport.NotFound) || err == nil && b.Status == "error" {
 			return "its parent, backup " + c.Parent + ", is not there", nil
 		} else if err != nil {
 			return "", err
 		}
-	}
-	if note, err = t.mayImport(ctx, r, c); note != "" || err != nil {
-		return note, err
 	}
 	record, err := recordOf(t.pt, c).Encode()
 	if err != nil {
