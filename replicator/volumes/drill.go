@@ -116,7 +116,7 @@ func (s *Shipper) drillVolumes(ctx context.Context, r DrillRequest, region strin
 	}
 	types := func(string) map[string]string { return r.Policy.VolumeTypes }
 	for _, name := range names {
-		out, err := s.restore(ctx, RestoreRequest{Point: name, To: region, Type: r.Type, Types: types, Proof: cmp.Or(r.Proof, ProofBlocks), Wait: r.Wait}, d.ID, f, nil)
+		out, err := s.restore(ctx, RestoreRequest{Point: name, To: region, Type: r.Type, Types: types, Proof: cmp.Or(r.Proof, ProofBlocks), Wait: r.Wait}, true, f, nil)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

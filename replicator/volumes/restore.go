@@ -89,19 +89,19 @@ type restoring struct {
 // leaves everything for the same request to go on with.
 func (s *Shipper) Restore(ctx context.Context, req RestoreRequest) (report.Restore, []report.Finding, error) {
 	f := report.NewFindings(nil, s.o.OnFinding)
-	out, err := s.restore(ctx, req, "", f, nil)
+	out, err := s.restore(ctx, req, false, f, nil)
 	return out, f.List(), err
 }
 
-// restore restores, for a drill if it is named. whole, unless nil, is told of the
+// restore restores; a drill has the volume stay scratch. whole, unless nil, is told of the
 // result when the volume is as it should be and proven, before the work is forgotten: an
 // error of it, or a kill before it returns, has the same request come by here again.
-func (s *Shipper) restore(ctx context.Context, req RestoreRequest, drill string, f *report.Findings, whole func(report.Restore) error) (report.Restore, error) {
-	j := &restoring{s: s, req: req, scratch: drill != "", f: f}
+func (s *Shipper) restore(ctx context.Context, req RestoreRequest, scratch bool, f *report.Findings, whole func(report.Restore) error) (report.Restore, error) {
+	j := &restoring{s: s, req: req, scratch: scratch, f: f}
 	j.req.Wait = cmp.Or(req.Wait, DefaultWait)
 	j.data.Began = s.o.Clock.Now().UTC()
 	defer s.o.Progress.Phase("")
-	err := j.prepare(ctx, drill)
+	err := j.prepare(ctx)
 	if err == nil {
 		err = j.run(ctx)
 	}
@@ -124,7 +124,7 @@ func (j *restoring) result() report.Restore {
 
 // prepare finds the point and what can be gone on with, and checks all that can be
 // checked before anything is made.
-func (j *restoring) prepare(ctx context.Context, drill string) (err error) {
+func (j *restoring) prepare(ctx context.Context) (err error) {
 	s := j.s
 	j.start("find the point")
 	if j.r, err = s.region(j.req.To); err != nil {
