@@ -23,6 +23,7 @@ type fake struct {
 	storage *cinder.Storage
 	admin   *cinder.Storage // may import records
 	objects *swift.Endpoint
+	clouds  string // file
 }
 
 func newFake(t *testing.T, o fakecloud.BlockOptions) *fake {
@@ -36,7 +37,7 @@ func newFake(t *testing.T, o fakecloud.BlockOptions) *fake {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{Region: cloud.Region("one")}
+	f := &fake{Region: cloud.Region("one"), clouds: file}
 	open := func(cloud string) (*region.Region, *cinder.Storage) {
 		r, err := region.Open(t.Context(), region.Config{Name: "one", Cloud: cloud, CloudsFile: file})
 		if err != nil {
@@ -168,6 +169,16 @@ func TestPlacement(t *testing.T) {
 			t.Fatal(err)
 		}
 		find(want)
+		// Who may not look knows nothing.
+		reader, err := region.Open(t.Context(), region.Config{Name: "one", Cloud: "one-reader", CloudsFile: f.clouds})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer reader.Close()
+		if want == transport.PlacedPerUser {
+			f.objects, want = swift.New(reader.SwiftConnection(), swift.Options{Region: "one"}), transport.PlacedUnknown
+			find(want)
+		}
 	}
 }
 
