@@ -174,6 +174,8 @@ func count(n int64, noun string) string {
 	case n == 1:
 	case strings.HasSuffix(noun, "y"):
 		noun = strings.TrimSuffix(noun, "y") + "ies"
+	case strings.HasSuffix(noun, "ss"):
+		noun += "es"
 	default:
 		noun += "s"
 	}

@@ -49,6 +49,3 @@ type DrillContainer struct {
 	Verify    float64 `json:"verify_seconds"`
 	Cause     string  `json:"cause,omitempty"`
 }
-
-// KindNoPoint is the finding of a drill that found nothing to restore.
-const KindNoPoint = "nothing-to-restore"

@@ -115,6 +115,7 @@ func (j *restoring) checkType(ctx context.Context) error {
 			for _, t := range types {
 				names = append(names, t.Name)
 			}
+			slices.Sort(names)
 			return &transport.Error{Op: "choose the volume type", Region: j.req.To, Class: transport.NotFound, Err: fmt.Errorf("there is no volume type %s", transport.PrintName(named)),
 				Hint: "it has: " + strings.Join(names, ", ") + "; name one with --type or in the policy's volume_types"}
 		}
