@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -195,6 +196,9 @@ func showDrills(ctx context.Context, o *drillOptions, args []string, c *console)
 		return err
 	}
 	l, err := store.Open(path, store.Options{ReadOnly: true})
+	if errors.Is(err, os.ErrNotExist) {
+		return &hintError{op: "open ledger", item: path, err: errors.New("there is none, so no drill has been"), hint: "name another with --ledger"}
+	}
 	if err != nil {
 		return heldBy(ctx, path, err)
 	}

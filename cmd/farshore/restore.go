@@ -62,7 +62,8 @@ type restoreOptions struct {
 	selectOptions
 	limitOptions
 	volumeOptions
-	To string
+	To      string
+	Abandon bool
 }
 
 func newRestore(c *console) *cobra.Command {
@@ -84,7 +85,8 @@ name until it is whole. With --proof blocks it is then backed up once more, into
 block's SHA-256 is compared with the point's; until that has ended the volume cannot
 be attached.
 
-An interrupted restore is gone on with by the same command.
+An interrupted restore is gone on with by the same command; with --abandon that clears
+away what is there of it.
 
 With CLOUD:CONTAINER, the objects of a replica (all, or those below a prefix) are copied to the
 container that --to names, as farshore sync does it ad hoc: what is there and identical is
@@ -102,6 +104,7 @@ left alone, and what is there and is not farshore's is not overwritten.
 	o.limitOptions.AddFlags(f)
 	o.volumeOptions.AddFlags(f, volumes.ProofNone)
 	f.StringVar(&o.To, "to", "", "the region that restores, or for objects CLOUD:CONTAINER[/PREFIX]")
+	f.BoolVar(&o.Abandon, "abandon", false, "clear away what this command left when it was interrupted")
 	_ = cmd.RegisterFlagCompletionFunc("to", completeRegions(&o.selectOptions))
 	_ = cmd.RegisterFlagCompletionFunc("proof", cobra.FixedCompletions([]cobra.Completion{"none", "blocks"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error {
@@ -244,7 +247,7 @@ func runRestore(ctx context.Context, o *restoreOptions, point string, c *console
 		return err
 	}
 	r.Point, r.To = point, o.To
-	r.Types = w.types
+	r.Types, r.Abandon = w.types, o.Abandon
 	out := &restoreResult{Ledger: w.ledger, Findings: []report.Finding{}}
 	err = withVolumes(ctx, w, c, func(ctx context.Context, s *volumes.Shipper) (err error) {
 		out.Restore, out.Findings, err = s.Restore(ctx, r)
@@ -257,7 +260,11 @@ func runRestore(ctx context.Context, o *restoreOptions, point string, c *console
 	}
 	if out.Restore.Point != "" {
 		c.result = out
-		showRestore(c, out.Restore)
+		if o.Abandon && err == nil {
+			c.say("cleared away what was left of the restore of point %s in %s", out.Restore.Point, o.To)
+		} else {
+			showRestore(c, out.Restore)
+		}
 	}
 	showFindings(c, out.Findings, int64(len(out.Findings)))
 	var stop *stopped

@@ -66,7 +66,13 @@ func (s *Shipper) Drill(ctx context.Context, r DrillRequest) (report.Drill, erro
 	}
 	for _, v := range d.Volumes {
 		d.OK = d.OK && v.OK
+		if d.Source == "" && p.Name == "" && v.Restore.From != v.Restore.Region {
+			d.Source = v.Restore.From
+		}
 		d.RTO, d.RPO = max(d.RTO, v.Restore.RTO), max(d.RPO, v.Age)
+	}
+	if slices.ContainsFunc(d.Volumes, func(v report.DrillVolume) bool { p := v.Restore.Proof; return p != nil && p.Against == proofSource }) {
+		d.Source = ""
 	}
 	for _, c := range d.Containers {
 		d.OK = d.OK && c.OK

@@ -148,7 +148,7 @@ func TestDrillReapsAKilledOne(t *testing.T) {
 	g := newRig(t, rigOptions{}, "b")
 	g.volume("db", 1)
 	g.ship()
-	for at := 1; at < 200; at += 3 {
+	for at := 1; at < 200; at += 7 {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		k := &kills{at: at, after: at%2 == 0, cancel: cancel}
 		g.wrap = func(name string, r Region) Region {

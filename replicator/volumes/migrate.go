@@ -66,7 +66,6 @@ type migration struct {
 func (s *Shipper) Migrate(ctx context.Context, r MigrateRequest) (report.Migration, error) {
 	m := &migration{s: s, r: r, f: report.NewFindings(nil, s.o.OnFinding)}
 	began := s.o.Clock.Now()
-	defer s.o.Progress.Phase("")
 	err := m.run(ctx, began)
 	out := m.st.Report
 	out.Seconds = s.o.Clock.Now().Sub(began).Seconds()

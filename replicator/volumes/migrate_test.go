@@ -217,7 +217,7 @@ func TestMigrateRefuses(t *testing.T) {
 // Killed anywhere, at either side, the same command ends with one volume and nothing else.
 func TestMigrateSurvivesAKillAnywhere(t *testing.T) {
 	g := newRig(t, rigOptions{}, "b")
-	for at := 1; ; at += 5 {
+	for at := 1; ; at += 7 {
 		v := g.volume("db", uint64(at))
 		want := content(v)
 		ctx, cancel := context.WithCancelCause(context.Background())

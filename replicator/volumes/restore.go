@@ -45,6 +45,9 @@ type RestoreRequest struct {
 	Proof  ProofMode                             // "": none
 	Wait   time.Duration                         // for one thing that the region's Cinder does; 0: DefaultWait
 	Anyway bool                                  // start although the token will end before the restore is done (R19)
+	// Abandon clears away what an equal request left when it was interrupted, instead of
+	// going on with it.
+	Abandon bool
 }
 
 // restoreData is a restore's Work.Data.
@@ -100,13 +103,12 @@ func (s *Shipper) restore(ctx context.Context, req RestoreRequest, scratch bool,
 	j := &restoring{s: s, req: req, scratch: scratch, f: f}
 	j.req.Wait = cmp.Or(req.Wait, DefaultWait)
 	j.data.Began = s.o.Clock.Now().UTC()
-	defer s.o.Progress.Phase("")
 	err := j.prepare(ctx)
-	if err == nil {
+	if err == nil && !req.Abandon {
 		err = j.run(ctx)
 	}
 	j.end()
-	if err == nil && whole != nil {
+	if err == nil && whole != nil && !req.Abandon {
 		err = whole(j.result())
 	}
 	if j.work.ID != "" && ctx.Err() == nil {
@@ -149,7 +151,11 @@ func (j *restoring) prepare(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if j.data.Phase == phaseRestored {
+	if j.req.Abandon && j.work.ID == "" {
+		return &transport.Error{Op: "abandon the restore of point " + j.point.ID, Region: j.req.To, Class: transport.NotFound, Err: errors.New("no such restore was interrupted"),
+			Hint: "it is known by the same POINT, --to, --name, --type and --zone"}
+	}
+	if j.data.Phase == phaseRestored || j.req.Abandon {
 		return nil
 	}
 	j.start("check")
@@ -183,6 +189,10 @@ func (j *restoring) adopt() error {
 	}
 	for _, w := range list {
 		var d restoreData
+		if w.Region == j.req.To && j.s.left(w) && w.Point != j.point.ID {
+			j.f.Add(report.Finding{Kind: report.KindLeftBehind, Level: report.Info, Policy: w.Policy, Region: w.Region, Name: scratchName(w.ID), Op: "look for interrupted restores",
+				Cause: "a restore of point " + w.Point + " was interrupted", Hint: "the command that began it goes on with it, or with --abandon clears it away"})
+		}
 		if w.Region != j.req.To || w.Point != j.point.ID || !j.s.left(w) {
 			continue
 		}
@@ -293,7 +303,7 @@ func (j *restoring) run(ctx context.Context) error {
 // the proof needed otherwise. What may yet go well stays for the same request to go on with.
 func (j *restoring) finish(ctx context.Context, failed error) error {
 	var stuck *stuckError
-	if !j.scratch && (passing(failed) || errors.As(failed, &stuck)) {
+	if !j.scratch && !j.req.Abandon && (passing(failed) || errors.As(failed, &stuck)) {
 		return fmt.Errorf("%w; the same command goes on from here", failed)
 	}
 	// The volume has its own name by now unless it is scratch, so that it is not cleared.

@@ -116,14 +116,22 @@ func (s *Shipper) chain(ctx context.Context, p store.Point, region string) ([]li
 	if c.Parent == "" {
 		return out, nil
 	}
-	all, _, err := s.pointsAt(ctx, region, func(q store.Point) bool { return q.Volume.ID == p.Volume.ID })
+	all, err := s.o.Ledger.Points(p.Volume.ID)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read points: %w", err)
 	}
+	asked := false // the region itself
 	seen := map[string]bool{c.Backup: true}
 	for out[0].at.Parent != "" {
 		parent := out[0].at.Parent
-		i := slices.IndexFunc(all, func(q store.Point) bool { c, _ := at(q, region); return c.Backup == parent })
+		i := slices.IndexFunc(all, func(q store.Point) bool { c, ok := at(q, region); return ok && c.Backup == parent })
+		if i < 0 && !asked { // a ledger may know the later points only
+			if all, err = s.described(ctx, region); err != nil {
+				return nil, err
+			}
+			asked = true
+			continue
+		}
 		if i < 0 || seen[parent] {
 			return nil, &transport.Error{Op: "find point " + p.ID, Region: region, Class: transport.NotFound,
 				Err: fmt.Errorf("backup %s is an increment upon %s, which no point of the region is", out[0].at.Backup, parent), Hint: "farshore audit --repair sends what is missing again"}

@@ -360,6 +360,40 @@ func TestRestoreExplainsAFailure(t *testing.T) {
 		}
 		g.bare("b", 1, 1)
 	})
+	t.Run("abandoned", func(t *testing.T) {
+		g := newRig(t, rigOptions{}, "b")
+		g.volume("db", 1)
+		g.ship()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		k := &kills{at: 6, after: true, cancel: cancel}
+		g.wrap = func(name string, r Region) Region { r.Blocks = killer{r.Blocks, k}; return r }
+		req := RestoreRequest{Point: "db", To: "b"}
+		if _, _, err := g.shipper().Restore(ctx, req); err == nil {
+			t.Fatal("not killed")
+		}
+		g.wrap = nil
+		if n := g.count("b", "volume"); n != 1 {
+			t.Fatalf("%d volumes", n)
+		}
+		req.Abandon = true
+		if _, _, err := g.shipper().Restore(t.Context(), req); err != nil {
+			t.Error(err)
+		}
+		g.bare("b", 0, 1)
+		if _, _, err := g.shipper().Restore(t.Context(), req); !transport.Is(err, transport.NotFound) {
+			t.Errorf("again: %v", err)
+		}
+	})
+	t.Run("at the source", func(t *testing.T) {
+		g := newRig(t, rigOptions{}, "b")
+		want := content(g.volume("db", 1))
+		g.ship()
+		out := g.restore(RestoreRequest{Point: "db", To: "a", Name: "back", Proof: ProofBlocks})
+		if !bytes.Equal(content(g.from.Volume(out.Volume)), want) || !out.Proof.OK || out.Proof.Against != proofSource {
+			t.Errorf("restore %+v", out)
+		}
+		g.bare("a", 2, 1)
+	})
 }
 
 // shortLived is a region whose tokens live two minutes.
@@ -449,7 +483,7 @@ func TestRestoreSurvivesAKillAnywhere(t *testing.T) {
 	req := RestoreRequest{Point: "db", To: "b", Proof: ProofBlocks}
 	for _, after := range []bool{false, true} {
 		resumed := 0
-		for at := 1; ; at++ {
+		for at := map[bool]int{false: 1, true: 2}[after]; ; at += 2 {
 			ctx, cancel := context.WithCancelCause(context.Background())
 			k := &kills{at: at, after: after, cancel: cancel}
 			g.wrap = func(name string, r Region) Region {
@@ -482,7 +516,7 @@ func TestRestoreSurvivesAKillAnywhere(t *testing.T) {
 				t.Fatal(err)
 			}
 			if k.where == "" {
-				if resumed < 10 {
+				if resumed < 5 {
 					t.Errorf("only %d restores were gone on with", resumed)
 				}
 				break
