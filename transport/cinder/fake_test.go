@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -234,3 +235,41 @@ type ended chan time.Time
 
 func (e ended) C() <-chan time.Time { return e }
 func (ended) Stop() bool            { return false }
+
+// All tokens end again and again in the middle of many calls: none fails, and nothing is
+// made twice.
+func TestTokensEndUnderManyCalls(t *testing.T) {
+	f := newFake(t, fakecloud.BlockOptions{GiB: 1 << 20, Quota: map[string]int{"volumes": -1}})
+	ctx := t.Context()
+	st := transport.RetryBlocks(f.storage, nil, transport.RetryPolicy{First: time.Millisecond})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 10 {
+				v, err := st.CreateVolume(ctx, transport.VolumeSpec{Name: fmt.Sprint(i, "-", j), Size: 1})
+				if err != nil {
+					t.Error(err)
+					continue
+				}
+				if _, err := st.Volume(ctx, v.ID); err != nil {
+					t.Error(err)
+				}
+				if j%3 == 0 {
+					f.ExpireTokens()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	all, err := f.storage.Volumes(ctx)
+	names := map[string]bool{}
+	for _, v := range all {
+		names[v.Name] = true
+	}
+	if err != nil || len(all) != 80 || len(names) != 80 {
+		t.Errorf("%d volumes of %d names, %v", len(all), len(names), err)
+	}
+	if n := f.login.Counters().Requests["POST auth"]; n < 3 {
+		t.Errorf("%d logins: no token ended", n)
+	}
+}
