@@ -26,7 +26,7 @@ func (f *File) Check() error {
 	return nil
 }
 
-// CheckPlaces is Check's judgement of what several policies do to one container,
+// CheckPlaces is Check's judgement of what several policies do to one container or volume,
 // once it is known where regions really are: accounts has the storage URL of their
 // account, by the name of the region, and regions with equal ones are one place
 // whatever the file calls them (R16). A region that is not in it is judged by the file.
@@ -47,6 +47,7 @@ func (f *File) CheckPlaces(accounts map[string]string) error {
 	c.problems = nil // what is wrong with a single policy is said by Check
 	c.checkMeetings()
 	c.checkCircles()
+	c.checkShared()
 	if len(c.problems) > 0 {
 		return c.problems
 	}
@@ -74,10 +75,12 @@ func (f *File) check() Errors {
 		}
 		c.checkRegions(i, p)
 		c.checkNumbers(i, p)
+		c.checkSnapshots(i, p)
 		c.checkContainers(i, p)
 	}
 	c.checkMeetings()
 	c.checkCircles()
+	c.checkShared()
 	return c.problems
 }
 

@@ -125,6 +125,7 @@ func TestParseEverything(t *testing.T) {
 		Properties: Properties{Containers: true, Account: []string{AccountMetadata, AccountQuotas}},
 		Map:        Map{Projects: map[string]string{"3f1a": "77c0"}, Users: map[string]string{"9d2e": "5b61"}, StoragePolicies: map[string]string{"gold": "silver"}},
 		Stamp:      true, Strict: true, Accept: []string{"foreign-object", "clock-skew"},
+		MaxChain: MaxChain{Source: DefaultChainFrom, Destination: DefaultChainTo}, FullEvery: DefaultFullEvery,
 	}
 	if diff := cmp.Diff(want, p); diff != "" {
 		t.Error(diff)

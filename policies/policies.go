@@ -26,6 +26,15 @@ const (
 	DefaultAuditEvery = 24 * time.Hour
 	DefaultOver       = int64(64 << 20)
 	DefaultChunk      = int64(8 << 20)
+	DefaultChainFrom  = 30                  // backups in a chain at the source
+	DefaultChainTo    = 8                   // and at a destination
+	DefaultFullEvery  = 30 * 24 * time.Hour // between two full backups of a volume
+)
+
+// How many restore points of a volume may be kept, and how long a chain may be at most.
+const (
+	maxCount = 1_000_000
+	maxChain = 1000
 )
 
 // File is a whole policy file.
@@ -105,6 +114,8 @@ type Policy struct {
 	KeepSource  *Keep
 	VolumeTypes map[string]string // source type: destination type
 	Drill       *Drill
+	MaxChain    MaxChain
+	FullEvery   time.Duration // the source makes a full backup when the last one is so old; 0: never by time
 }
 
 // Deletes says whether an object deleted at the source goes at the destination too.
@@ -173,6 +184,13 @@ type Keep struct {
 	Last, Hourly, Daily, Weekly, Monthly, Yearly int
 }
 
+// MaxChain says how many backups a restore may need, the full one included: 1 is full
+// ones only, 0 no bound.
+type MaxChain struct {
+	Source      int // above it, the source makes a full backup
+	Destination int // above it, the destination makes a synthetic full of what it has
+}
+
 // Drill says when restores are rehearsed.
 type Drill struct {
 	Schedule Schedule
@@ -191,6 +209,8 @@ func NewPolicy(name, from string, to ...string) Policy {
 		Large:      Large{As: Exact, Over: DefaultOver, Chunk: DefaultChunk},
 		Properties: Properties{Containers: true},
 		Stamp:      true,
+		MaxChain:   MaxChain{Source: DefaultChainFrom, Destination: DefaultChainTo},
+		FullEvery:  DefaultFullEvery,
 	}
 }
 

@@ -130,7 +130,7 @@ func (r *reader) limits(l *Limits) func(value) {
 // one kind of policy only.
 var (
 	containerOnly = []string{"containers", "container", "prefix", "deletes", "brake", "large", "properties", "map", "stamp", "takeover", "bidirectional"}
-	volumeOnly    = []string{"volumes", "snapshot", "keep", "keep_source", "volume_types", "drill"}
+	volumeOnly    = []string{"volumes", "snapshot", "keep", "keep_source", "volume_types", "drill", "max_chain", "full_every"}
 )
 
 func (r *reader) policy(f *File, v value) Policy {
@@ -166,6 +166,8 @@ func (r *reader) policy(f *File, v value) Policy {
 		field{"keep_source", r.keep(&p.KeepSource)},
 		field{"volume_types", r.stringMap(&p.VolumeTypes)},
 		field{"drill", r.drill(&p.Drill)},
+		field{"max_chain", r.maxChain(&p.MaxChain)},
+		field{"full_every", unit(r, &p.FullEvery, parseOrNever)},
 	)
 	if given == nil {
 		return p
@@ -328,16 +330,25 @@ func (r *reader) keep(out **Keep) func(value) {
 		k := &Keep{}
 		*out = k
 		given := r.fields(v, "a mapping such as {last: 24, daily: 7}",
-			field{"last", r.count(&k.Last, 0, 1_000_000)},
-			field{"hourly", r.count(&k.Hourly, 0, 1_000_000)},
-			field{"daily", r.count(&k.Daily, 0, 1_000_000)},
-			field{"weekly", r.count(&k.Weekly, 0, 1_000_000)},
-			field{"monthly", r.count(&k.Monthly, 0, 1_000_000)},
-			field{"yearly", r.count(&k.Yearly, 0, 1_000_000)},
+			field{"last", r.count(&k.Last, 0, maxCount)},
+			field{"hourly", r.count(&k.Hourly, 0, maxCount)},
+			field{"daily", r.count(&k.Daily, 0, maxCount)},
+			field{"weekly", r.count(&k.Weekly, 0, maxCount)},
+			field{"monthly", r.count(&k.Monthly, 0, maxCount)},
+			field{"yearly", r.count(&k.Yearly, 0, maxCount)},
 		)
 		if given != nil && *k == (Keep{}) && !r.bad.under(v.path) {
 			r.problem(v, "keeps nothing", "give at least one number above 0; leave the key out to keep everything")
 		}
+	}
+}
+
+func (r *reader) maxChain(out *MaxChain) func(value) {
+	return func(v value) {
+		r.fields(v, "a mapping such as {source: 30, destination: 8}",
+			field{"source", r.count(&out.Source, 0, maxChain)},
+			field{"destination", r.count(&out.Destination, 0, maxChain)},
+		)
 	}
 }
 
@@ -397,6 +408,14 @@ func parsePositive(text string) (time.Duration, error) {
 		err = errors.New("must be at least 1s")
 	}
 	return d, err
+}
+
+// parseOrNever is parsePositive where 0 stands for never.
+func parseOrNever(text string) (time.Duration, error) {
+	if d, err := ParseDuration(text); err == nil && d == 0 {
+		return 0, nil
+	}
+	return parsePositive(text)
 }
 
 func parseZone(text string) (*time.Location, error) {

@@ -22,6 +22,9 @@ type CopyJob struct {
 	// Again sends what the ledger says stands there as well: an audit did not find it
 	// so. What is there is overwritten if it is ours.
 	Again bool
+	// Look asks for names that the ledger does not know before they are sent: much of
+	// it may stand there from before the ledger was lost.
+	Look bool
 }
 
 // CopyResult is what CopyNames did.
@@ -54,7 +57,7 @@ func (e *Engine) CopyNames(ctx context.Context, job CopyJob, names <-chan transp
 	defer e.budget.follow()()
 	err := p.open(ctx)
 	if err == nil {
-		err = p.copyNames(ctx, names, job.Again)
+		err = p.copyNames(ctx, names, job)
 	}
 	if ferr := e.o.Ledger.Flush(context.WithoutCancel(ctx)); err == nil {
 		err = ferr
@@ -72,7 +75,7 @@ func (e *Engine) CopyNames(ctx context.Context, job CopyJob, names <-chan transp
 }
 
 // copyNames hands the names out to workers as they arrive.
-func (p *pass) copyNames(ctx context.Context, names <-chan transport.Entry, again bool) error {
+func (p *pass) copyNames(ctx context.Context, names <-chan transport.Entry, job CopyJob) error {
 	var late *errgroup.Group
 	if len(p.dests) > 1 {
 		late = p.startLaggards(ctx)
@@ -80,7 +83,7 @@ func (p *pass) copyNames(ctx context.Context, names <-chan transport.Entry, agai
 	g, working := errgroup.WithContext(ctx)
 	g.SetLimit(readAhead * p.e.o.Limits.Streams)
 	p.start = func(do func(context.Context) error) { g.Go(func() error { return do(working) }) }
-	err := p.takeNames(working, names, again)
+	err := p.takeNames(working, names, job)
 	if werr := g.Wait(); werr != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		err = werr // the names were only left because of it
 	}
@@ -95,7 +98,7 @@ func (p *pass) copyNames(ctx context.Context, names <-chan transport.Entry, agai
 	return err
 }
 
-func (p *pass) takeNames(ctx context.Context, names <-chan transport.Entry, again bool) error {
+func (p *pass) takeNames(ctx context.Context, names <-chan transport.Entry, job CopyJob) error {
 	for open := true; open; {
 		var steps []plan.Step
 		for len(steps) < namesAtOnce {
@@ -116,7 +119,7 @@ func (p *pass) takeNames(ctx context.Context, names <-chan transport.Entry, agai
 			if e.Name == "" {
 				break
 			}
-			s, err := p.nameStep(e, again)
+			s, err := p.nameStep(e, job)
 			if err != nil {
 				return err
 			}
@@ -132,7 +135,7 @@ func (p *pass) takeNames(ctx context.Context, names <-chan transport.Entry, agai
 }
 
 // nameStep plans one name from what the ledger knows of it.
-func (p *pass) nameStep(e transport.Entry, again bool) (plan.Step, error) {
+func (p *pass) nameStep(e transport.Entry, job CopyJob) (plan.Step, error) {
 	l := p.e.o.Ledger
 	s := plan.Subject{Name: e.Name, Entry: &e}
 	rec, ok, err := l.Get(p.place, e.Name)
@@ -159,11 +162,11 @@ func (p *pass) nameStep(e transport.Entry, again bool) (plan.Step, error) {
 		}
 		rs := plan.RouteStep{Route: d.info.ID, Action: plan.Copy, IfAbsent: true}
 		switch {
-		case has && rep.State == store.Confirmed && rep.Version.ETag == e.ETag && !again:
+		case has && rep.State == store.Confirmed && rep.Version.ETag == e.ETag && !job.Again:
 			continue
 		case has && (rep.State == store.Confirmed || rep.State == store.Lost):
 			rs.IfAbsent = false // ours
-		case has, begun && in.Layout.Count() == 0:
+		case has, begun && in.Layout.Count() == 0, job.Look && !begun && !d.fresh:
 			rs.Action = plan.Recheck // what stands there is perhaps what an earlier run sent
 		}
 		step.Routes = append(step.Routes, rs)

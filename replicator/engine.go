@@ -133,7 +133,7 @@ func (e *UsageError) Error() string { return e.Msg }
 // Jobs expands a policy into a job for each source container it selects.
 func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
 	if p.Volumes != nil {
-		return nil, &UsageError{Msg: fmt.Sprintf("policy %s is about volumes, which this version does not replicate", p.Name), Hint: "name containers instead"}
+		return nil, &UsageError{Msg: fmt.Sprintf("policy %s is about volumes, and this is about containers", p.Name), Hint: "name a policy about containers"}
 	}
 	src, err := e.region(p.From)
 	if err != nil {

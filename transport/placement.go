@@ -98,7 +98,9 @@ func placementOf(ctx context.Context, x Backup, objects Source) (Placed, error) 
 	switch {
 	case errors.Is(err, errSeenOne):
 		return Placed{PlacedPerUser, "the objects of backup " + x.ID + " are in container " + PrintName(x.Container) + " of this project's account"}, nil
-	case err == nil, Is(err, NotFound), Is(err, Denied): // a container of another's may exist, and be shut
+	case Is(err, Denied):
+		return Placed{PlacedUnknown, "this login may not look for the objects of backup " + x.ID + " in container " + PrintName(x.Container)}, nil
+	case err == nil, Is(err, NotFound):
 		return Placed{PlacedSingleUser, "the objects of backup " + x.ID + " are not in this project's account: they are in the operator's, or in an S3"}, nil
 	}
 	return Placed{}, fmt.Errorf("look for the objects of backup %s: %w", x.ID, err)

@@ -2,14 +2,18 @@ package transport
 
 import (
 	"context"
+	"errors"
+	"net"
+	"net/http"
 	"time"
 )
 
 // RetryBlocks puts the retry layer before a region's block storage: what reads, deletes
 // or sets is made again within the policy, and every request takes a slot of link (nil:
-// no gate). What creates is never made again, for nobody knows here whether it was
-// carried out: CreateVolume, CreateSnapshot, CreateBackup, RestoreBackup and ImportBackup
-// fail with the first failure, and their caller looks for what they may have made (R6).
+// no gate). What creates (CreateVolume, CreateSnapshot, CreateBackup, RestoreBackup and
+// ImportBackup) is made again only where it surely was not carried out: no connection was
+// made, or the token was refused. It fails with any other failure, for nobody knows here
+// what came of it, and its caller looks for what it may have made (R6).
 func RetryBlocks(b BlockStorage, link *Link, p RetryPolicy) BlockStorage {
 	if link == nil {
 		link = NewLink(LinkOptions{Start: 1 << 20, Max: 1 << 20, Clock: p.Clock})
@@ -33,17 +37,31 @@ func again[T any](ctx context.Context, r *retrier, op string, f func() (T, error
 	return v, err
 }
 
-// create makes a call that cannot be repeated, within a slot.
+// create makes a call that cannot be repeated once it may have been carried out.
 func create[T any](ctx context.Context, r *retrier, op string, f func() (T, error)) (v T, err error) {
 	b, err := r.budget(ctx, op, "", "")
 	if err != nil {
 		return v, err
 	}
-	err = r.once(ctx, b, 0, func() (err error) {
-		v, err = f()
-		return err
-	})
-	return v, err
+	for {
+		err := r.once(ctx, b, 0, func() (err error) {
+			v, err = f()
+			return err
+		})
+		if err == nil || !neverBegun(err) {
+			return v, err
+		}
+		if err = b.failed(ctx, err); err != nil {
+			return v, err
+		}
+	}
+}
+
+// neverBegun reports whether a failed request surely was not carried out.
+func neverBegun(err error) bool {
+	var op *net.OpError
+	var e *Error
+	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &e) && e.Status == http.StatusUnauthorized && e.Class == Transient
 }
 
 func (b *blockRetrier) Identity(ctx context.Context) (Identity, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"reflect"
 	"testing"
 	"time"
@@ -15,11 +16,15 @@ import (
 type failingBlocks struct {
 	fail  int
 	class transport.Class
+	err   error // instead of the class
 	calls map[string]int
 }
 
 func (f *failingBlocks) call(name string) error {
 	f.calls[name]++
+	if f.calls[name] <= f.fail && f.err != nil {
+		return f.err
+	}
 	if f.calls[name] <= f.fail {
 		return &transport.Error{Op: "try", Region: "lyon", Class: f.class, Err: errors.New("no")}
 	}
@@ -127,6 +132,20 @@ func TestRetryBlocks(t *testing.T) {
 		}
 		if len(f.calls) != reflect.TypeFor[transport.BlockStorage]().NumMethod() || link.Stats().InFlight != 0 {
 			t.Errorf("%v %+v", f.calls, link.Stats())
+		}
+	}
+
+	// A create that never got there, or whose token was refused, is made again.
+	for _, err := range []error{
+		&transport.Error{Op: "try", Region: "lyon", Class: transport.Transient, Err: &net.OpError{Op: "dial", Err: errors.New("refused")}},
+		&transport.Error{Op: "try", Region: "lyon", Class: transport.Transient, Status: 401, Err: errors.New("the token had ended")},
+	} {
+		f := &failingBlocks{fail: 2, err: err, calls: map[string]int{}}
+		_, errs := everyCall(t, t.Context(), transport.RetryBlocks(f, nil, transport.RetryPolicy{Clock: new(quick)}))
+		for name, n := range f.calls {
+			if name != "Renew" && (n != 3 || errs[name] != nil) {
+				t.Errorf("%v: %s: %d calls, %v", err, name, n, errs[name])
+			}
 		}
 	}
 

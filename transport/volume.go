@@ -34,7 +34,7 @@ type Backup struct {
 	ID, Name, Description string
 	Volume, Snapshot      string // ids; of an imported record, those of the region it comes from
 	Container             string // of the object store
-	Zone                  string // availability zone
+	Zone                  string // availability zone; "" unless it was asked for or the record imported
 	Size                  int    // GiB of the volume
 	Objects               int    // data objects, without the two side files (C4)
 	Status, FailReason    string // creating, available, restoring, deleting, error …
@@ -95,8 +95,8 @@ type ImportRights struct {
 }
 
 // BlockStorage is a region's Cinder, for one project. All methods may be called
-// concurrently. Creates are not repeated by anybody: a caller gives each a name of its
-// own and, when a reply was lost, looks for that name (R6). Deletes of what is not
+// concurrently. Creates that may have been carried out are not repeated by anybody: a
+// caller gives each a name of its own and, when a reply was lost, looks for that name (R6). Deletes of what is not
 // there are no error. Errors are *Error: NotFound, Denied (a missing right), Exists (an
 // imported record's id is taken), Changed (its status does not allow it), Quota (413),
 // Throttled, Transient or Permanent.

@@ -94,7 +94,7 @@ func runAudit(ctx context.Context, o *auditOptions, args []string, c *console) e
 	opts := replicator.AuditOptions{Read: float64(read), Seed: o.Seed, Repair: o.Repair}
 	return eachPolicy(ctx, w, c, openFor(w.ledger), func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
 		return e.Audit(ctx, p, jobs, opts)
-	}, showAudit)
+	}, nil, showAudit)
 }
 
 // showAudit prints what one policy's audit saw.

@@ -49,7 +49,7 @@ func runFidelity(ctx context.Context, o *auditOptions, w *work, read policies.Sh
 	}
 	err := eachPolicy(ctx, w, c, lookAt(w.ledger), func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
 		return e.Fidelity(ctx, p, jobs, opts)
-	}, showFidelity)
+	}, nil, showFidelity)
 	if b == nil {
 		return err
 	}

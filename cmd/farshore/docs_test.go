@@ -89,7 +89,7 @@ func TestJSONDocumented(t *testing.T) {
 			walk(f.Type)
 		}
 	}
-	for _, v := range []any{document{}, jsonError{}, passResult{}, rebuildResult{}, statusResult{}, regionResult{}, versionResult{}, policyCheckResult{}, ledgerCheckResult{}, ledgerCompactResult{}, ledgerPathResult{}, demoResult{}} {
+	for _, v := range []any{document{}, jsonError{}, passResult{}, rebuildResult{}, statusResult{}, regionResult{}, versionResult{}, policyCheckResult{}, ledgerCheckResult{}, ledgerCompactResult{}, ledgerPathResult{}, demoResult{}, restoreResult{}, drillResult{}, drillsResult{}, migrateResult{}} {
 		walk(reflect.TypeOf(v))
 	}
 	if len(seen) < 20 {

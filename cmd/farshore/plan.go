@@ -9,6 +9,7 @@ import (
 	"farshore/policies"
 	"farshore/replicator"
 	"farshore/replicator/report"
+	"farshore/replicator/volumes"
 )
 
 type planOptions struct {
@@ -27,7 +28,7 @@ func (o *planOptions) AddFlags(f *pflag.FlagSet) {
 }
 
 func newPlan(c *console) *cobra.Command {
-	var o planOptions
+	o := planOptions{selectOptions: selectOptions{volumes: true}}
 	cmd := &cobra.Command{
 		Use:   "plan [POLICY… | CLOUD:CONTAINER[/PREFIX] CLOUD:CONTAINER[/PREFIX]…]",
 		Short: "Say what a pass would do: counts, bytes, quota, time",
@@ -65,6 +66,10 @@ func planWork(ctx context.Context, w *work, releaseBrake string, c *console, che
 		r, err := e.Sync(ctx, p, jobs, replicator.SyncOptions{DryRun: true, ReleaseBrake: releaseBrake})
 		t := r.Totals
 		pending += t.Copied + t.Metadata + t.Adopted + t.Deleted + t.Pending
+		return r, err
+	}, func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
+		r, err := s.Ship(ctx, p, volumes.ShipOptions{DryRun: true})
+		pending += int64(len(r.Points))
 		return r, err
 	}, func(c *console, r report.Result) { showPlan(c, r, w.limits.Total) })
 	if out, ok := c.result.(*passResult); ok {

@@ -66,7 +66,7 @@ func runLedgerRebuild(ctx context.Context, o *selectOptions, args []string, c *c
 			err = &hintError{op: "rebuild ledger", item: w.ledger, err: errors.New("a region did not answer, so that what it holds cannot be told"), hint: "run it again when the region is back: farshore region check"}
 		}
 		return r, err
-	}, func(c *console, r report.Result) {
+	}, nil, func(c *console, r report.Result) {
 		c.say("%s: %s listed, %s found again", transport.PrintName(r.Policy), count(r.Totals.Listed, "object"), count(r.Totals.Adopted, "copy"))
 		c.say("  %s", replicas(r.Replicas))
 	})

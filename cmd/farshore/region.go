@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,8 +21,9 @@ import (
 
 type regionCheckOptions struct {
 	selectOptions
-	Probe   bool
-	Scratch string
+	Probe     bool
+	Scratch   string
+	NoVolumes bool
 }
 
 func newRegion(c *console) *cobra.Command {
@@ -31,15 +33,23 @@ func newRegion(c *console) *cobra.Command {
 		Long: `Log in to a region and say what it can do: NAME is a region of the policy file, or else an entry
 of clouds.yaml. Without --probe nothing is written there. With it, what the engine relies on is
 really tried in a scratch container, which is removed again, and the answers are kept in the
-ledger, so that passes are planned by them.`,
+ledger, so that passes are planned by them.
+
+Of block storage it says where backups of volumes are stored, which decides whether volumes can be
+shipped; who may import backup records (of the policy file, import_cloud's login is asked); what of
+the quotas is used; which volume types there are; and whether a token lives as long as a backup of
+the largest volume takes. Where no backup shows where they are stored, --probe makes a volume of
+1 GiB and a backup of it, looks, and deletes both.`,
 		Example: `  farshore region check lyon
   farshore region check lyon --probe
-  farshore region check lyon --probe --scratch my-own-container`,
+  farshore region check lyon --probe --scratch my-own-container
+  farshore region check lyon --probe --no-volumes`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: completeRegions(&o.selectOptions),
 	}
 	o.AddFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&o.Probe, "probe", false, "try what is needed in a scratch container")
 	cmd.Flags().StringVar(&o.Scratch, "scratch", ".farshore-probe", "the container to try in; made and removed again if it is missing")
+	cmd.Flags().BoolVar(&o.NoVolumes, "no-volumes", false, "leave block storage out")
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error { return runRegionCheck(ctx, &o, args[0], c) })
 	return group(c, "region", "Look at a region", cmd)
 }
@@ -55,6 +65,7 @@ type regionResult struct {
 	Destination *bool         `json:"can_be_destination"` // null: not known without --probe
 	Checks      []swift.Check `json:"checks"`
 	Ledger      string        `json:"recorded_in"` // empty: the answers were not kept
+	Blocks      *blockResult  `json:"block_storage"`
 }
 
 func runRegionCheck(ctx context.Context, o *regionCheckOptions, name string, c *console) error {
@@ -89,10 +100,15 @@ func runRegionCheck(ctx context.Context, o *regionCheckOptions, name string, c *
 		s := skew.Seconds()
 		out.SkewSeconds = &s
 	}
+	if !o.NoVolumes {
+		if out.Blocks, err = checkBlocks(ctx, l, name, o.Probe, c); err != nil {
+			return err
+		}
+	}
 	if o.Probe {
 		can := answers["write"] == transport.Yes && answers["read"] == transport.Yes && answers["delete"] == transport.Yes
 		out.Destination = &can
-		if err := keepAnswers(ctx, ledger, name, answers); err != nil {
+		if err := keepAnswers(ctx, ledger, name, answers, out.Blocks); err != nil {
 			fmt.Fprintf(c, "%s  the answers were not kept in the ledger: check again later\n", textOf(err))
 		} else {
 			out.Ledger = ledger
@@ -104,7 +120,14 @@ func runRegionCheck(ctx context.Context, o *regionCheckOptions, name string, c *
 		return err
 	}
 	showRegion(c, out, abilities)
-	if !out.Source || out.Destination != nil && !*out.Destination {
+	if !o.NoVolumes {
+		showBlocks(c, out.Blocks)
+	}
+	if out.Ledger != "" {
+		c.say("  kept in ledger %s", out.Ledger)
+	}
+	badImport := out.Blocks != nil && slices.ContainsFunc(out.Blocks.Checks, func(x swift.Check) bool { return x.Name == "import-login" })
+	if !out.Source || out.Destination != nil && !*out.Destination || badImport {
 		return &findingsError{n: 1}
 	}
 	return nil
@@ -128,7 +151,7 @@ func findRegion(o *regionCheckOptions, name string) (policies.Region, string, er
 }
 
 // keepAnswers records what a probe found where the engine looks for it.
-func keepAnswers(ctx context.Context, path, name string, answers map[string]transport.Answer) error {
+func keepAnswers(ctx context.Context, path, name string, answers map[string]transport.Answer, blocks *blockResult) error {
 	tried := map[string]transport.Answer{}
 	for k := range (transport.Abilities{}).Tried() {
 		if a := answers[k]; a == transport.Yes || a == transport.No {
@@ -143,7 +166,11 @@ func keepAnswers(ctx context.Context, path, name string, answers map[string]tran
 	if err != nil {
 		return heldBy(ctx, path, err)
 	}
-	return errors.Join(l.PutNote("probe/"+name, text), l.Close())
+	err = l.PutNote("probe/"+name, text)
+	if err == nil && blocks != nil && blocks.Placement != transport.PlacedUnknown {
+		err = l.PutNote("placement/"+name, []byte(blocks.Placement))
+	}
+	return errors.Join(err, l.Close())
 }
 
 // inWords says what an answer means for the work: when it is yes, and when it is no.
@@ -195,8 +222,14 @@ func showRegion(c *console, r regionResult, a transport.Abilities) {
 		}
 		c.say("  its clock differs from this machine's by %s: %s", d.Round(time.Millisecond), verdict)
 	}
-	words := inWords()
-	for _, x := range r.Checks {
+	showChecks(c, r.Checks, inWords())
+	c.say("  limits: %s a PUT, names of %d bytes, containers' names of %d, %d headers of metadata of %s together, %d segments a manifest",
+		size(a.MaxObject), a.MaxName, a.MaxContainerName, a.MaxMetaCount, size(int64(a.MaxMetaBytes)), a.MaxSegments)
+}
+
+// showChecks says what was found out, in words.
+func showChecks(c *console, checks []swift.Check, words map[string][2]string) {
+	for _, x := range checks {
 		text, mark := x.Name+" could not be found out", "?"
 		switch x.Answer {
 		case transport.Yes:
@@ -208,10 +241,5 @@ func showRegion(c *console, r regionResult, a transport.Abilities) {
 			text += " (" + x.Detail + ")"
 		}
 		c.say("  %-3s  %s", mark, text)
-	}
-	c.say("  limits: %s a PUT, names of %d bytes, containers' names of %d, %d headers of metadata of %s together, %d segments a manifest",
-		size(a.MaxObject), a.MaxName, a.MaxContainerName, a.MaxMetaCount, size(int64(a.MaxMetaBytes)), a.MaxSegments)
-	if r.Ledger != "" {
-		c.say("  kept in ledger %s", r.Ledger)
 	}
 }

@@ -23,7 +23,8 @@ type selectOptions struct {
 	PolicyFile string
 	Ledger     string
 
-	flags *pflag.FlagSet // nil: made without a command line
+	flags   *pflag.FlagSet // nil: made without a command line
+	volumes bool           // where no policy is named, those of volumes are meant, too
 }
 
 // AddFlags adds them.
@@ -185,7 +186,7 @@ func choosePolicies(names []string, s selectOptions, a adHocOptions) (*work, err
 	known := make([]string, 0, len(f.Policies))
 	for _, p := range f.Policies {
 		known = append(known, p.Name)
-		if len(names) == 0 && p.Volumes == nil || slices.Contains(names, p.Name) {
+		if len(names) == 0 && (p.Volumes == nil || s.volumes) || slices.Contains(names, p.Name) {
 			w.tasks = append(w.tasks, task{policy: p})
 		}
 	}
@@ -195,7 +196,7 @@ func choosePolicies(names []string, s selectOptions, a adHocOptions) (*work, err
 		}
 	}
 	if len(w.tasks) == 0 {
-		return nil, usagef("add one under policies:, or copy ad hoc: farshore sync CLOUD:CONTAINER CLOUD:CONTAINER", "no policy about containers in %s", f.Name)
+		return nil, usagef("add one under policies:, or copy ad hoc: farshore sync CLOUD:CONTAINER CLOUD:CONTAINER", "no policy %sin %s", map[bool]string{false: "about containers "}[s.volumes], f.Name)
 	}
 	for _, t := range w.tasks {
 		for _, r := range append([]string{t.policy.From}, t.policy.To...) {

@@ -66,6 +66,10 @@ func place(f report.Finding) string {
 
 // showResult prints what one policy's pass did.
 func showResult(c *console, r report.Result) {
+	if r.Volumes != nil {
+		showVolumes(c, r)
+		return
+	}
 	t, name := r.Totals, transport.PrintName(r.Policy)
 	took := time.Duration(r.Seconds * float64(time.Second))
 	copied := fmt.Sprintf("%s copied, %s in %s", count(t.Copied, "object"), size(t.Bytes), seconds(took))
@@ -93,6 +97,10 @@ func showResult(c *console, r report.Result) {
 
 // showPlan prints what a pass would do. The estimate needs a limit.
 func showPlan(c *console, r report.Result, limit policies.Rate) {
+	if r.Volumes != nil {
+		showVolumePlan(c, r)
+		return
+	}
 	t := r.Totals
 	c.say("%s: would copy %s, %s", transport.PrintName(r.Policy), count(t.Copied, "object"), size(t.Bytes))
 	c.say("  %s", joined(
@@ -166,6 +174,8 @@ func count(n int64, noun string) string {
 	case n == 1:
 	case strings.HasSuffix(noun, "y"):
 		noun = strings.TrimSuffix(noun, "y") + "ies"
+	case strings.HasSuffix(noun, "ss"):
+		noun += "es"
 	default:
 		noun += "s"
 	}

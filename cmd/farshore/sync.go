@@ -13,6 +13,7 @@ import (
 	"farshore/policies"
 	"farshore/replicator"
 	"farshore/replicator/report"
+	"farshore/replicator/volumes"
 )
 
 const placesHelp = `A place is CLOUD:CONTAINER or CLOUD:CONTAINER/PREFIX. CLOUD is an entry of
@@ -28,6 +29,7 @@ type syncOptions struct {
 	adHocOptions
 	DryRun       bool
 	ReleaseBrake string
+	SnapshotNow  bool
 }
 
 // AddFlags adds them.
@@ -36,11 +38,12 @@ func (o *syncOptions) AddFlags(f *pflag.FlagSet) {
 	o.limitOptions.AddFlags(f)
 	o.adHocOptions.AddFlags(f)
 	f.BoolVarP(&o.DryRun, "dry-run", "n", false, "decide and count, change nothing anywhere (as farshore plan)")
+	f.BoolVar(&o.SnapshotNow, "snapshot-now", false, "policies of volumes: take a snapshot of every volume, due or not")
 	f.StringVar(&o.ReleaseBrake, "release-brake", "", "go on with the pass that a brake stopped; the TOKEN is in its output")
 }
 
 func newSync(c *console) *cobra.Command {
-	var o syncOptions
+	o := syncOptions{selectOptions: selectOptions{volumes: true}}
 	cmd := &cobra.Command{
 		Use:   "sync [POLICY… | CLOUD:CONTAINER[/PREFIX] CLOUD:CONTAINER[/PREFIX]…]",
 		Short: "Make one pass now: copy what changed, and what is missing",
@@ -48,7 +51,9 @@ func newSync(c *console) *cobra.Command {
 from one container to others.
 
 What is already there and identical is adopted; what stands there and is not ours is a
-conflict and is left alone. A pass that was interrupted is gone on with. Ad hoc passes make
+conflict and is left alone. A pass that was interrupted is gone on with. For a policy of
+volumes a pass takes the snapshots that are due, backs each up, carries the backup's objects
+while Cinder writes them, and lands it: every destination's own Cinder can restore it then. Ad hoc passes make
 the destination container if it is missing, and delete nothing unless --delete is given.
 
 ` + placesHelp,
@@ -111,6 +116,8 @@ func runSync(ctx context.Context, o *syncOptions, args []string, c *console) err
 			r.Counts[report.KindBrake]++
 		}
 		return r, err
+	}, func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
+		return s.Ship(ctx, p, volumes.ShipOptions{SnapshotNow: o.SnapshotNow})
 	}, showResult)
 }
 
@@ -132,7 +139,7 @@ type passFunc func(context.Context, *replicator.Engine, policies.Policy, []repli
 // eachPolicy runs do over the tasks, one after the other, with the ledger open and the
 // regions logged in, and shows what came of each. A policy that cannot run does not keep
 // the others from it.
-func eachPolicy(ctx context.Context, w *work, c *console, open opener, do passFunc, show func(*console, report.Result)) (err error) {
+func eachPolicy(ctx context.Context, w *work, c *console, open opener, do passFunc, vols volumeFunc, show func(*console, report.Result)) (err error) {
 	out := &passResult{Ledger: w.ledger, Policies: []policyResult{}}
 	c.result = out
 	ctx, s, err := open(ctx, c)
@@ -161,9 +168,24 @@ func eachPolicy(ctx context.Context, w *work, c *console, open opener, do passFu
 			return err
 		}
 	}
+	var ship *volumes.Shipper
+	if names := w.aboutVolumes(); len(names) > 0 && vols != nil {
+		ship = l.shipper(ctx, names, s, e, log)
+	}
 	var worst error
 	for _, t := range w.tasks {
-		r, err := runTask(ctx, e, t, do)
+		var r report.Result
+		var err error
+		if t.policy.Volumes != nil && ship != nil {
+			r, err = vols(ctx, ship, t.policy)
+			r = withMaps(r)
+		} else {
+			r, err = runTask(ctx, e, t, do)
+		}
+		for _, f := range l.importFindings(t.policy) {
+			r.Findings = append(r.Findings, f)
+			r.Counts[f.Kind]++
+		}
 		for _, f := range l.skew(t.policy.Name) {
 			r.Findings = append(r.Findings, f)
 			r.Counts[f.Kind]++
@@ -181,7 +203,7 @@ func eachPolicy(ctx context.Context, w *work, c *console, open opener, do passFu
 		}
 		out.Policies = append(out.Policies, x)
 		hide()
-		if x.Error == nil || errors.Is(err, replicator.ErrBrake) || r.Totals.Listed > 0 {
+		if x.Error == nil || errors.Is(err, replicator.ErrBrake) || r.Totals.Listed > 0 || len(r.Points) > 0 {
 			show(c, r)
 			showFindings(c, r.Findings, total(r.Counts))
 		}

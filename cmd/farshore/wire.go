@@ -29,6 +29,8 @@ type links struct {
 	blocks  map[string]transport.BlockStorage
 	imports map[string]transport.BlockStorage
 	extra   []*region.Region // logins of import clouds
+	// importErr is why import clouds could not be logged in to.
+	importErr error
 
 	want    map[string]policies.Region
 	stall   time.Duration

@@ -153,18 +153,10 @@ func dashed(hex string) string {
 	return hex[:8] + "-" + hex[8:12] + "-4" + hex[13:16] + "-a" + hex[17:20] + "-" + hex[20:32]
 }
 
-// blockURL is the root of the region's Cinder; "" if it has none.
-func (r *Region) blockURL() string {
-	if r.block == nil {
-		return ""
-	}
-	return r.URL() + blockRoot
-}
-
 // VolumeURL is the block storage endpoint of Project; "" if the region has none.
 func (r *Region) VolumeURL() string {
 	if r.block == nil {
 		return ""
 	}
-	return r.blockURL() + "/v3/" + r.ks.project(Project).ID
+	return r.URL() + blockRoot + "/v3/" + r.ks.project(Project).ID
 }

@@ -191,6 +191,7 @@ func (bc *blockCall) attach(v *volume, arg map[string]any) (done, error) {
 		mode: get("mode"), status: "attached", project: v.project, at: bc.c.now()}
 	bc.c.attachments[a.id] = a
 	v.status, v.updated = stInUse, bc.c.now()
+	v.attachMeta = map[string]string{"attached_mode": "rw", "readonly": "False"}
 	return done{code: http.StatusAccepted}, nil
 }
 
@@ -209,6 +210,7 @@ func (bc *blockCall) detach(v *volume, act string, arg map[string]any) (done, er
 	}
 	if len(bc.c.attachmentsOf(v.id)) == 0 {
 		v.status = stAvailable
+		delete(v.attachMeta, "attached_mode")
 	}
 	v.updated = bc.c.now()
 	return done{code: http.StatusAccepted}, nil
@@ -261,7 +263,10 @@ func (bc *blockCall) createAttachment() (done, error) {
 	if err != nil {
 		return done{}, err
 	}
-	id, err := idIn(m, "volume_uuid")
+	if v, given := m["instance_uuid"]; given && v == nil {
+		return done{}, badRequest("Invalid input for field/attribute instance_uuid. Value: None. None is not of type 'string'")
+	}
+	id, err := requiredID(m, "attachment", "volume_uuid")
 	if err != nil {
 		return done{}, err
 	}

@@ -104,7 +104,7 @@ func (bc *blockCall) createBackup() (done, error) {
 		return done{}, err
 	}
 	b := &backup{head: head{id: newUUID(), project: bc.tok.project.ID, user: bc.tok.user.ID, status: stCreating, created: bc.c.now()}}
-	if b.volume, err = idIn(m, "volume_id"); err != nil {
+	if b.volume, err = requiredID(m, "backup", "volume_id"); err != nil {
 		return done{}, err
 	}
 	v, err := own(bc, "Volume", bc.c.volumes, b.volume)

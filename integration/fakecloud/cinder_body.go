@@ -60,6 +60,15 @@ func idIn(m map[string]any, key string) (string, error) {
 	return *p, nil
 }
 
+// requiredID is idIn of a member that has to be there.
+func requiredID(m map[string]any, of, key string) (string, error) {
+	id, err := idIn(m, key)
+	if err == nil && id == "" {
+		err = badRequest("Invalid input for field/attribute %s. '%s' is a required property", of, key)
+	}
+	return id, err
+}
+
 func isUUID(s string) bool {
 	s = strings.ReplaceAll(s, "-", "")
 	if len(s) != 32 {
@@ -194,10 +203,14 @@ func collection[T interface{ base() *head }](bc *blockCall, name string, all map
 	}
 	body := map[string]any{name: out}
 	if len(rows) == limit && limit > 0 {
-		q := bc.query
-		q.Set("marker", rows[len(rows)-1].base().id)
+		q := ""
+		for part := range strings.SplitSeq(bc.q.r.URL.RawQuery, "&") {
+			if part != "" && !strings.HasPrefix(part, "marker=") {
+				q += part + "&"
+			}
+		}
 		body[name+"_links"] = []any{map[string]any{"rel": "next", "href": bc.q.rg.URL() + blockRoot + "/v3/" + project + "/" +
-			strings.Join(bc.path, "/") + "?" + q.Encode()}}
+			strings.Join(bc.path, "/") + "?" + q + "marker=" + rows[len(rows)-1].base().id}}
 	}
 	if bc.micro >= 45 && isTrue(bc.query.Get("with_count")) {
 		body["count"] = total

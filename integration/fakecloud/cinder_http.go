@@ -78,6 +78,7 @@ type blockCall struct {
 	path  []string // after the project
 	query url.Values
 	body  map[string]any
+	tag   string // ETag of the reply
 }
 
 // done is what a handler answers; a nil body is an empty one.
@@ -173,6 +174,7 @@ func (q *request) serveBlock() {
 	h["X-Openstack-Request-Id"] = h["X-Compute-Request-Id"]
 	rest := pathParts(strings.TrimPrefix(q.r.URL.EscapedPath(), blockRoot))
 	if len(rest) == 0 {
+		h["Openstack-Api-Version"], h["Vary"] = []string{"volume 3." + strconv.Itoa(maxMicro)}, []string{"OpenStack-API-Version"}
 		q.sendJSON(http.StatusMultipleChoices, q.rg.blockVersions())
 		return
 	}
@@ -215,6 +217,10 @@ func (q *request) serveBlock() {
 		q.failCall(err)
 	case body == nil:
 		q.send(code, "application/json", "")
+	case call.tag != "":
+		// Cinder's reply with an ETag is one of webob's own, and its type webob's.
+		h["Etag"] = []string{call.tag}
+		q.send(code, "text/html; charset=UTF-8", string(body))
 	default:
 		q.send(code, "application/json", string(body))
 	}
@@ -258,6 +264,7 @@ func (bc *blockCall) version() error {
 			return badRequest("API Version String %s is of invalid format. Must be of format MajorNum.MinorNum.", v)
 		}
 		if major != "3" || n > maxMicro {
+			bc.q.w.Header()["Openstack-Api-Version"], bc.q.w.Header()["Vary"] = []string{"volume " + v}, []string{"OpenStack-API-Version"}
 			return &apiError{http.StatusNotAcceptable, fmt.Sprintf(
 				"Version %s is not supported by the API. Minimum is 3.0 and maximum is 3.%d.", v, maxMicro)}
 		}

@@ -49,6 +49,8 @@ type volume struct {
 	launched time.Time
 	fresh    bool // made by a restore that was given no volume: zeros are skipped (C14)
 	disk     *disk
+	// attachMeta is what GET shows among the metadata of what is or was attached.
+	attachMeta map[string]string
 }
 
 type snapshot struct {

@@ -110,6 +110,7 @@ func (b *BlockVolume) Attach(server, device string) {
 		project: b.v.project, at: b.c.now()}
 	b.c.attachments[a.id] = a
 	b.v.status = stInUse
+	b.v.attachMeta = map[string]string{"attached_mode": "rw", "readonly": "False"}
 }
 
 // Detach ends Attach.
@@ -118,6 +119,7 @@ func (b *BlockVolume) Detach() {
 	defer b.c.mu.Unlock()
 	b.c.detachAll(b.v.id)
 	b.v.status = stAvailable
+	delete(b.v.attachMeta, "attached_mode")
 }
 
 // SetImage gives the volume image metadata and makes it bootable, as a volume

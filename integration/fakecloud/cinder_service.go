@@ -10,9 +10,6 @@ import (
 
 func (bc *blockCall) viewType(t *BlockType) map[string]any {
 	m := map[string]any{"id": t.id, "name": t.Name, "is_public": !t.Private, "description": nil, "extra_specs": map[string]any{}}
-	if bc.micro < 53 || bc.admin {
-		m["os-volume-type-access:is_public"] = !t.Private
-	}
 	if bc.admin {
 		m["qos_specs_id"] = nil
 	}
@@ -24,7 +21,9 @@ func (bc *blockCall) listTypes() (done, error) {
 	// Newest first, and the default one was made first.
 	for _, t := range slices.Backward(bc.c.types) {
 		if !t.Private || bc.admin {
-			out = append(out, bc.viewType(t))
+			m := bc.viewType(t)
+			m["os-volume-type-access:is_public"] = !t.Private
+			out = append(out, m)
 		}
 	}
 	return done{http.StatusOK, map[string]any{"volume_types": out}}, nil
@@ -48,7 +47,11 @@ func (bc *blockCall) showType() (done, error) {
 	if err != nil {
 		return done{}, err
 	}
-	return done{http.StatusOK, map[string]any{"volume_type": bc.viewType(t)}}, nil
+	m := bc.viewType(t)
+	if bc.path[1] != "default" {
+		m["os-volume-type-access:is_public"] = !t.Private
+	}
+	return done{http.StatusOK, map[string]any{"volume_type": m}}, nil
 }
 
 func (bc *blockCall) showTypeSpecs() (done, error) {
@@ -169,7 +172,7 @@ func (bc *blockCall) listServices() (done, error) {
 	for _, b := range []string{"cinder-scheduler", "cinder-volume", "cinder-backup"} {
 		host := bc.c.rg.opts.Name
 		if b == "cinder-volume" {
-			host += "@file"
+			host += "@files"
 		}
 		out = append(out, map[string]any{"binary": b, "host": host, "zone": bc.c.opts.Zones[0], "status": "enabled", "state": "up",
 			"updated_at": stampOrNull(bc.c.now())})

@@ -11,9 +11,14 @@ func (bc *blockCall) snapshot() (*snapshot, error) {
 	return own(bc, "Snapshot", bc.c.snapshots, bc.path[1])
 }
 
-func (bc *blockCall) viewSnapshot(s *snapshot, extended bool) map[string]any {
-	m := map[string]any{"id": s.id, "created_at": stampOrNull(s.created), "updated_at": stampOrNull(s.updated), "name": s.name,
+func (bc *blockCall) viewSnapshot(s *snapshot) map[string]any {
+	return map[string]any{"id": s.id, "created_at": stampOrNull(s.created), "updated_at": stampOrNull(s.updated), "name": s.name,
 		"description": s.desc, "volume_id": s.volume, "status": s.status, "size": s.size, "metadata": maps.Clone(s.meta)}
+}
+
+// detailSnapshot is viewSnapshot with what later microversions tell.
+func (bc *blockCall) detailSnapshot(s *snapshot, extended bool) map[string]any {
+	m := bc.viewSnapshot(s)
 	if extended {
 		m["os-extended-snapshot-attributes:project_id"] = s.project
 		m["os-extended-snapshot-attributes:progress"] = "100%"
@@ -52,7 +57,12 @@ func (bc *blockCall) listSnapshots() (done, error) {
 		allowed = append(allowed, "metadata")
 	}
 	return collection(bc, "snapshots", bc.c.snapshots, allowed, match,
-		func(s *snapshot, detail bool) map[string]any { return bc.viewSnapshot(s, detail) })
+		func(s *snapshot, detail bool) map[string]any {
+			if detail {
+				return bc.detailSnapshot(s, true)
+			}
+			return bc.viewSnapshot(s)
+		})
 }
 
 func (bc *blockCall) showSnapshot() (done, error) {
@@ -60,7 +70,7 @@ func (bc *blockCall) showSnapshot() (done, error) {
 	if err != nil {
 		return done{}, err
 	}
-	return done{http.StatusOK, map[string]any{"snapshot": bc.viewSnapshot(s, true)}}, bc.allow("volume:get_snapshot")
+	return done{http.StatusOK, map[string]any{"snapshot": bc.detailSnapshot(s, true)}}, bc.allow("volume:get_snapshot")
 }
 
 // createSnapshot keeps the volume as it is now. A volume in use wants force, or
@@ -70,7 +80,7 @@ func (bc *blockCall) createSnapshot() (done, error) {
 	if err != nil {
 		return done{}, err
 	}
-	id, err := idIn(m, "volume_id")
+	id, err := requiredID(m, "snapshot", "volume_id")
 	if err != nil {
 		return done{}, err
 	}
@@ -120,7 +130,7 @@ func (bc *blockCall) createSnapshot() (done, error) {
 		s.status, s.updated = stAvailable, bc.c.now()
 		return true, ""
 	}, func(string) { s.status = stError })
-	return done{http.StatusAccepted, map[string]any{"snapshot": bc.viewSnapshot(s, false)}}, nil
+	return done{http.StatusAccepted, map[string]any{"snapshot": bc.detailSnapshot(s, false)}}, nil
 }
 
 func (bc *blockCall) updateSnapshot() (done, error) {
@@ -139,7 +149,7 @@ func (bc *blockCall) updateSnapshot() (done, error) {
 		return done{}, err
 	}
 	s.updated = bc.c.now()
-	return done{http.StatusOK, map[string]any{"snapshot": bc.viewSnapshot(s, false)}}, nil
+	return done{http.StatusOK, map[string]any{"snapshot": bc.detailSnapshot(s, false)}}, nil
 }
 
 func (bc *blockCall) deleteSnapshot() (done, error) {

@@ -27,7 +27,7 @@ func (bc *blockCall) viewVolume(v *volume, extended bool) map[string]any {
 	m := map[string]any{
 		"id": v.id, "status": v.status, "size": v.size, "availability_zone": v.zone, "created_at": stampOrNull(v.created),
 		"updated_at": stampOrNull(v.updated), "name": v.name, "description": v.desc, "volume_type": v.typ.Name,
-		"snapshot_id": orNull(v.snapshot), "source_volid": orNull(v.source), "metadata": maps.Clone(v.meta), "links": bc.links("volumes", v.id),
+		"snapshot_id": orNull(v.snapshot), "source_volid": orNull(v.source), "metadata": v.shownMeta(), "links": bc.links("volumes", v.id),
 		"user_id": v.user, "bootable": strconv.FormatBool(v.bootable), "encrypted": v.key != "", "replication_status": nil,
 		"consistencygroup_id": nil, "multiattach": false, "attachments": attached,
 	}
@@ -37,7 +37,7 @@ func (bc *blockCall) viewVolume(v *volume, extended bool) map[string]any {
 	if extended {
 		m["os-vol-tenant-attr:tenant_id"] = v.project
 		if bc.admin {
-			m["os-vol-host-attr:host"] = bc.c.rg.opts.Name + "@file#file"
+			m["os-vol-host-attr:host"] = bc.c.rg.opts.Name + "@files#files"
 			m["os-vol-mig-status-attr:migstat"], m["os-vol-mig-status-attr:name_id"] = nil, nil
 		}
 		if len(v.image) > 0 {
@@ -50,8 +50,14 @@ func (bc *blockCall) viewVolume(v *volume, extended bool) map[string]any {
 		}
 	}
 	since(13, "group_id", nil)
-	since(48, "shared_targets", false)
-	since(48, "service_uuid", uuidOf("service/"+bc.c.rg.opts.Name))
+	if v.launched.IsZero() {
+		// No back end has it yet.
+		since(48, "shared_targets", true)
+		since(48, "service_uuid", nil)
+	} else {
+		since(48, "shared_targets", false)
+		since(48, "service_uuid", uuidOf("service/"+bc.c.rg.opts.Name))
+	}
 	if bc.admin {
 		since(21, "provider_id", nil)
 		since(61, "cluster_name", nil)
@@ -61,6 +67,14 @@ func (bc *blockCall) viewVolume(v *volume, extended bool) map[string]any {
 		since(64, "encryption_key_id", v.key)
 	}
 	since(65, "consumes_quota", true)
+	return m
+}
+
+// shownMeta is the metadata with what Cinder adds of its own to a volume that is
+// or was attached.
+func (v *volume) shownMeta() map[string]string {
+	m := maps.Clone(v.meta)
+	maps.Copy(m, v.attachMeta)
 	return m
 }
 
@@ -358,6 +372,9 @@ func (bc *blockCall) showVolumeMeta() (done, error) {
 		return done{}, err
 	}
 	if len(bc.path) == 3 {
+		if bc.micro >= 15 {
+			bc.tag = metaTag(v.meta)
+		}
 		return done{http.StatusOK, map[string]any{"metadata": maps.Clone(v.meta)}}, nil
 	}
 	val, ok := v.meta[bc.path[3]]
@@ -365,6 +382,11 @@ func (bc *blockCall) showVolumeMeta() (done, error) {
 		return done{}, noMeta("Volume", v.id, bc.path[3])
 	}
 	return done{http.StatusOK, map[string]any{"meta": map[string]any{bc.path[3]: val}}}, nil
+}
+
+// metaTag is the ETag of a volume's metadata, which a PUT may want with If-Match.
+func metaTag(meta map[string]string) string {
+	return md5Hex([]byte(pyJSON(map[string]any{"metadata": meta}, 0)))
 }
 
 func noMeta(kind, id, key string) error {
@@ -383,6 +405,9 @@ func (bc *blockCall) setVolumeMeta() (done, error) {
 	}
 	if err := bc.allow(rule); err != nil {
 		return done{}, err
+	}
+	if m := bc.q.r.Header.Get("If-Match"); m != "" && rule == "volume:update_volume_metadata" && bc.micro >= 15 && strings.Trim(m, `"`) != metaTag(v.meta) {
+		return done{code: http.StatusPreconditionFailed}, nil
 	}
 	d, err := bc.setMeta(&v.meta)
 	if err == nil {

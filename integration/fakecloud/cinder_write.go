@@ -93,9 +93,6 @@ func (w *writer) prepare() string {
 	c, b := w.c, w.b
 	driver := c.driver()
 	b.service, b.host = &driver, c.rg.opts.Name
-	if b.zone == "" {
-		b.zone = c.opts.Zones[0]
-	}
 	if w.v.key != "" && b.key == "" {
 		b.key = newUUID() // a clone of the volume's
 	}
@@ -306,7 +303,7 @@ func (w *writer) finish() string {
 // volumeMeta is the string that _metadata carries of the volume (C9).
 func (c *cinder) volumeMeta(v *volume) string {
 	base := []pair{{"id", v.id}, {"_name_id", nil}, {"ec2_id", nil}, {"user_id", v.user}, {"project_id", v.project}, {"use_quota", true},
-		{"snapshot_id", orNull(v.snapshot)}, {"cluster_name", nil}, {"host", c.rg.opts.Name + "@file#file"}, {"size", v.size},
+		{"snapshot_id", orNull(v.snapshot)}, {"cluster_name", nil}, {"host", c.rg.opts.Name + "@files#files"}, {"size", v.size},
 		{"availability_zone", v.zone}, {"status", v.status}, {"attach_status", "detached"}, {"migration_status", nil},
 		{"scheduled_at", stampOrNull(v.created)}, {"launched_at", stampOrNull(v.launched)}, {"terminated_at", nil},
 		{"display_name", v.name}, {"display_description", v.desc}, {"provider_id", nil}, {"provider_location", "fake"},

@@ -146,7 +146,7 @@ func (c *Cloud) start() error {
 			return fmt.Errorf("start region %s: %w", ro.Name, err)
 		}
 		c.regions = append(c.regions, r)
-		ks.addRegion(ksRegion{name: ro.Name, swift: r.URL(), cinder: r.blockURL()})
+		ks.addRegion(ksRegion{name: ro.Name, url: r.URL(), block: r.block != nil})
 	}
 	return nil
 }

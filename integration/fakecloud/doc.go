@@ -7,5 +7,6 @@
 // suite runs on it and on a real Swift alike. Where they differ, this package
 // is wrong. What is left out on purpose: container sync, the signatures of
 // tempurl and formpost, bulk upload and the S3 API; /info advertises only what
-// exists. Of Cinder, groups, transfers, images, retype and migration are left out.
+// exists. Of Cinder, groups, transfers, images, retype and migration are left out,
+// and Glance is there but empty.
 package fakecloud

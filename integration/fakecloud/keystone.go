@@ -63,8 +63,12 @@ type keystone struct {
 	denied  int64
 }
 
-// ksRegion is a region's endpoints; cinder is "" if it has none.
-type ksRegion struct{ name, swift, cinder string }
+// ksRegion is a region as the catalog has it: where its services are, and
+// whether Cinder and Glance are among them.
+type ksRegion struct {
+	name, url string
+	block     bool
+}
 
 func newKeystone(name, addr string, opts Options) (*keystone, error) {
 	if addr == "" {

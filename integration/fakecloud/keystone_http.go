@@ -256,16 +256,23 @@ func (k *keystone) catalog(p *project) []any {
 		return map[string]any{"endpoints": eps, "id": md5Hex([]byte("service/" + kind)), "type": kind, "name": name}
 	}
 	block := func(r ksRegion) string {
-		if r.cinder == "" {
+		if !r.block {
 			return ""
 		}
-		return r.cinder + "/v3/" + p.ID
+		return r.url + blockRoot + "/v3/" + p.ID
+	}
+	images := func(r ksRegion) string {
+		if !r.block {
+			return ""
+		}
+		return r.url + imageRoot
 	}
 	return []any{
 		service("identity", "keystone", func(ksRegion) string { return k.url() + "/v3" }),
-		service("object-store", "swift", func(r ksRegion) string { return r.swift + "/v1/AUTH_" + p.ID }),
+		service("object-store", "swift", func(r ksRegion) string { return r.url + "/v1/AUTH_" + p.ID }),
 		service("volumev3", "cinderv3", block),
 		service("block-storage", "cinder", block),
+		service("image", "glance", images),
 	}
 }
 

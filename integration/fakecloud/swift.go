@@ -74,13 +74,19 @@ func (r *Region) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	}
 	ok := true
 	r.settleBlock()
-	if r.block != nil && (raw == blockRoot || strings.HasPrefix(raw, blockRoot+"/")) {
+	images := r.block != nil && under(raw, imageRoot)
+	switch {
+	case images:
+		q.class = ClassBlock
+	case r.block != nil && under(raw, blockRoot):
 		q.locateBlock(raw)
-	} else {
+	default:
 		ok = q.locate(raw)
 	}
 	switch {
 	case !q.prepare(r.strike(q)) || !ok:
+	case images:
+		q.serveImages(raw)
 	case q.block:
 		q.serveBlock()
 	default:
@@ -89,6 +95,9 @@ func (r *Region) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	q.settle()
 	q.account()
 }
+
+// under says whether a path is root or below it.
+func under(path, root string) bool { return path == root || strings.HasPrefix(path, root+"/") }
 
 func requestID() string { return strings.ToLower(rand.Text()) }
 

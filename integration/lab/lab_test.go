@@ -24,7 +24,7 @@ func describe(t *testing.T, handler http.Handler) *httptest.Server {
 	t.Cleanup(srv.Close)
 	raw, err := json.Marshal(map[string]any{
 		"auth_url": srv.URL + "/v3",
-		"regions":  []map[string]string{{"alias": "one", "name": "R1", "swift": srv.URL}},
+		"regions":  []map[string]string{{"alias": "one", "name": "R1", "swift": srv.URL, "cinder": srv.URL + "/cinder"}},
 		"clouds":   map[string]any{"lab-one": map[string]any{"region_name": "R1", "auth": map[string]string{"username": "tenant"}}},
 	})
 	if err != nil {
@@ -46,12 +46,16 @@ func TestOpenSaysWhatIsDown(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v3", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/healthcheck", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) })
+	mux.HandleFunc("/cinder/healthcheck", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) })
 	srv := describe(t, mux)
-	if _, err := lab.Open(context.Background()); err == nil || !strings.Contains(err.Error(), srv.URL+"/healthcheck: 503") {
-		t.Fatalf("with an ill proxy: %v", err)
+	_, err := lab.Open(context.Background())
+	for _, want := range []string{srv.URL + "/healthcheck: 503", srv.URL + "/cinder/healthcheck: 502"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Fatalf("with an ill proxy and API: %v", err)
+		}
 	}
 	srv.Close()
-	if _, err := lab.Open(context.Background()); err == nil || strings.Count(err.Error(), "connection refused") != 2 {
+	if _, err := lab.Open(context.Background()); err == nil || strings.Count(err.Error(), "connection refused") != 3 {
 		t.Fatalf("with all down: %v", err)
 	}
 }
@@ -89,6 +93,7 @@ func TestClientLogsInAgainAndReadsEveryPage(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v3", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /healthcheck", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /cinder/healthcheck", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("POST /v3/auth/tokens", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Subject-Token", fmt.Sprint("token-", logins.Add(1)))
 		w.WriteHeader(201)

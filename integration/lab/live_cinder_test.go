@@ -175,6 +175,28 @@ func TestBackupServicesCanBeTakenAway(t *testing.T) {
 	two.ResetState(t, lab.Snapshots, snapshot, "available")
 }
 
+// cinder-backup has the token of whoever asked, and no other (C18).
+func TestABackupEndsWithItsToken(t *testing.T) {
+	l := lab.RequireCinder(t)
+	two, swift := l.Block(t, "two", lab.Tenant), l.Client(t, "lab-two")
+	container := lab.Scratch(t, swift)
+	volume := two.Create(t, lab.Volumes, map[string]any{"size": 1})
+	snapshot := two.Create(t, lab.Snapshots, map[string]any{"volume_id": volume})
+
+	const life = 20 * time.Second
+	l.TokenLife(t, life)
+	short := l.Block(t, "two", lab.Tenant)
+	began := time.Now()
+	backup := short.Begin(t, lab.Backups, map[string]any{"volume_id": volume, "snapshot_id": snapshot, "container": container})
+	l.FreezeRegion(t, "two", lab.Backup)
+	time.Sleep(life + time.Second - time.Since(began)) // by Keystone's own clock
+	l.ThawRegion(t, "two", lab.Backup)
+	if reason, _ := two.Wait(t, lab.Backups, backup, "error")["fail_reason"].(string); !strings.Contains(reason, "401") {
+		t.Fatalf("it failed for %q", reason)
+	}
+	two.Wait(t, lab.Snapshots, snapshot, "available")
+}
+
 // The API alone can be taken away, and its region's Swift stays.
 func TestACinderCanBeTakenAway(t *testing.T) {
 	l := lab.RequireCinder(t)

@@ -50,6 +50,8 @@ const (
 	// KindForeignProperty is a property that others gave a destination's container and its source has not.
 	KindForeignProperty = "foreign-property"
 	KindStamp           = "stamp-left-out" // the origin stamp did not fit beside the object's own metadata
+	// KindNoPoint is a drill that found nothing to restore.
+	KindNoPoint = "nothing-to-restore"
 
 	KindNotImported = "not-imported" // a point's objects stand at a destination, its record does not: rights or quota are missing
 	KindNotShipped  = "not-shipped"  // a volume could not be backed up or shipped this time

@@ -160,6 +160,9 @@ func (r *run) placed(ctx context.Context) error {
 			continue
 		}
 		found, err := transport.FindPlacement(ctx, reg.Blocks, reg.Objects)
+		if err == nil && found.Where == transport.PlacedUnknown {
+			found = r.s.probed(name, found)
+		}
 		switch {
 		case err != nil && (ctx.Err() != nil || name == r.p.From):
 			return err
@@ -177,6 +180,14 @@ func (r *run) placed(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// probed is what region check --probe found out about a region, or else what is known.
+func (s *Shipper) probed(name string, known transport.Placed) transport.Placed {
+	if text, ok, err := s.o.Ledger.Note("placement/" + name); err == nil && ok {
+		return transport.Placed{Where: transport.Placement(text), Why: "so region check --probe found"}
+	}
+	return known
 }
 
 // Times that backups take, in seconds a GiB, where no earlier point tells (L10): Python's

@@ -294,7 +294,9 @@ func findPrefix(ctx context.Context, objects transport.Source, b transport.Backu
 
 // job is the copy of the point's objects.
 func (t *trip) job(dests []string) replicator.CopyJob {
-	return copyJob(t.p, t.pt, dests)
+	job := copyJob(t.p, t.pt, dests)
+	job.Look = t.res.Resumed
+	return job
 }
 
 func (t *trip) add(res replicator.CopyResult) {

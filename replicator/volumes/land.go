@@ -313,15 +313,15 @@ func (t *trip) importRecord(ctx context.Context, c store.PointCopy) (note string
 	if done || err != nil {
 		return "", err
 	}
+	if note, err = t.mayImport(ctx, r, c); note != "" || err != nil {
+		return note, err
+	}
 	if c.Parent != "" {
 		if b, err := r.Blocks.Backup(ctx, c.Parent); transport.Is(err, transport.NotFound) || err == nil && b.Status == "error" {
 			return "its parent, backup " + c.Parent + ", is not there", nil
 		} else if err != nil {
 			return "", err
 		}
-	}
-	if note, err = t.mayImport(ctx, r, c); note != "" || err != nil {
-		return note, err
 	}
 	record, err := recordOf(t.pt, c).Encode()
 	if err != nil {
@@ -393,12 +393,11 @@ func (t *trip) imported(ctx context.Context, r Region, c store.PointCopy) (bool,
 	if err := t.s.removeBackup(ctx, r.Blocks, c.Region, c.Backup); err != nil {
 		return false, err
 	}
-	if len(t.rows) == 0 {
-		if _, err := t.inventory(ctx); err != nil {
-			return false, err
-		}
+	meta, err := t.s.readMetadata(ctx, r.Objects, c)
+	if err == nil {
+		_, _, err = t.s.compareListing(ctx, r.Objects, c, meta)
 	}
-	if why, err := t.listDest(ctx, c.Region, true); err != nil || why == "" {
+	if err == nil || passing(err) || ctx.Err() != nil {
 		return false, err
 	}
 	return false, t.shipAgain(ctx, c.Region)
@@ -423,11 +422,12 @@ func (t *trip) forget(ctx context.Context) error {
 	if err != nil || !ok {
 		return err
 	}
-	names := make([]string, 0, len(t.rows)+1)
-	for _, x := range t.rows {
-		names = append(names, x.part.Name(t.pt.Prefix))
+	var names []string
+	err = t.s.objects(ctx, place, t.pt.Prefix, func(o store.Object) { names = append(names, o.Name) })
+	if err != nil {
+		return err
 	}
-	return t.s.o.Ledger.ForgetObjects(ctx, place, append(names, backup.MetadataPart.Name(t.pt.Prefix)))
+	return t.s.o.Ledger.ForgetObjects(ctx, place, names)
 }
 
 func (t *trip) importFailed(c store.PointCopy, b transport.Backup) error {

@@ -14,29 +14,12 @@ import (
 func selected(p policies.Policy, all []transport.Volume) []transport.Volume {
 	var out []transport.Volume
 	for _, v := range all {
-		if matches(p.Volumes, v) {
+		if p.Volumes.Matches(v.ID, v.Name, v.Metadata) {
 			out = append(out, v)
 		}
 	}
 	slices.SortFunc(out, func(a, b transport.Volume) int { return cmp.Compare(a.ID, b.ID) })
 	return out
-}
-
-func matches(v *policies.Volumes, x transport.Volume) bool {
-	switch {
-	case v.All:
-		return true
-	case len(v.IDs) > 0:
-		return slices.Contains(v.IDs, x.ID)
-	case len(v.Names) > 0:
-		return slices.Contains(v.Names, x.Name)
-	}
-	for k, want := range v.Metadata {
-		if got, ok := x.Metadata[k]; !ok || got != want {
-			return false
-		}
-	}
-	return len(v.Metadata) > 0
 }
 
 // dueSnapshots gives the snapshots of a volume that are to become points, the oldest
@@ -58,7 +41,7 @@ func dueSnapshots(p policies.Policy, volume string, all []transport.Snapshot, po
 		if s.Volume != volume || known[s.ID] || p.Snapshot != nil && !mine || p.Snapshot == nil && by != "" && !mine {
 			continue
 		}
-		if s.Created.UnixMicro() > newest {
+		if s.Created.UnixMicro() >= newest { // Cinder's times are whole seconds
 			out = append(out, s)
 		}
 	}
@@ -129,13 +112,13 @@ func choose(p policies.Policy, snap transport.Snapshot, backups []transport.Back
 	switch {
 	case first == nil:
 		return full("the chain of the newest point is not known to the end")
-	case chain+1 > maxChainSource:
+	case p.MaxChain.Source > 0 && chain+1 > p.MaxChain.Source:
 		return full("the chain has reached max_chain")
+	case p.FullEvery > 0 && !snap.Created.Before(time.UnixMicro(first.Taken).Add(p.FullEvery)):
+		return full("the last full backup is older than full_every")
 	}
 	return choice{parent: pt, chain: chain + 1}
 }
-
-const maxChainSource = 30
 
 func byID(points []store.Point) map[string]*store.Point {
 	out := make(map[string]*store.Point, len(points))

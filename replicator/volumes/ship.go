@@ -396,12 +396,11 @@ func (r *run) leftBehind(what string, err error) {
 func (r *run) reportDown() {
 	for _, to := range r.p.To {
 		if err := r.down[to]; err != nil {
-			level := report.Warn
+			level, hint := report.Warn, "what is due there waits in the ledger; the next pass catches up when it answers: farshore region check "+to
 			if !passing(err) {
-				level = report.Error
+				level, hint = report.Error, cmp.Or(transport.HintOf(err), "farshore region check "+to)
 			}
-			r.f.Add(report.Finding{Kind: report.KindRegionDown, Level: level, Policy: r.p.Name, Region: to, Op: "reach region", Cause: err.Error(),
-				Hint: cmp.Or(transport.HintOf(err), "what is due there waits in the ledger; the next pass catches up when it answers: farshore region check "+to)})
+			r.f.Add(report.Finding{Kind: report.KindRegionDown, Level: level, Policy: r.p.Name, Region: to, Op: "reach region", Cause: err.Error(), Hint: hint})
 		}
 	}
 }

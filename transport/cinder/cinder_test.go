@@ -131,6 +131,7 @@ func TestErrors(t *testing.T) {
 		{413, fault("overLimit", "VolumeBackupSizeExceedsAvailableQuota: Requested backup exceeds allowed Backup gigabytes quota. Requested 2G, quota is 1G and 0G has been consumed."), transport.Quota, []string{`"backup_gigabytes"`}},
 		{413, "", transport.Quota, []string{"volumes, snapshots, backups or gigabytes"}},
 		{404, fault("itemNotFound", "Volume type with name gold could not be found."), transport.NotFound, []string{"volume_types in the policy"}},
+		{404, fault("itemNotFound", "Service cinder-backup could not be found."), transport.Transient, []string{"no service of this name"}},
 		{503, fault("serviceUnavailable", "Service cinder-backup could not be found."), transport.Transient, []string{"no service of this name"}},
 		{503, "<html><head><title>x</title></head><h1>503 Busy</h1></html>", transport.Throttled, []string{"503 Service Unavailable: 503 Busy"}},
 		{500, fault("computeFault", "The server has either erred."), transport.Transient, nil},

@@ -119,13 +119,13 @@ func classify(region string, status int, text string) (transport.Class, string) 
 			return transport.Quota, fmt.Sprintf("have the project's quota %q raised in region %s, or delete what is not needed there", q, region)
 		}
 		return transport.Quota, "have the project's quota of volumes, snapshots, backups or gigabytes raised in region " + region
-	case http.StatusNotFound:
-		if strings.Contains(text, "Volume type") {
-			return transport.NotFound, "openstack volume type list shows the types of region " + region + "; volume_types in the policy says which stands for which"
-		}
-	case http.StatusServiceUnavailable:
+	case http.StatusNotFound, http.StatusServiceUnavailable:
+		// A delete or restore of a backup answers 404 when no cinder-backup is up, an import 503.
 		if strings.HasPrefix(text, "Service ") && strings.Contains(text, "could not be found") {
 			return transport.Transient, "no service of this name runs in region " + region + ": its operator sees why"
+		}
+		if status == http.StatusNotFound && strings.Contains(text, "Volume type") {
+			return transport.NotFound, "openstack volume type list shows the types of region " + region + "; volume_types in the policy says which stands for which"
 		}
 	}
 	return transport.ClassOfStatus(status), ""

@@ -1,7 +1,13 @@
 package cinder_test
 
 import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"farshore/integration/fakecloud"
 	"farshore/transport"
@@ -85,4 +91,185 @@ func TestRetriedConforms(t *testing.T) {
 		b.Storage = transport.RetryBlocks(b.Storage, transport.NewLink(transport.LinkOptions{Region: "one", Start: 1, Max: 1}), transport.RetryPolicy{})
 		return b
 	})
+}
+
+// A create whose reply is lost was carried out once and is not sent again; its name
+// leads to it. Reads and deletes get over the same, and over all tokens' end.
+func TestLostReplies(t *testing.T) {
+	f := newFake(t, small)
+	ctx := t.Context()
+	again := 0
+	st := transport.RetryBlocks(f.storage, nil, transport.RetryPolicy{First: time.Millisecond, Observer: func(transport.Attempt) { again++ }})
+	lose := func(class fakecloud.Class, method string, n int) {
+		f.AddFault(fakecloud.Fault{Name: method, Match: fakecloud.Match{Class: class, Method: method, Times: n}, Do: fakecloud.LoseReply()})
+	}
+	volume := f.AddVolume("db", 1, "", nil).ID()
+	f.ResetCounters()
+	lose(fakecloud.ClassBackup, "POST", 1)
+	_, err := st.CreateBackup(ctx, transport.BackupSpec{Volume: volume, Name: "lost"})
+	wants(t, err, transport.Transient, "create backup of volume "+volume)
+	if again != 0 {
+		t.Errorf("repeated %d times", again)
+	}
+	lose(fakecloud.ClassBackup, "GET", 2)
+	all, err := st.Backups(ctx)
+	if err != nil || len(all) != 1 || all[0].Name != "lost" || again != 2 {
+		t.Fatalf("%+v %v, repeated %d times", all, err, again)
+	}
+	f.ExpireTokens()
+	x, err := st.Backup(ctx, all[0].ID)
+	if err != nil || x.Status != "available" {
+		t.Errorf("%+v %v", x, err)
+	}
+	lose(fakecloud.ClassBackup, "DELETE", 1)
+	if err := st.DeleteBackup(ctx, x.ID); err != nil || again != 3 {
+		t.Errorf("%v, repeated %d times", err, again)
+	}
+	if n := f.Counters().Of(fakecloud.ClassBackup, "POST").Requests; n != 1 {
+		t.Errorf("%d creates", n)
+	}
+	if err := f.VerifyFaultsUsed(); err != nil {
+		t.Error(err)
+	}
+	got := f.login.Counters().Requests
+	if got["POST block"] != 1 || got["DELETE block"] != 2 || got["GET block"] == 0 || got["POST auth"] != 2 || got["GET other"] != 0 {
+		t.Errorf("counted: %v", got)
+	}
+}
+
+// Where backups are, in every kind of region, and that an imported one tells nothing.
+func TestPlacement(t *testing.T) {
+	for at, want := range map[fakecloud.BlockPlacement]transport.Placement{fakecloud.PerUser: transport.PlacedPerUser,
+		fakecloud.SingleUser: transport.PlacedSingleUser, fakecloud.Elsewhere: transport.PlacedElsewhere} {
+		f := newFake(t, fakecloud.BlockOptions{GiB: 1 << 20, Placement: at})
+		find := func(want transport.Placement) {
+			t.Helper()
+			if p, err := transport.FindPlacement(t.Context(), f.storage, f.objects); err != nil || p.Where != want || p.Why == "" {
+				t.Errorf("%s: found %+v %v", at, p, err)
+			}
+		}
+		find(transport.PlacedUnknown)
+		record := fmt.Sprintf(`{"id": "11111111-2222-4333-8444-555555555555", "size": 1, "volume_id": "66666666-2222-4333-8444-555555555555", "container": "imported",
+			"display_name": null, "display_description": null, "object_count": 1, "service_metadata": %q}`, "volume_x/y/z")
+		if _, err := f.admin.ImportBackup(t.Context(), "", []byte(record)); err != nil {
+			t.Fatal(err)
+		}
+		find(transport.PlacedUnknown)
+		p, err := transport.ProbePlacement(t.Context(), f.storage, f.objects, nil, nil)
+		if err != nil || p.Where != want || len(p.Left) != 0 {
+			t.Errorf("%s: %+v %v", at, p, err)
+		}
+		if left := f.BlockResources(); len(left) != 1 || left[0].Name != "" {
+			t.Errorf("%s: left %+v", at, left)
+		}
+		if names := f.ContainerNames(); len(names) != 0 {
+			t.Errorf("%s: left containers %q", at, names)
+		}
+		if _, err := f.storage.CreateBackup(t.Context(), transport.BackupSpec{Volume: f.AddVolume("db", 1, "", nil).ID(), Name: "b"}); err != nil {
+			t.Fatal(err)
+		}
+		find(want)
+		if want == transport.PlacedPerUser { // who may not look knows nothing
+			f.AddFault(fakecloud.Fault{Match: fakecloud.Match{Class: fakecloud.ClassListing}, Do: fakecloud.Status(403, nil)})
+			find(transport.PlacedUnknown)
+		}
+	}
+}
+
+// A probe that fails anywhere says so and leaves nothing, nor what an earlier one left
+// that died.
+func TestPlacementProbeFails(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare func(*fake)
+		says    string
+		left    int
+	}{
+		"no room for a volume": {func(f *fake) { f.SetQuota(fakecloud.Project, "volumes", 1) }, "413", 0},
+		"no room for a backup": {func(f *fake) { f.SetQuota(fakecloud.Project, "backups", 0) }, `413`, 0},
+		"the backup fails": {func(f *fake) {
+			f.AddBlockFault(fakecloud.BlockFault{Kind: fakecloud.JobBackup, Fail: "no space in Swift"})
+		}, "no space in Swift", 0},
+		"the volume's reply is lost": {func(f *fake) {
+			f.AddFault(fakecloud.Fault{Match: fakecloud.Match{Class: fakecloud.ClassVolume, Method: "POST"}, Do: fakecloud.LoseReply()})
+		}, "create volume farshore-probe-", 0},
+		"the backup is stuck": {func(f *fake) {
+			f.AddBlockFault(fakecloud.BlockFault{Kind: fakecloud.JobBackup})
+		}, "is creating after 10m", 2},
+	} {
+		f := newFake(t, fakecloud.BlockOptions{GiB: 1 << 20})
+		old := f.AddVolume("farshore-probe-0123", 1, "", map[string]string{"farshore_probe": "farshore-probe-0123"})
+		c.prepare(f)
+		p, err := transport.ProbePlacement(t.Context(), f.storage, f.objects, new(skipping), nil)
+		if err == nil || !strings.Contains(err.Error(), c.says) || p.Where != transport.PlacedUnknown || p.Why == "" || len(p.Left) != c.left {
+			t.Errorf("%s: %+v %v", name, p, err)
+		}
+		var names []string
+		for _, x := range f.BlockResources() {
+			names = append(names, x.ID)
+		}
+		// The old one is too young to be taken for one that died.
+		if want := c.left + 1; len(names) != want || !slices.Contains(names, old.ID()) {
+			t.Errorf("%s: left %+v", name, f.BlockResources())
+		}
+		for _, left := range p.Left {
+			if !strings.Contains(left, "openstack volume") {
+				t.Errorf("%s: left %s", name, left)
+			}
+		}
+	}
+}
+
+// skipping is a clock on which waits end at once and count all the same.
+type skipping struct{ off atomic.Int64 }
+
+func (c *skipping) Now() time.Time { return time.Now().Add(time.Duration(c.off.Load())) }
+
+func (c *skipping) NewTimer(d time.Duration) transport.Timer {
+	c.off.Add(int64(d))
+	done := make(ended, 1)
+	done <- c.Now()
+	return done
+}
+
+type ended chan time.Time
+
+func (e ended) C() <-chan time.Time { return e }
+func (ended) Stop() bool            { return false }
+
+// All tokens end again and again in the middle of many calls: none fails, and nothing is
+// made twice.
+func TestTokensEndUnderManyCalls(t *testing.T) {
+	f := newFake(t, fakecloud.BlockOptions{GiB: 1 << 20, Quota: map[string]int{"volumes": -1}})
+	ctx := t.Context()
+	st := transport.RetryBlocks(f.storage, nil, transport.RetryPolicy{First: time.Millisecond})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 10 {
+				v, err := st.CreateVolume(ctx, transport.VolumeSpec{Name: fmt.Sprint(i, "-", j), Size: 1})
+				if err != nil {
+					t.Error(err)
+					continue
+				}
+				if _, err := st.Volume(ctx, v.ID); err != nil {
+					t.Error(err)
+				}
+				if j%3 == 0 {
+					f.ExpireTokens()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	all, err := f.storage.Volumes(ctx)
+	names := map[string]bool{}
+	for _, v := range all {
+		names[v.Name] = true
+	}
+	if err != nil || len(all) != 80 || len(names) != 80 {
+		t.Errorf("%d volumes of %d names, %v", len(all), len(names), err)
+	}
+	if n := f.login.Counters().Requests["POST auth"]; n < 3 {
+		t.Errorf("%d logins: no token ended", n)
+	}
 }

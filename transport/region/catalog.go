@@ -24,8 +24,18 @@ func (s *atomicString) load() string {
 	return ""
 }
 
-// errNoService is in the error of a search for a service that no region has.
-var errNoService = errors.New("service for this project")
+// ErrNoService is what errors.Is finds in the error of a search for a service that the
+// region does not have.
+var ErrNoService = errors.New("no such service")
+
+// noService is such an error.
+type noService struct {
+	text      string
+	elsewhere bool // another region has it
+}
+
+func (e *noService) Error() string        { return e.text }
+func (e *noService) Is(target error) bool { return target == ErrNoService }
 
 // findService looks a service up by its type. gophercloud's own search asks the
 // endpoint for its API versions on the way, which Swift does not have, and answers only
@@ -66,11 +76,11 @@ func findService(catalog *tokens.ServiceCatalog, want gophercloud.EndpointOpts, 
 	slices.Sort(interfaces)
 	switch {
 	case len(regions) == 0:
-		return "", fmt.Errorf("the catalog has no %s %w", service, errNoService)
+		return "", &noService{text: "the catalog has no " + service + " service for this project"}
 	case want.Region == "" && len(regions) > 1:
 		return "", fmt.Errorf("the catalog has several regions (%s): say which one", strings.Join(regions, ", "))
 	case !inRegion:
-		return "", fmt.Errorf("the catalog has no region %q; it has %s", want.Region, strings.Join(regions, ", "))
+		return "", &noService{text: fmt.Sprintf("the catalog has no region %q; it has %s", want.Region, strings.Join(regions, ", ")), elsewhere: true}
 	case len(found) == 0:
 		return "", fmt.Errorf("region %q has no %s %s endpoint; it has %s",
 			want.Region, want.Availability, service, strings.Join(interfaces, ", "))
@@ -79,9 +89,9 @@ func findService(catalog *tokens.ServiceCatalog, want gophercloud.EndpointOpts, 
 }
 
 // applyOverride makes the URL of a service from an override. The usual override is a
-// tunnel or a proxy, host and port only, so the path is taken over from the catalog, or
-// else is version and project (the account's name in Swift).
-func applyOverride(override, catalogURL, version, project string) (string, error) {
+// tunnel or a proxy, host and port only (or with the API's version), so the path is taken
+// over from the catalog, or else is usual.
+func applyOverride(override, catalogURL, usual, project string) (string, error) {
 	for _, v := range []string{"%(project_id)s", "%(tenant_id)s", "$(project_id)s", "$(tenant_id)s"} {
 		override = strings.ReplaceAll(override, v, project)
 	}
@@ -90,10 +100,10 @@ func applyOverride(override, catalogURL, version, project string) (string, error
 		return "", fmt.Errorf("the endpoint override %q is not a URL", override)
 	}
 	path := strings.Trim(u.Path, "/")
-	if path != "" && path != version {
+	if version, _, _ := strings.Cut(strings.Trim(usual, "/"), "/"); path != "" && path != version {
 		return override, nil
 	}
-	account := "/" + version + "/" + project
+	account := usual
 	if c, err := url.Parse(catalogURL); err == nil && strings.Trim(c.Path, "/") != "" {
 		account = c.Path
 	}

@@ -216,7 +216,7 @@ func (r *Region) locate(c Config) error {
 	found, ferr := findService(catalog, r.endpoint, "object-store")
 	raw := found
 	if override != "" {
-		if raw, err = applyOverride(override, found, "v1", "AUTH_"+project); err != nil {
+		if raw, err = applyOverride(override, found, "/v1/AUTH_"+project, project); err != nil {
 			return r.wrong(err)
 		}
 	} else if ferr != nil {

@@ -24,7 +24,7 @@ import (
 // It may be used concurrently; a copy of it with another Microversion, too.
 func (r *Region) BlockStorage() (*gophercloud.ServiceClient, error) {
 	// volumev3 is the older name, volume that of clouds which never named it otherwise.
-	raw, err := r.service("v3", "block-storage", "volumev3", "block-store", "volume")
+	raw, err := r.service("block-storage", "volumev3", "block-store", "volume")
 	if err != nil {
 		return nil, r.noBlocks(err)
 	}
@@ -51,8 +51,9 @@ func (r *Region) noBlocks(err error) error {
 		Hint: "only volumes need it; set block_storage_endpoint_override in the clouds.yaml entry if it is there and the catalog does not say so"}
 }
 
-// service finds a service's URL under the first of its types that the region knows.
-func (r *Region) service(version string, types ...string) (string, error) {
+// service finds the URL of a service of API version 3 under the first of its types that
+// the region knows.
+func (r *Region) service(types ...string) (string, error) {
 	catalog, project, err := r.login.catalog()
 	if err != nil {
 		return "", err
@@ -66,15 +67,16 @@ func (r *Region) service(version string, types ...string) (string, error) {
 			continue
 		}
 		u, ferr := findService(catalog, r.endpoint, t)
+		var none *noService
 		if ferr == nil {
 			found = u
-		} else if err == nil || errors.Is(err, errNoService) && !errors.Is(ferr, errNoService) {
+		} else if err == nil || !errors.As(ferr, &none) || none.elsewhere {
 			err = ferr // a service that is elsewhere says more than one that is nowhere
 		}
 	}
 	switch {
 	case override != "":
-		return applyOverride(override, found, version, project)
+		return applyOverride(override, found, "/v3/"+project, project)
 	case found == "":
 		return "", err
 	}

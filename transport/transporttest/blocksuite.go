@@ -157,6 +157,10 @@ func (s *blockSuite) newSnapshot(volume string, metadata map[string]string) tran
 		s.snapshotIs(v.ID, "")
 	})
 	s.snapshotIs(v.ID, "available")
+	// The reply to the creation has the time in microseconds, and all later ones in seconds.
+	if v, err = s.Storage.Snapshot(s.ctx, v.ID); err != nil {
+		s.Fatal(err)
+	}
 	return v
 }
 

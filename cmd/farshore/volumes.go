@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"farshore/policies"
+	"farshore/replicator"
+	"farshore/replicator/report"
+	"farshore/replicator/volumes"
+	"farshore/transport"
+)
+
+// volumeFunc is what a command does for a policy of volumes; nil: it has nothing to say
+// about them.
+type volumeFunc func(context.Context, *volumes.Shipper, policies.Policy) (report.Result, error)
+
+// aboutVolumes gives the regions of the tasks that are about volumes.
+func (w *work) aboutVolumes() []string {
+	var names []string
+	for _, t := range w.tasks {
+		if t.policy.Volumes != nil {
+			names = append(names, append([]string{t.policy.From}, t.policy.To...)...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// shipper makes ready what commands about volumes work with: the block storage of the
+// regions named and the logins that import. A region without block storage, or whose
+// import login cannot be used, is left as it is: who needs it says so.
+func (l *links) shipper(ctx context.Context, names []string, s *session, e *replicator.Engine, log *slog.Logger) *volumes.Shipper {
+	if err := l.openBlocks(names...); err != nil {
+		log.Warn("no block storage", "err", err)
+	}
+	if err := l.openImports(ctx, names...); err != nil {
+		log.Warn("no login to import by", "err", err)
+		l.importErr = err
+	}
+	regions := map[string]volumes.Region{}
+	for name, sink := range l.sinks {
+		regions[name] = volumes.Region{Objects: sink, Blocks: l.blocks[name], Import: l.imports[name]}
+	}
+	return volumes.New(volumes.Options{Ledger: s.ledger, Engine: e, Regions: regions, Down: l.down, Progress: s.progress, Log: log})
+}
+
+// importFindings says of an import login that it cannot be used.
+func (l *links) importFindings(p policies.Policy) []report.Finding {
+	if l.importErr == nil || p.Volumes == nil {
+		return nil
+	}
+	return []report.Finding{{Kind: report.KindNotImported, Level: report.Warn, Policy: p.Name, Op: "log in to import", Cause: l.importErr.Error(),
+		Hint: "records are imported by the region's own login, if it may; see import_cloud in the policy file"}}
+}
+
+// showVolumes prints what one pass over volumes did.
+func showVolumes(c *console, r report.Result) {
+	v, t, name := r.Volumes, r.Totals, transport.PrintName(r.Policy)
+	took := time.Duration(r.Seconds * float64(time.Second))
+	c.say("%s: %s, %s in %s", name, count(v.Volumes, "volume"), landed(v.Landed, t.Bytes), seconds(took))
+	line := count(v.Snapshots, "snapshot") + " taken"
+	if v.Removed > 0 {
+		line += ", " + humanize.Comma(v.Removed) + " removed again"
+	}
+	if v.Refused > 0 {
+		line += ", " + count(v.Refused, "volume") + " left out"
+	}
+	c.say("  %s, %s in all", line, count(v.Points, "point"))
+	for _, x := range r.Points {
+		c.say("  %s", pointLine(x))
+	}
+	if t.Twice > 0 {
+		c.say("  sent twice: %s, because tries failed or runs were interrupted", size(t.Twice))
+	}
+	c.say("  %s", strings.NewReplacer("objects", "points", "object", "point", "confirmed copy", "landed copy", "confirmed copies", "landed copies").Replace(replicas(r.Replicas)))
+}
+
+func landed(n, bytes int64) string {
+	if n == 0 && bytes == 0 {
+		return "nothing to ship"
+	}
+	return fmt.Sprintf("%s landed, %s sent", count(n, "copy"), size(bytes))
+}
+
+// pointLine is one point in a line: what it is, where it stands.
+func pointLine(x report.PointResult) string {
+	kind := "full (" + x.Why + ")"
+	if x.Why == "" {
+		kind = "full"
+	}
+	if x.Incremental {
+		kind = "increment, " + humanize.Ordinal(x.Chain) + " of its chain"
+	}
+	what := transport.PrintName(x.VolumeName)
+	if what == "" {
+		what = x.Volume
+	}
+	line := what
+	if !x.Taken.IsZero() {
+		line += " of " + x.Taken.Local().Format("2006-01-02 15:04:05")
+	}
+	line += ": " + kind
+	if x.Bytes > 0 {
+		line += ", " + size(x.Bytes)
+	}
+	for _, g := range x.Regions {
+		line += "; " + g.Region + " " + g.State
+	}
+	return line
+}
+
+// showVolumePlan prints what a pass over volumes would do.
+func showVolumePlan(c *console, r report.Result) {
+	c.say("%s: %s, would make or go on with %s", transport.PrintName(r.Policy), count(r.Volumes.Volumes, "volume"), count(int64(len(r.Points)), "point"))
+	for _, x := range r.Points {
+		c.say("  %s", pointLine(x))
+	}
+}

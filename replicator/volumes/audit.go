@@ -1,0 +1,249 @@
+package volumes
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"farshore/policies"
+	"farshore/replicator"
+	"farshore/replicator/report"
+	"farshore/store"
+	"farshore/transport"
+)
+
+// AuditOptions qualify an audit of restore points.
+type AuditOptions struct {
+	Read   float64 // share of the data objects that is read through, 0 to 1
+	Seed   int64   // chooses which; 0: taken from the clock, and reported
+	Repair bool    // send what is missing or damaged again, and import lost records
+}
+
+// AuditPoints proves what the ledger says of a policy's restore points: that each
+// destination's Cinder has the record of each copy, that the listing of its objects is
+// what its _metadata names (C13) with the ETags that they were confirmed by, that the
+// _metadata is the one that was recorded, and that what a restore needs without a ledger
+// stands there. Data objects that the sample takes are read, decompressed and compared
+// with the MD5 that Cinder took of their content; of a copy that an earlier audit found
+// lost, all are. It also notes which backups the source no longer has.
+//
+// A copy with a fault is lost until a repair or a later audit finds it whole. The
+// error is nil when the audit ran, whatever it found.
+func (s *Shipper) AuditPoints(ctx context.Context, p policies.Policy, o AuditOptions) (report.Result, error) {
+	began := s.o.Clock.Now()
+	if o.Read < 0 || o.Read > 1 {
+		return report.Result{}, &replicator.UsageError{Msg: fmt.Sprintf("the share to read is %g", o.Read), Hint: "give 0% to 100%"}
+	}
+	if o.Seed == 0 {
+		o.Seed = began.UnixNano()
+	}
+	res := report.Result{Policy: p.Name, Command: "audit", Began: began.UTC()}
+	f := report.NewFindings(p.Accept, s.o.OnFinding)
+	a := &pointAudit{s: s, p: p, o: o, f: f, out: report.PointAudit{Seed: o.Seed, Share: o.Read, ByRegion: map[string]int64{}}, whole: map[string]map[string]bool{},
+		sent: report.Totals{ByRegion: map[string]int64{}}}
+	err := a.run(ctx)
+	if jerr := a.judge(&res, err); err == nil {
+		err = jerr
+	}
+	res.PointAudit, res.Totals = &a.out, a.sent
+	res.Findings, res.Counts, res.Errors = f.List(), f.Counts(), f.Errors()
+	res.Seconds = s.o.Clock.Now().Sub(began).Seconds()
+	return res, err
+}
+
+// pointAudit is one audit of a policy's points.
+type pointAudit struct {
+	s *Shipper
+	p policies.Policy
+	o AuditOptions
+	f *report.Findings
+
+	mu    sync.Mutex
+	out   report.PointAudit
+	whole map[string]map[string]bool // points found whole, by region
+	sent  report.Totals              // by repairs
+}
+
+func (a *pointAudit) count(f func(*report.PointAudit)) {
+	a.mu.Lock()
+	f(&a.out)
+	a.mu.Unlock()
+}
+
+// mine gives the policy's points, the oldest first.
+func (a *pointAudit) mine() ([]store.Point, error) {
+	all, err := a.s.o.Ledger.Points("")
+	if err != nil {
+		return nil, fmt.Errorf("read restore points: %w", err)
+	}
+	return slices.DeleteFunc(all, func(x store.Point) bool { return x.Policy != a.p.Name || x.Region != a.p.From }), nil
+}
+
+func (a *pointAudit) run(ctx context.Context) error {
+	points, err := a.mine()
+	if err != nil {
+		return err
+	}
+	a.out.Points = len(points)
+	if err := a.source(ctx, points); err != nil {
+		return err
+	}
+	if points, err = a.mine(); err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for _, to := range a.p.To {
+		g.Go(func() error {
+			err := a.region(gctx, to, points)
+			return a.unreached(gctx, to, err)
+		})
+	}
+	return g.Wait()
+}
+
+// unreached makes a finding of a region that could not be looked at; what it returns
+// ends the audit.
+func (a *pointAudit) unreached(ctx context.Context, region string, err error) error {
+	var usage *replicator.UsageError
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &usage), !regional(err):
+		return err
+	}
+	level := report.Warn
+	if !passing(err) {
+		level = report.Error
+	}
+	a.f.Add(report.Finding{Kind: report.KindRegionDown, Level: level, Policy: a.p.Name, Region: region, Op: "audit points", Cause: err.Error(),
+		Hint: cmp.Or(transport.HintOf(err), "farshore region check "+region)})
+	return nil
+}
+
+// source notes which points' backups are gone from it.
+func (a *pointAudit) source(ctx context.Context, points []store.Point) error {
+	a.s.o.Progress.Phase("asking " + a.p.From + " for its backups")
+	r, err := a.s.cinder(a.p.From)
+	var list []transport.Backup
+	if err == nil {
+		list, err = r.Blocks.Backups(ctx)
+	}
+	if err != nil {
+		return a.unreached(ctx, a.p.From, err)
+	}
+	there := map[string]bool{}
+	for _, b := range list {
+		there[b.ID] = true
+	}
+	for _, x := range points {
+		if x.Gone != 0 || x.Made == 0 || there[x.ID] {
+			continue
+		}
+		err := a.s.o.Ledger.UpdatePoint(ctx, x.ID, func(p *store.Point, exists bool) bool {
+			p.Gone = a.s.o.Clock.Now().UnixMicro()
+			return exists
+		})
+		if err != nil {
+			return fmt.Errorf("record that backup %s is gone: %w", x.ID, err)
+		}
+		a.f.Add(report.Finding{Kind: report.KindPointGone, Level: report.Warn, Policy: a.p.Name, Region: a.p.From, Name: x.ID, Op: "audit points",
+			Cause: "the source no longer has the point's backup: somebody deleted it there", Hint: "its copies stay; the next backup may have to be a full one"})
+	}
+	return nil
+}
+
+// region audits all copies in one destination, parents before their increments.
+func (a *pointAudit) region(ctx context.Context, region string, points []store.Point) error {
+	r, err := a.s.cinder(region)
+	if err != nil {
+		return err
+	}
+	list, err := r.Blocks.Backups(ctx)
+	if err != nil {
+		return err
+	}
+	v := &visit{pointAudit: a, r: r, region: region, records: map[string]transport.Backup{}, whole: map[string]bool{}, files: map[string]map[string]transport.Entry{}, must: map[string]bool{}}
+	for _, b := range list {
+		v.records[b.ID] = b
+	}
+	for _, x := range points {
+		c, ok := x.Copy(region)
+		if !ok || c.State == store.CopyExpired || c.State == store.CopyShipping {
+			continue
+		}
+		a.s.o.Progress.Phase("auditing point " + x.ID + " in " + region)
+		if err := v.copy(ctx, x, c); err != nil {
+			return err
+		}
+	}
+	a.mu.Lock()
+	a.whole[region] = v.whole
+	a.mu.Unlock()
+	return v.unknown(points)
+}
+
+// unknown reports backups of the policy's volumes that are in no record.
+func (v *visit) unknown(points []store.Point) error {
+	volumes := map[string]bool{}
+	for _, x := range points {
+		volumes[x.Volume.ID] = true
+	}
+	for _, volume := range sortedKeys(volumes) {
+		known, err := v.s.backupsKnown(volume, v.region)
+		if err != nil {
+			return err
+		}
+		for id, b := range v.records {
+			if b.Volume == volume && !known[id] {
+				v.f.Add(report.Finding{Kind: report.KindUnknown, Level: report.Warn, Policy: v.p.Name, Region: v.region, Name: id, Op: "audit points",
+					Cause: fmt.Sprintf("a backup of volume %s is in no record (status %s, %d objects)", volume, b.Status, b.Objects),
+					Hint:  "it is left alone; if nobody wants it: openstack volume backup delete " + id})
+			}
+		}
+	}
+	return nil
+}
+
+// judge counts the points by the regions in which they were found whole.
+func (a *pointAudit) judge(res *report.Result, failed error) error {
+	points, err := a.mine()
+	if err != nil {
+		return err
+	}
+	counts := policies.ReplicaCounts{ByRegions: map[int]int64{}}
+	for _, x := range points {
+		if x.Made == 0 {
+			continue
+		}
+		n, expired := 0, 0
+		for _, to := range a.p.To {
+			c, _ := x.Copy(to)
+			switch {
+			case c.State == store.CopyExpired:
+				expired++
+			case a.whole[to][x.ID] && c.State == store.CopyLanded:
+				n++
+			}
+		}
+		if n == 0 && expired > 0 {
+			continue // retention took it away
+		}
+		counts.Objects++
+		counts.ByRegions[n+expired]++
+	}
+	v := policies.Judge(a.p, counts)
+	res.Replicas = report.Replicas{Wanted: v.Needed, Objects: counts.Objects, ByCount: counts.ByRegions, Short: v.Short, Satisfied: v.Satisfied}
+	if !v.Satisfied && failed == nil {
+		a.f.Add(report.Finding{Kind: report.KindTooFew, Level: report.Error, Policy: a.p.Name, Op: "count replicas",
+			Cause: fmt.Sprintf("%d of %d points can be restored in fewer than %d regions", v.Short, counts.Objects, v.Needed),
+			Hint:  "see the other findings for why; farshore points " + a.p.Name + " shows which"})
+	}
+	return nil
+}

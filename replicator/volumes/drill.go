@@ -1,0 +1,148 @@
+package volumes
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"farshore/policies"
+	"farshore/replicator/report"
+	"farshore/store"
+	"farshore/transport"
+)
+
+// DrillRequest says what is to be rehearsed: a policy's points or containers, or one point.
+type DrillRequest struct {
+	Policy  policies.Policy
+	Point   string   // instead of all that the policy has: this one, as RestoreRequest.Point
+	Regions []string // where; none: every destination of the policy
+	Proof   ProofMode
+	Type    string        // as in RestoreRequest
+	Wait    time.Duration // as in RestoreRequest
+	Share   float64       // of a container policy's objects, 0 to 1
+	Seed    int64         // chooses them
+	Version string        // of the program, for the report
+}
+
+// Drill rehearses a restore in scratch resources, proves it, measures it, removes it
+// all again and records a report. What failed is in the report, which then is not OK;
+// an error means that there is none. It asks nothing of the source region, and needs
+// no ledger that knows the points.
+func (s *Shipper) Drill(ctx context.Context, r DrillRequest) (report.Drill, error) {
+	p := r.Policy
+	f := report.NewFindings(p.Accept, s.o.OnFinding)
+	id, err := newWorkID()
+	if err != nil {
+		return report.Drill{}, err
+	}
+	d := report.Drill{ID: id, Policy: p.Name, Version: r.Version, Source: p.From, Began: s.o.Clock.Now().UTC(), OK: true,
+		Regions: r.Regions, Volumes: []report.DrillVolume{}, Containers: []report.DrillContainer{}}
+	if len(d.Regions) == 0 {
+		d.Regions = p.To
+	}
+	if slices.Contains(d.Regions, p.From) {
+		d.Source = ""
+	}
+	if err := s.reap(ctx, f, workDrill); err != nil {
+		return d, err
+	}
+	for _, region := range d.Regions {
+		switch {
+		case r.Point == "" && p.Volumes == nil:
+			err = s.drillContainers(ctx, r, region, &d, f)
+		default:
+			err = s.drillVolumes(ctx, r, region, &d, f)
+		}
+		if ctx.Err() != nil {
+			return d, context.Cause(ctx)
+		}
+		if err != nil {
+			f.Add(report.Finding{Kind: report.KindFailed, Level: report.Error, Policy: p.Name, Region: region, Op: "drill", Cause: err.Error(), Hint: transport.HintOf(err)})
+		}
+	}
+	for _, v := range d.Volumes {
+		d.OK = d.OK && v.OK
+		if d.Source == "" && p.Name == "" && v.Restore.From != v.Restore.Region {
+			d.Source = v.Restore.From
+		}
+		d.RTO, d.RPO = max(d.RTO, v.Restore.RTO), max(d.RPO, v.Age)
+	}
+	if slices.ContainsFunc(d.Volumes, func(v report.DrillVolume) bool { p := v.Restore.Proof; return p != nil && p.Against == proofSource }) {
+		d.Source = ""
+	}
+	for _, c := range d.Containers {
+		d.OK = d.OK && c.OK
+	}
+	if len(d.Volumes)+len(d.Containers) == 0 {
+		f.Add(report.Finding{Kind: report.KindNoPoint, Level: report.Error, Policy: p.Name, Op: "drill", Cause: "there was nothing to restore: no copy of anything that the policy selects was found",
+			Hint: "farshore points and farshore status say what there should be"})
+	}
+	d.Findings, d.Errors = f.List(), f.Errors()
+	d.OK = d.OK && d.Errors == 0
+	d.Seconds = s.o.Clock.Now().Sub(d.Began).Seconds()
+	return d, s.keepDrill(ctx, d)
+}
+
+// keepDrill records the report.
+func (s *Shipper) keepDrill(ctx context.Context, d report.Drill) error {
+	text, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("encode the report of drill %s: %w", d.ID, err)
+	}
+	if err := s.o.Ledger.PutDrill(ctx, store.Drill{ID: d.ID, Policy: d.Policy, Began: d.Began.UnixMicro(), OK: d.OK, Report: text}); err != nil {
+		return fmt.Errorf("record drill %s: %w", d.ID, err)
+	}
+	return nil
+}
+
+// drillVolumes restores the newest point of each of the policy's volumes in a region, or the
+// one point that was named.
+func (s *Shipper) drillVolumes(ctx context.Context, r DrillRequest, region string, d *report.Drill, f *report.Findings) error {
+	names := []string{r.Point}
+	if r.Point == "" {
+		list, _, err := s.pointsAt(ctx, region, func(p store.Point) bool { return p.Policy == r.Policy.Name })
+		if err != nil {
+			return err
+		}
+		newest := map[string]store.Point{}
+		for _, p := range list { // the oldest first
+			c, _ := at(p, region)
+			if _, ok := newest[p.Volume.ID]; c.State == store.CopyLanded || !ok {
+				newest[p.Volume.ID] = p
+			}
+		}
+		names = names[:0]
+		for _, v := range sortedKeys(newest) {
+			names = append(names, newest[v].ID)
+		}
+	}
+	types := func(string) map[string]string { return r.Policy.VolumeTypes }
+	for _, name := range names {
+		out, err := s.restore(ctx, RestoreRequest{Point: name, To: region, Type: r.Type, Types: types, Proof: cmp.Or(r.Proof, ProofBlocks), Wait: r.Wait}, true, f, nil)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		v := report.DrillVolume{OK: err == nil && out.Removed, Restore: out}
+		if !out.Taken.IsZero() {
+			v.Age = d.Began.Sub(out.Taken).Seconds()
+		}
+		if err != nil {
+			v.Cause, v.Hint = err.Error(), hintOf(err)
+		}
+		d.Volumes = append(d.Volumes, v)
+	}
+	return nil
+}
+
+// hintOf says what to do about an error of this package or of a region.
+func hintOf(err error) string {
+	var h interface{ hint() string }
+	if errors.As(err, &h) {
+		return h.hint()
+	}
+	return transport.HintOf(err)
+}

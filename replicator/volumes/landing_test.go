@@ -1,0 +1,162 @@
+package volumes
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"farshore/integration/fakecloud"
+	"farshore/replicator/report"
+	"farshore/store"
+	"farshore/transport"
+)
+
+// An operator lands what could only be shipped: the whole chain, parents first, and
+// without any ledger from what the destination holds.
+func TestLand(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		g := newRig(t, rigOptions{noImport: true}, "b")
+		v := g.volume("db", 3)
+		for i := range 3 {
+			if _, err := g.try(ShipOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			g.scribble(v, uint64(30+i), 0, 10_000)
+			g.clock.advance(time.Hour)
+		}
+		points := g.points()
+		if lost {
+			_ = g.ledger.Close()
+			if err := os.Remove(g.path); err != nil {
+				t.Fatal(err)
+			}
+			g.open()
+			if err := g.from.Stop(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		res, err := g.shipper().Land(context.Background(), points[1].ID[:8], "b")
+		if err != nil || res.Errors == 0 || g.count("b", "backup") != 0 {
+			t.Errorf("without the right: %+v, %v", res, err)
+		}
+		wantFinding(t, res, report.KindNotImported, "b", "backup:backup-import")
+		reg := g.regions["b"]
+		reg.Import = g.admin["b"]
+		g.regions["b"] = reg
+		for again := range 2 {
+			res, err = g.shipper().Land(context.Background(), points[1].ID[:8], "b")
+			if err != nil || res.Errors > 0 || len(res.Points) != 2 || res.Points[1].Regions[0].State != "landed" || res.Volumes.Landed != int64(2-2*again) {
+				t.Errorf("landing (again %d, ledger lost %v): %+v, %v", again, lost, res, err)
+			}
+		}
+		if n := g.count("b", "backup"); n != 2 {
+			t.Errorf("%d backups in b", n)
+		}
+		for _, p := range g.points()[:2] {
+			if c, _ := p.Copy("b"); c.State != store.CopyLanded || c.Note != "" {
+				t.Errorf("copy %+v", c)
+			}
+		}
+		g.restored("b", points[1].ID)
+		if _, err := g.shipper().Land(context.Background(), points[2].ID, "a"); err == nil && lost {
+			t.Error("it was landed at its source")
+		}
+	}
+}
+
+// What is not whole at the destination is not imported.
+func TestLandLooksFirst(t *testing.T) {
+	g := newRig(t, rigOptions{noImport: true}, "b")
+	g.volume("db", 3)
+	if _, err := g.try(ShipOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p := g.points()[0]
+	g.cloud.Region("b").Delete(p.Container, p.Prefix+"-00002")
+	reg := g.regions["b"]
+	reg.Import = g.admin["b"]
+	g.regions["b"] = reg
+	_, err := g.shipper().Land(context.Background(), p.ID, "b")
+	if !transport.Is(err, transport.Corrupt) || g.count("b", "backup") != 0 {
+		t.Errorf("%v, %d backups", err, g.count("b", "backup"))
+	}
+}
+
+// An import that ends in error is reported, what it left is removed, and the next pass
+// lands the point; whatever the delete took away is copied again.
+func TestImportFails(t *testing.T) {
+	for _, took := range []bool{false, true} {
+		g := newRig(t, rigOptions{}, "b")
+		v := g.volume("db", 4)
+		b := g.cloud.Region("b")
+		b.AddBlockFault(fakecloud.BlockFault{Name: "import", Kind: fakecloud.JobImport, Times: 1, Fail: "no driver"})
+		res, err := g.try(ShipOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantFinding(t, res, report.KindNotShipped, "b", "the import ended in error: no driver")
+		p := g.points()[0]
+		if c, _ := p.Copy("b"); c.State != store.CopyShipped || !strings.Contains(c.Note, "no driver") {
+			t.Errorf("copy %+v", c)
+		}
+		passes := 1
+		if took {
+			b.Delete(p.Container, p.Prefix+"-00001")
+			passes = 2
+		}
+		for range passes {
+			if res, err = g.try(ShipOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if res.Errors > 0 || g.count("b", "backup") != 1 {
+			t.Errorf("%s; %d backups", findingsOf(res), g.count("b", "backup"))
+		}
+		if got := g.restored("b", p.ID); !bytes.Equal(got, content(v)) {
+			t.Error("it restores to other bytes")
+		}
+		g.clean()
+	}
+}
+
+// A volume that is gone still lands where it was on its way to; points that a lost
+// ledger knew are taken up again from the source's backups.
+func TestTakesUpAgain(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b", "c")
+	v := g.volume("db", 5)
+	g.ship()
+	want := content(v)
+	if err := g.cloud.Region("c").Stop(); err != nil {
+		t.Fatal(err)
+	}
+	g.scribble(v, 51, 0, 30_000)
+	g.clock.advance(time.Hour)
+	if _, err := g.try(ShipOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	_ = g.ledger.Close()
+	if err := os.Remove(g.path); err != nil {
+		t.Fatal(err)
+	}
+	g.open()
+	if err := g.cloud.Region("c").Start(); err != nil {
+		t.Fatal(err)
+	}
+	g.policy.Snapshot.Every = 100 * time.Hour
+	res := g.ship()
+	points := g.points()
+	if len(points) != 2 || points[1].Parent != points[0].ID || res.Volumes.Snapshots != 0 || res.Volumes.Landed != 4 {
+		t.Errorf("points %+v, %+v", points, res.Volumes)
+	}
+	// two copies were there, records and all
+	if res.Totals.Bytes != points[1].Bytes || g.count("b", "backup") != 2 || g.count("c", "backup") != 2 {
+		t.Errorf("%d bytes sent, %d was missing", res.Totals.Bytes, points[1].Bytes)
+	}
+	if got := g.restored("c", points[0].ID); !bytes.Equal(got, want) {
+		t.Error("it restores to other bytes")
+	}
+	g.clean()
+}

@@ -1,0 +1,253 @@
+package volumes
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+
+	"farshore/integration/fakecloud"
+	"farshore/replicator/report"
+	"farshore/transport"
+)
+
+func (g *rig) migrate(r MigrateRequest) report.Migration {
+	g.t.Helper()
+	m, err := g.shipper().Migrate(context.Background(), r)
+	if err != nil {
+		g.t.Fatalf("migrate: %v, findings %+v", err, m.Findings)
+	}
+	if m.Errors > 0 {
+		g.t.Fatalf("migrate: %+v", m.Findings)
+	}
+	return m
+}
+
+// A volume in use moves by passes, waits for the cutover, and is proven; the source is
+// as it was until it is retired, and the same command says when there is nothing to do.
+func TestMigrateInUse(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	v := g.volume("db", 1)
+	v.Attach("server", "/dev/vdb")
+	req := MigrateRequest{Volume: v.ID(), From: "a", To: "b", Passes: 4, Delta: 64 << 10, NoWait: true, Proof: ProofBlocks}
+	writes := 0
+	g.from.OnBlockStep(func(s fakecloud.BlockStep) { // the guest goes on writing, ever less
+		if s.Kind == fakecloud.JobBackup && s.Step == 1 && writes < 3 {
+			writes++
+			g.scribble(v, uint64(20+writes), int64(writes)*100_000, 400_000>>(2*writes))
+		}
+	})
+	m := g.migrate(req)
+	if m.State != migrateWaiting || len(m.Passes) != 3 || m.Passes[0].Incremental || !m.Passes[1].Incremental || m.Passes[2].Bytes > req.Delta || m.Passes[1].Bytes <= req.Delta || m.WaitingOn == "" {
+		t.Fatalf("migration %+v", m)
+	}
+	if m = g.migrate(req); m.State != migrateWaiting || len(m.Passes) != 3 {
+		t.Fatalf("again: %+v", m)
+	}
+	g.bare("b", 0, 3)
+	g.scribble(v, 77, 300_000, 5000)
+	want := content(v)
+	g.restart()
+	req.Cutover = true
+	m = g.migrate(req)
+	if m.State != migrateDone || len(m.Passes) != 4 || !m.Passes[3].Final || m.Passes[0].Final || m.Downtime <= 0 || m.Downtime > m.Seconds || m.Restore.Proof == nil || !m.Restore.Proof.OK || m.Retired {
+		t.Fatalf("migration %+v restore %+v", m, m.Restore)
+	}
+	if got := content(g.cloud.Region("b").Volume(m.Restore.Volume)); !bytes.Equal(got, want) {
+		t.Error("other bytes")
+	}
+	var sum int64
+	for _, p := range m.Passes {
+		sum += p.Bytes
+	}
+	if sum != m.Bytes {
+		t.Errorf("passes of %d bytes, %d in all", sum, m.Bytes)
+	}
+	if src, err := g.regions["a"].Blocks.Volume(t.Context(), v.ID()); err != nil || src.Status != "in-use" || !bytes.Equal(content(v), want) {
+		t.Errorf("source %+v, %v", src, err)
+	}
+	g.bare("a", 1, 0) // the passes' points are gone at both sides
+	g.bare("b", 1, 0)
+	if again := g.migrate(req); !again.Already || again.Restore.Volume != m.Restore.Volume {
+		t.Errorf("again: %+v", again)
+	}
+	g.bare("b", 1, 0)
+
+	// Retiring waits for the detach, and then says that it is done.
+	req.Retire = true
+	if _, err := g.shipper().Migrate(t.Context(), req); err == nil || !strings.Contains(hintOf(err), "detach it") {
+		t.Errorf("retire of a volume in use: %v", err)
+	}
+	v.Detach()
+	if m := g.migrate(req); !m.Retired || m.State != migrateRetired {
+		t.Errorf("retire: %+v", m)
+	}
+	g.bare("a", 0, 0)
+	if m := g.migrate(req); !m.Retired || !m.Already {
+		t.Errorf("again: %+v", m)
+	}
+	g.bare("b", 1, 0)
+}
+
+// watched calls f before every look at a volume.
+type watched struct {
+	transport.BlockStorage
+	f func()
+}
+
+func (w watched) Volume(ctx context.Context, id string) (transport.Volume, error) {
+	w.f()
+	return w.BlockStorage.Volume(ctx, id)
+}
+
+// Without --cutover the final pass waits until the volume is detached.
+func TestMigrateWaitsForTheDetach(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	v := g.volume("db", 1)
+	v.Attach("server", "/dev/vdb")
+	looks := 0
+	var want []byte
+	g.wrap = func(name string, r Region) Region {
+		if name == "a" {
+			r.Blocks = watched{r.Blocks, func() {
+				if looks++; looks == 30 {
+					g.scribble(v, 5, 0, 3000)
+					want = content(v)
+					v.Detach()
+				}
+			}}
+		}
+		return r
+	}
+	m := g.migrate(MigrateRequest{Volume: v.ID(), From: "a", To: "b", Passes: 1, Delta: 1, Proof: ProofBlocks, Retire: true, Name: "moved"})
+	if looks < 30 || len(m.Passes) != 2 || m.State != migrateRetired || !m.Passes[1].Final || m.Restore.Name != "moved" {
+		t.Fatalf("after %d looks: %+v", looks, m)
+	}
+	if got := content(g.cloud.Region("b").Volume(m.Restore.Volume)); !bytes.Equal(got, want) {
+		t.Error("other bytes")
+	}
+	g.bare("a", 0, 0)
+	g.bare("b", 1, 0)
+}
+
+// A detached volume needs one pass only, and no proof means that its points stay.
+func TestMigrateDetached(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	v := g.volume("db", 1)
+	req := MigrateRequest{Volume: v.ID(), From: "a", To: "b", Passes: 5, Delta: 1, Proof: ProofNone}
+	m := g.migrate(req)
+	if m.State != migrateDone || len(m.Passes) != 1 || !m.Passes[0].Final || m.Restore.Proof != nil {
+		t.Fatalf("%+v", m)
+	}
+	g.bare("a", 1, 1)
+	g.bare("b", 1, 1)
+	req.Retire = true
+	if _, err := g.shipper().Migrate(t.Context(), req); err == nil {
+		t.Error("retired without a proof")
+	}
+	// What was made is gone again, so the same command makes it again.
+	req.Retire = false
+	if err := g.shipper().removeVolume(t.Context(), g.regions["b"].Blocks, "b", m.Restore.Volume); err != nil {
+		t.Fatal(err)
+	}
+	if again := g.migrate(req); again.Already || again.State != migrateDone || again.Restore.Volume == m.Restore.Volume {
+		t.Errorf("again: %+v", again)
+	}
+	g.bare("b", 1, 2)
+}
+
+// What cannot come to a good end is refused before anything is carried.
+func TestMigrateRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		req  MigrateRequest
+		do   func(*rig, *fakecloud.BlockVolume)
+		says string
+	}{
+		"type": {MigrateRequest{Type: "nosuch"}, nil, "no volume type nosuch"},
+		"quota": {MigrateRequest{}, func(g *rig, _ *fakecloud.BlockVolume) {
+			g.cloud.Region("b").SetQuota(fakecloud.Project, "gigabytes", 0)
+		}, "gigabytes"},
+		"volume":  {MigrateRequest{Volume: "11111111-1111-1111-1111-111111111111"}, nil, "11111111"},
+		"itself":  {MigrateRequest{To: "a"}, nil, "same region"},
+		"retire":  {MigrateRequest{Retire: true, Proof: ProofNone}, nil, "after a proof"},
+		"nowhere": {MigrateRequest{To: "z"}, nil, "not defined"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newRig(t, rigOptions{}, "b")
+			v := g.volume("db", 1)
+			r := c.req
+			r.From = "a"
+			if r.Volume == "" {
+				r.Volume = v.ID()
+			}
+			if r.To == "" {
+				r.To = "b"
+			}
+			if r.Proof == "" {
+				r.Proof = ProofBlocks
+			}
+			if c.do != nil {
+				c.do(g, v)
+			}
+			_, err := g.shipper().Migrate(t.Context(), r)
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%v does not say %q", err, c.says)
+			}
+			g.bare("a", 1, 0)
+			g.bare("b", 0, 0)
+		})
+	}
+	t.Run("import", func(t *testing.T) {
+		g := newRig(t, rigOptions{noImport: true}, "b")
+		v := g.volume("db", 1)
+		m, err := g.shipper().Migrate(t.Context(), MigrateRequest{Volume: v.ID(), From: "a", To: "b", Proof: ProofBlocks})
+		if err == nil || m.Errors == 0 {
+			t.Fatalf("migrate: %v, %+v", err, m)
+		}
+		text := ""
+		for _, f := range m.Findings {
+			text += f.Cause + " " + f.Hint + "\n"
+		}
+		if !strings.Contains(text, "backup:backup-import") {
+			t.Errorf("no rule is named: %s", text)
+		}
+	})
+}
+
+// Killed anywhere, at either side, the same command ends with one volume and nothing else.
+func TestMigrateSurvivesAKillAnywhere(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	for at := 1; ; at += 7 {
+		v := g.volume("db", uint64(at))
+		want := content(v)
+		ctx, cancel := context.WithCancelCause(context.Background())
+		k := &kills{at: at, after: at%2 == 0, cancel: cancel}
+		g.wrap = func(_ string, r Region) Region {
+			r.Blocks = killer{r.Blocks, k}
+			return r
+		}
+		req := MigrateRequest{Volume: v.ID(), From: "a", To: "b", Passes: 3, Delta: 1, Proof: ProofBlocks, Retire: true}
+		_, _ = g.shipper().Migrate(ctx, req)
+		g.wrap = nil
+		cancel(nil)
+		g.restart()
+		m := g.migrate(req)
+		if got := content(g.cloud.Region("b").Volume(m.Restore.Volume)); !bytes.Equal(got, want) || !m.Restore.Proof.OK || !m.Retired {
+			t.Errorf("migration %+v", m)
+		}
+		g.bare("a", 0, 0)
+		g.bare("b", 1, 0)
+		if t.Failed() {
+			t.Fatalf("killed %s, step %d", k.where, at)
+		}
+		if err := g.shipper().removeVolume(t.Context(), g.regions["b"].Blocks, "b", m.Restore.Volume); err != nil {
+			t.Fatal(err)
+		}
+		if k.where == "" {
+			if at < 30 {
+				t.Errorf("only %d calls", at)
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package volumes
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"slices"
+
+	"farshore/store"
+	"farshore/transport"
+	"farshore/transport/backup"
+)
+
+// described gives the points that a region itself tells of, each with its one copy there,
+// the oldest first. Descriptors are written before records are imported, so Cinder is
+// asked which are. A descriptor that cannot be read is passed over.
+func (s *Shipper) described(ctx context.Context, region string) ([]store.Point, error) {
+	r, err := s.cinder(region)
+	if err != nil {
+		return nil, err
+	}
+	backups, err := r.Blocks.Backups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	landed := map[string]bool{}
+	for _, b := range backups {
+		landed[b.ID] = true
+	}
+	var out []store.Point
+	err = s.descriptors(ctx, region, "", func(d Descriptor, err error) error {
+		if err != nil {
+			s.o.Log.Warn("a descriptor cannot be read", "region", region, "err", err)
+			return nil
+		}
+		if d.Copy.State = store.CopyShipped; landed[d.Copy.Backup] {
+			d.Copy.State = store.CopyLanded
+		}
+		p := d.Point
+		p.SetCopy(d.Copy)
+		out = append(out, p)
+		return nil
+	})
+	slices.SortFunc(out, func(a, b store.Point) int { return cmp.Or(cmp.Compare(a.Taken, b.Taken), cmp.Compare(a.ID, b.ID)) })
+	return out, err
+}
+
+// readMetadata reads a backup's _metadata in a region, and sees that it is the one that
+// was recorded.
+func (s *Shipper) readMetadata(ctx context.Context, sink transport.Sink, at store.PointCopy) (backup.Metadata, error) {
+	name := backup.MetadataPart.Name(at.Prefix)
+	_, body, err := sink.Open(ctx, at.Container, name, transport.OpenOptions{Length: -1})
+	if err != nil {
+		return backup.Metadata{}, err
+	}
+	defer body.Close()
+	sum := sha256.New()
+	in := io.TeeReader(body, sum)
+	m, err := backup.ReadMetadata(in)
+	if err == nil {
+		_, err = io.Copy(io.Discard, in)
+	}
+	if got := store.Sum(sum.Sum(nil)); err == nil && at.Metadata != (store.Sum{}) && got != at.Metadata {
+		err = fmt.Errorf("it has the SHA-256 %s, and %s was recorded", got, at.Metadata)
+	}
+	if err != nil {
+		class := transport.ClassOf(err)
+		if class == transport.Permanent {
+			class = transport.Corrupt
+		}
+		return backup.Metadata{}, &transport.Error{Op: "read _metadata", Region: at.Region, Container: at.Container, Name: name, Class: class, Err: err, Hint: "farshore audit --repair sends it again"}
+	}
+	return m, nil
+}
+
+// compareListing compares what is listed under a backup's prefix with what its _metadata
+// names, and counts the data objects and the bytes of all.
+func (s *Shipper) compareListing(ctx context.Context, sink transport.Sink, at store.PointCopy, m backup.Metadata) (objects, bytes int64, err error) {
+	fail := func(format string, args ...any) error {
+		return &transport.Error{Op: "compare the objects of backup " + at.Backup, Region: at.Region, Container: at.Container, Name: at.Prefix, Class: transport.Corrupt,
+			Err: fmt.Errorf(format, args...), Hint: "Cinder would not restore it (C13): farshore audit --repair sends what is missing again, and names what does not belong there"}
+	}
+	var listed bool
+	err = sink.List(ctx, at.Container, transport.Range{Prefix: at.Prefix}, func(page []transport.Entry) error {
+		for _, e := range page {
+			prefix, part, ok := backup.SplitName(e.Name)
+			if !ok || prefix != at.Prefix || part > 0 && !m.Has(part) {
+				return fail("%s is there, and its _metadata does not name it", transport.PrintName(e.Name))
+			}
+			switch part {
+			case backup.HashesPart:
+				continue
+			case backup.MetadataPart:
+				listed = true
+			default:
+				objects++
+			}
+			bytes += e.Size
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return objects, bytes, err
+	case !listed:
+		return objects, bytes, fail("its _metadata is not listed")
+	case objects < int64(len(m.Extents)):
+		return objects, bytes, fail("%d of its %d data objects are listed", objects, len(m.Extents))
+	}
+	return objects, bytes, nil
+}

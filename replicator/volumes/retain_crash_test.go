@@ -1,0 +1,88 @@
+package volumes
+
+import (
+	"bytes"
+	"context"
+	"testing"
+	"time"
+
+	"farshore/integration/fakecloud"
+	"farshore/policies"
+	"farshore/store"
+	"farshore/transport"
+)
+
+func (s *shipFusedSink) Collapse(ctx context.Context, fc, fn, tc, tn, md5 string, size int64, h transport.Header) (r transport.Receipt, err error) {
+	err = s.f.step("copy "+s.name, func() error { r, err = s.Sink.Collapse(ctx, fc, fn, tc, tn, md5, size, h); return err })
+	return r, err
+}
+
+// A retention that makes a synthetic full and deletes chains at both sides, killed
+// before and after every step: at no moment is the newest point not to be restored, and
+// the next retention ends it with nothing left behind.
+func TestRetentionKilledAnywhere(t *testing.T) {
+	every := 3
+	if testing.Short() {
+		every = 11
+	}
+	total := retentionKilledAt(t, 0, false)
+	if total < 60 {
+		t.Fatalf("only %d steps", total)
+	}
+	t.Logf("%d steps, every %dth", total, every)
+	for _, after := range []bool{false, true} {
+		for n := 1; n <= total; n += every {
+			if retentionKilledAt(t, n, after); t.Failed() {
+				return
+			}
+		}
+	}
+}
+
+func retentionKilledAt(t *testing.T, n int, after bool) int {
+	g := newRig(t, rigOptions{block: func(o *fakecloud.BlockOptions) { o.GiB = 256 << 10; o.Pace.Window = time.Second }}, "b")
+	g.policy.MaxChain = policies.MaxChain{Source: 2, Destination: 1}
+	want := g.chain(3) // a full one, an increment, and once more
+	g.policy.Keep, g.policy.KeepSource = &policies.Keep{Last: 1}, &policies.Keep{Last: 1}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	f := &shipFuse{left: n, after: after, cancel: cancel}
+	g.wrap = f.wrap
+	g.hook = func(point string) error { return f.step("ledger "+point, func() error { return nil }) }
+	g.restart()
+	_, err := g.shipper().Retain(ctx, g.policy, RetainOptions{})
+	if n == 0 && err != nil {
+		t.Fatal(err)
+	}
+	g.wrap, g.hook = nil, nil
+	g.restart()
+	if n > 0 && err == nil && !f.blown {
+		return f.steps // fewer polls this time
+	}
+	newest := func() store.PointCopy {
+		all := g.copies("b")
+		return all[len(all)-1]
+	}
+	if got := g.restored("b", newest().Backup); !bytes.Equal(got, want[3]) {
+		t.Error("after the kill the newest point restores to other bytes")
+	}
+	g.retain()
+	for _, region := range []string{"a", "b"} {
+		g.consistent(region)
+	}
+	c := newest()
+	if left := g.points(); len(left) != 2 || !c.Synthetic || c.State != store.CopyLanded || len(g.objects("b", c.Container, "")) != c.Objects+1 {
+		t.Errorf("%d points are left, the newest copy is %+v", len(left), c)
+	}
+	if got := g.restored("b", c.Backup); !bytes.Equal(got, want[3]) {
+		t.Error("in the end it restores to other bytes")
+	}
+	if works, err := g.ledger.Works(); err != nil || len(works) > 0 {
+		t.Errorf("works are left: %+v, %v", works, err)
+	}
+	if t.Failed() {
+		t.Fatalf("killed at step %d (%s, after it: %v)", n, f.last, after)
+	}
+	_ = g.ledger.Close()
+	return f.steps
+}

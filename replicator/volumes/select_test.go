@@ -1,0 +1,89 @@
+package volumes
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"farshore/policies"
+	"farshore/store"
+	"farshore/transport"
+)
+
+var noon = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+
+func hour(n int) time.Time { return noon.Add(time.Duration(n) * time.Hour) }
+
+// chainUpTo gives points p0 (full), p1 upon p0, and so on, of one an hour.
+func chainUpTo(n int) (points []store.Point, backups []transport.Backup) {
+	for i := range n {
+		id := "p" + string(rune('0'+i))
+		pt := store.Point{ID: id, Volume: store.PointVolume{ID: "v"}, Taken: hour(i).UnixMicro(), Made: 1, Copies: []store.PointCopy{{Region: "b", State: store.CopyLanded}}}
+		if i > 0 {
+			pt.Parent = points[i-1].ID
+		}
+		points = append(points, pt)
+		backups = append(backups, transport.Backup{ID: id, Volume: "v", Size: 1, Status: "available", DataTime: hour(i)})
+	}
+	return points, backups
+}
+
+func TestChoose(t *testing.T) {
+	snap := transport.Snapshot{ID: "s", Volume: "v", Size: 1, Created: hour(3)}
+	for name, c := range map[string]struct {
+		change func(p *policies.Policy, points *[]store.Point, backups *[]transport.Backup, snap *transport.Snapshot)
+		parent string // "": full
+		why    string
+		chain  int
+	}{
+		"as usual":  {nil, "p2", "", 4},
+		"no backup": {func(_ *policies.Policy, _ *[]store.Point, b *[]transport.Backup, _ *transport.Snapshot) { *b = nil }, "", "no backup yet", 1},
+		"a stranger's is newest": {func(_ *policies.Policy, _ *[]store.Point, b *[]transport.Backup, _ *transport.Snapshot) {
+			*b = append(*b, transport.Backup{ID: "x", Volume: "v", Size: 1, Status: "available", DataTime: hour(2).Add(time.Minute)})
+		}, "", "backup, x, is no point", 1},
+		"a stranger's that is no parent": {func(_ *policies.Policy, _ *[]store.Point, b *[]transport.Backup, _ *transport.Snapshot) {
+			*b = append(*b, transport.Backup{ID: "x", Volume: "v", Size: 1, Status: "error", DataTime: hour(2).Add(time.Minute)},
+				transport.Backup{ID: "y", Volume: "v", Size: 1, Status: "available", DataTime: hour(3)},
+				transport.Backup{ID: "z", Volume: "w", Size: 1, Status: "available", DataTime: hour(2).Add(time.Minute)})
+		}, "p2", "", 4},
+		"grown": {func(_ *policies.Policy, _ *[]store.Point, _ *[]transport.Backup, s *transport.Snapshot) { s.Size = 2 }, "", "grew", 1},
+		"lost there": {func(_ *policies.Policy, p *[]store.Point, _ *[]transport.Backup, _ *transport.Snapshot) {
+			(*p)[2].Copies[0].State = store.CopyLost
+		}, "", "region b does not hold", 1},
+		"not there yet": {func(_ *policies.Policy, p *[]store.Point, _ *[]transport.Backup, _ *transport.Snapshot) {
+			(*p)[2].Copies[0].State = store.CopyShipping
+		}, "p2", "", 4},
+		"long enough": {func(p *policies.Policy, _ *[]store.Point, _ *[]transport.Backup, _ *transport.Snapshot) {
+			p.MaxChain.Source = 3
+		}, "", "max_chain", 1},
+		"just not": {func(p *policies.Policy, _ *[]store.Point, _ *[]transport.Backup, _ *transport.Snapshot) {
+			p.MaxChain.Source = 4
+		}, "p2", "", 4},
+		"old enough": {func(p *policies.Policy, _ *[]store.Point, _ *[]transport.Backup, _ *transport.Snapshot) {
+			p.FullEvery = 3 * time.Hour
+		}, "", "full_every", 1},
+		"still young": {func(p *policies.Policy, _ *[]store.Point, _ *[]transport.Backup, _ *transport.Snapshot) {
+			p.FullEvery = 3*time.Hour + time.Second
+		}, "p2", "", 4},
+		"half known": {func(_ *policies.Policy, p *[]store.Point, _ *[]transport.Backup, _ *transport.Snapshot) {
+			*p = (*p)[1:]
+		}, "", "not known to the end", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := policies.NewPolicy("p", "a", "b")
+			points, backups := chainUpTo(3)
+			s := snap
+			if c.change != nil {
+				c.change(&p, &points, &backups, &s)
+			}
+			got := choose(p, s, backups, points)
+			parent := ""
+			if got.parent != nil {
+				parent = got.parent.ID
+			}
+			if parent != c.parent || !strings.Contains(got.why, c.why) || (got.why == "") != (c.why == "") || got.chain != c.chain {
+				t.Errorf("parent %q, why %q, chain %d", parent, got.why, got.chain)
+			}
+		})
+	}
+}
