@@ -16,17 +16,6 @@ import (
 	"farshore/transport/backup"
 )
 
-// kinds gives the kinds of a result's findings that are no mere information.
-func kinds(res report.Result) (out []string) {
-	for _, f := range res.Findings {
-		if f.Level != report.Info {
-			out = append(out, f.Kind)
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
 func wantFinding(t *testing.T, res report.Result, kind, region string, parts ...string) {
 	t.Helper()
 	for _, f := range res.Findings {
