@@ -64,7 +64,7 @@ func TestJSONDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := map[string]bool{}
-	for _, m := range regexp.MustCompile("`([a-z_-]+)`").FindAllStringSubmatch(string(doc), -1) {
+	for _, m := range regexp.MustCompile("`([a-z0-9_-]+)`").FindAllStringSubmatch(string(doc), -1) {
 		known[m[1]] = true
 	}
 	seen := map[reflect.Type]bool{}
@@ -89,7 +89,7 @@ func TestJSONDocumented(t *testing.T) {
 			walk(f.Type)
 		}
 	}
-	for _, v := range []any{document{}, jsonError{}, passResult{}, rebuildResult{}, statusResult{}, regionResult{}, versionResult{}, policyCheckResult{}, ledgerCheckResult{}, ledgerCompactResult{}, ledgerPathResult{}, demoResult{}, restoreResult{}, drillResult{}, drillsResult{}, migrateResult{}} {
+	for _, v := range []any{document{}, jsonError{}, passResult{}, rebuildResult{}, statusResult{}, regionResult{}, versionResult{}, policyCheckResult{}, ledgerCheckResult{}, ledgerCompactResult{}, ledgerPathResult{}, demoResult{}, restoreResult{}, drillResult{}, drillsResult{}, migrateResult{}, pointsResult{}} {
 		walk(reflect.TypeOf(v))
 	}
 	if len(seen) < 20 {

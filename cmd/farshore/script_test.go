@@ -38,7 +38,7 @@ func TestScripts(t *testing.T) {
 			"run": runCmd, "start": startCmd, "signal": signalCmd, "finish": finishCmd, "await": awaitCmd,
 			"put": putCmd, "fill": fillCmd, "has": hasCmd, "names": namesCmd, "same": sameCmd, "delete": deleteCmd, "container": containerCmd,
 			"header": headerCmd, "fault": faultCmd, "mend": mendCmd, "region": regionCmd, "requests": requestsCmd, "mode": modeCmd, "json": jsonCmd, "sub": subCmd, "corrupt": corruptCmd, "token": tokenCmd,
-			"block": blockCmd,
+			"block": blockCmd, "take": takeCmd,
 		},
 	})
 }
