@@ -75,8 +75,8 @@ type blockSuite struct {
 // suiteWait is how long the slowest region may take for anything.
 const suiteWait = 10 * time.Minute
 
-// await looks until a thing has a status, and fails if it gets another that does not
-// end in -ing.
+// await looks until a thing has a status ("": is gone), and fails if it gets another
+// that does not end in -ing, or is an error.
 func (s *blockSuite) await(what, want string, status func(context.Context) (string, error)) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), suiteWait)
@@ -90,7 +90,7 @@ func (s *blockSuite) await(what, want string, status func(context.Context) (stri
 			s.Fatalf("%s: %v", what, err)
 		case now == want:
 			return
-		case !strings.Contains(now, "ing") && (want != "" || now != "available"):
+		case strings.HasPrefix(now, "error") || !strings.Contains(now, "ing") && (want != "" || now != "available"):
 			s.Fatalf("%s is %q, not %q", what, now, want)
 		}
 		select {
