@@ -11,6 +11,7 @@ import (
 	"farshore/policies"
 	"farshore/replicator"
 	"farshore/replicator/report"
+	"farshore/replicator/volumes"
 	"farshore/transport"
 )
 
@@ -38,7 +39,7 @@ func (o *auditOptions) AddFlags(f *pflag.FlagSet) {
 }
 
 func newAudit(c *console) *cobra.Command {
-	var o auditOptions
+	o := auditOptions{selectOptions: selectOptions{volumes: true}}
 	cmd := &cobra.Command{
 		Use:   "audit [POLICY… | CLOUD:CONTAINER[/PREFIX] CLOUD:CONTAINER[/PREFIX]…]",
 		Short: "Prove what the ledger says: count the replicas that are really there",
@@ -47,6 +48,12 @@ they disagree, and count the replicas that were seen, not those believed. With -
 sample of the objects is read through; each audit takes another sample, so that in time
 everything is read. Headers are compared as far as a listing or a read shows them. It changes
 nothing unless --repair is given.
+
+Of a policy of volumes it proves the restore points: that each destination's Cinder has the
+record, that the listing of its objects is what the backup's own list names, and, with
+--read, that the objects' content has the digests that Cinder took of it. --repair sends
+again what is missing or damaged, from the source or another destination, and imports lost
+records.
 
 With --fidelity it trusts no record: it asks both ends for each object, version, container
 and, where the policy chooses it, account, and compares content, kind, manifests, links,
@@ -72,6 +79,7 @@ func runAudit(ctx context.Context, o *auditOptions, args []string, c *console) e
 	if err != nil || read < 0 {
 		return usagef("from 0% to 100%", "--read %s is no share", o.Read)
 	}
+	o.volumes = !o.Fidelity // a certificate is of objects
 	w, err := choose(args, o.selectOptions, adHocOptions{Replicas: o.Replicas})
 	if err != nil {
 		return err
@@ -94,11 +102,16 @@ func runAudit(ctx context.Context, o *auditOptions, args []string, c *console) e
 	opts := replicator.AuditOptions{Read: float64(read), Seed: o.Seed, Repair: o.Repair}
 	return eachPolicy(ctx, w, c, openFor(w.ledger), func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
 		return e.Audit(ctx, p, jobs, opts)
-	}, nil, showAudit)
+	}, func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
+		return s.AuditPoints(ctx, p, volumes.AuditOptions{Read: float64(read), Seed: o.Seed, Repair: o.Repair})
+	}, showAudit)
 }
 
 // showAudit prints what one policy's audit saw.
 func showAudit(c *console, r report.Result) {
+	if r.PointAudit != nil {
+		showPointAudit(c, r)
+	}
 	a := r.Audit
 	if a == nil {
 		return
@@ -114,6 +127,24 @@ func showAudit(c *console, r report.Result) {
 		c.say("  sent again: %s, %s", count(r.Totals.Copied, "object"), size(r.Totals.Bytes))
 	}
 	c.say("  %s", replicas(r.Replicas))
+}
+
+// showPointAudit prints what an audit of restore points saw.
+func showPointAudit(c *console, r report.Result) {
+	a := r.PointAudit
+	c.say("%s: %s of %s found as recorded (%s)", transport.PrintName(r.Policy), count(int64(a.Whole), "copy"), count(int64(a.Points), "point"), seen(a.ByRegion))
+	c.say("  %s listed as recorded", count(a.Objects, "object"))
+	if line := joined([]string{"copies that cannot be restored", "objects missing", "damaged", "records lost", "repaired"},
+		[]int64{int64(a.Broken), a.Missing, a.Damaged, a.LostRecords, a.Repaired}, 0); line != "" {
+		c.say("  %s", line)
+	}
+	if a.ReadCount > 0 {
+		c.say("  read through: %s, %s (seed %d)", count(a.ReadCount, "object"), size(a.ReadBytes), a.Seed)
+	}
+	if r.Totals.Copied > 0 {
+		c.say("  sent again: %s, %s", count(r.Totals.Copied, "object"), size(r.Totals.Bytes))
+	}
+	c.say("  %s", asPoints(replicas(r.Replicas)))
 }
 
 func seen(byRegion map[string]int64) string {

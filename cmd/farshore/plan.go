@@ -68,8 +68,8 @@ func planWork(ctx context.Context, w *work, releaseBrake string, c *console, che
 		pending += t.Copied + t.Metadata + t.Adopted + t.Deleted + t.Pending
 		return r, err
 	}, func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
-		r, err := s.Ship(ctx, p, volumes.ShipOptions{DryRun: true})
-		pending += int64(len(r.Points))
+		r, err := s.Pass(ctx, p, volumes.ShipOptions{DryRun: true})
+		pending += int64(len(r.Points)) + retentionWork(r.Retention)
 		return r, err
 	}, func(c *console, r report.Result) { showPlan(c, r, w.limits.Total) })
 	if out, ok := c.result.(*passResult); ok {

@@ -53,7 +53,9 @@ from one container to others.
 What is already there and identical is adopted; what stands there and is not ours is a
 conflict and is left alone. A pass that was interrupted is gone on with. For a policy of
 volumes a pass takes the snapshots that are due, backs each up, carries the backup's objects
-while Cinder writes them, and lands it: every destination's own Cinder can restore it then. Ad hoc passes make
+while Cinder writes them, and lands it: every destination's own Cinder can restore it then.
+After that it deletes the points that keep and keep_source no longer choose, each side by
+itself, and makes a synthetic full where a chain has grown past max_chain. Ad hoc passes make
 the destination container if it is missing, and delete nothing unless --delete is given.
 
 ` + placesHelp,
@@ -117,7 +119,7 @@ func runSync(ctx context.Context, o *syncOptions, args []string, c *console) err
 		}
 		return r, err
 	}, func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
-		return s.Ship(ctx, p, volumes.ShipOptions{SnapshotNow: o.SnapshotNow})
+		return s.Pass(ctx, p, volumes.ShipOptions{SnapshotNow: o.SnapshotNow})
 	}, showResult)
 }
 

@@ -79,7 +79,13 @@ func showVolumes(c *console, r report.Result) {
 	if t.Twice > 0 {
 		c.say("  sent twice: %s, because tries failed or runs were interrupted", size(t.Twice))
 	}
-	c.say("  %s", strings.NewReplacer("objects", "points", "object", "point", "confirmed copy", "landed copy", "confirmed copies", "landed copies").Replace(replicas(r.Replicas)))
+	showRetention(c, r.Retention, false)
+	c.say("  %s", asPoints(replicas(r.Replicas)))
+}
+
+// asPoints says of points what is said of objects.
+func asPoints(line string) string {
+	return strings.NewReplacer("objects", "points", "object", "point", "confirmed copy", "landed copy", "confirmed copies", "landed copies").Replace(line)
 }
 
 func landed(n, bytes int64) string {
@@ -122,4 +128,5 @@ func showVolumePlan(c *console, r report.Result) {
 	for _, x := range r.Points {
 		c.say("  %s", pointLine(x))
 	}
+	showRetention(c, r.Retention, true)
 }

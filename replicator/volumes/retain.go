@@ -18,6 +18,25 @@ import (
 	"farshore/transport"
 )
 
+// Pass makes one pass for a policy: it ships what is due, and then lets go of what its
+// keep and keep_source no longer choose. What the retention found is among the findings
+// of the pass. A pass that could not run retains nothing.
+func (s *Shipper) Pass(ctx context.Context, p policies.Policy, o ShipOptions) (report.Result, error) {
+	res, err := s.Ship(ctx, p, o)
+	if err != nil {
+		return res, err
+	}
+	kept, err := s.Retain(ctx, p, RetainOptions{DryRun: o.DryRun})
+	res.Retention = kept.Retention
+	res.Findings = append(res.Findings, kept.Findings...)
+	for kind, n := range kept.Counts {
+		res.Counts[kind] += n
+	}
+	res.Errors += kept.Errors
+	res.Seconds += kept.Seconds
+	return res, err
+}
+
 // RetainOptions qualify a retention.
 type RetainOptions struct {
 	DryRun bool // decide and say, change nothing anywhere
@@ -197,9 +216,11 @@ func (r *retention) carryOut(ctx context.Context, sd side) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, v := range verdicts {
+		if v.Act != report.Delete {
+			r.out.Kept++
+		}
 		switch {
 		case v.Act == report.Keep:
-			r.out.Kept++
 		case !v.Done && !r.dry:
 			r.out.Failed++
 		case v.Act == report.Delete:
