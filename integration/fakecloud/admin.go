@@ -22,6 +22,11 @@ import (
 //	POST link {"latency_ms","bandwidth"}
 //	POST lag {"ms"}          -1: until flush; POST flush
 //	POST expire-tokens
+//	GET  block                                  what Cinder has: [BlockResource]
+//	POST block-faults {BlockFault}              adds one; answers {"id":n}
+//	POST block-write {"id","offset","seed","size"}  writes to a volume as a guest would;
+//	                                            seed 0 writes zeros
+//	POST block-sum {"id"}                       SHA-256 of a volume's bytes
 func (r *Region) serveAdmin(w http.ResponseWriter, hr *http.Request, path string) {
 	var in struct {
 		On        bool    `json:"on"`
@@ -36,10 +41,16 @@ func (r *Region) serveAdmin(w http.ResponseWriter, hr *http.Request, path string
 		LatencyMS float64 `json:"latency_ms"`
 		Bandwidth int64   `json:"bandwidth"`
 		MS        int64   `json:"ms"`
+		ID        string  `json:"id"`
+		Offset    int64   `json:"offset"`
 	}
 	what := hr.Method + " " + strings.TrimPrefix(path, "/_fake/")
 	if what == "POST faults" {
 		r.adminFault(w, hr)
+		return
+	}
+	if what == "POST block-faults" && r.block != nil {
+		r.adminBlockFault(w, hr)
 		return
 	}
 	if hr.Method == http.MethodPost && hr.ContentLength != 0 {
@@ -95,6 +106,8 @@ func (r *Region) serveAdmin(w http.ResponseWriter, hr *http.Request, path string
 		r.FlushListings()
 	case "POST expire-tokens":
 		r.ExpireTokens()
+	case "GET block", "POST block-write", "POST block-sum":
+		code, out = r.adminBlock(what, in.ID, in.Offset, in.Seed, in.Size)
 	default:
 		code, out = http.StatusNotFound, map[string]string{"error": "no such control: " + what}
 	}

@@ -23,11 +23,10 @@ func (bc *blockCall) viewBackup(b *backup) map[string]any {
 	if bc.micro >= 64 && b.key != "" {
 		m["encryption_key_id"] = b.key
 	}
-	// Told to admins and owners, which is whoever gets this far.
-	if bc.micro >= 18 {
+	if bc.micro >= 18 && bc.admin {
 		m["os-backup-project-attr:project_id"] = b.project
 	}
-	if bc.micro >= 56 {
+	if bc.micro >= 56 && bc.admin {
 		m["user_id"] = b.user
 	}
 	return m

@@ -264,7 +264,9 @@ func (bc *blockCall) version() error {
 			return badRequest("API Version String %s is of invalid format. Must be of format MajorNum.MinorNum.", v)
 		}
 		if major != "3" || n > maxMicro {
-			bc.q.w.Header()["Openstack-Api-Version"], bc.q.w.Header()["Vary"] = []string{"volume " + v}, []string{"OpenStack-API-Version"}
+			if !strings.Contains(v, "2.0") && !strings.Contains(v, "1.0") {
+				bc.q.w.Header()["Openstack-Api-Version"], bc.q.w.Header()["Vary"] = []string{"volume " + v}, []string{"OpenStack-API-Version"}
+			}
 			return &apiError{http.StatusNotAcceptable, fmt.Sprintf(
 				"Version %s is not supported by the API. Minimum is 3.0 and maximum is 3.%d.", v, maxMicro)}
 		}

@@ -55,7 +55,7 @@ type BlockFault struct {
 	// Delay keeps the step back that long instead; the work goes on then.
 	Delay time.Duration
 	// Hook is called instead of anything else, without a lock held; the work goes on.
-	Hook func()
+	Hook func() `json:"-"`
 }
 
 type armedBlock struct {
@@ -297,8 +297,8 @@ func (r *Region) SetBlockRule(rule, role string) {
 }
 
 // RestartBlock is what a restart of cinder-volume and cinder-backup does to work
-// under way: backups end in error, restores in error_restoring, creates in error
-// and deletes are done (manager.init_host).
+// under way: backups end in error with their snapshot still backing-up, restores
+// in error_restoring, creates in error, and deletes are done (manager.init_host).
 func (r *Region) RestartBlock() {
 	c := r.block
 	c.mu.Lock()
@@ -312,8 +312,16 @@ func (r *Region) RestartBlock() {
 			}
 			continue
 		}
+		b := c.backups[j.id]
+		if j.kind == JobBackup && j.step == 0 {
+			continue // still in the queue, which survives
+		}
 		c.end(j)
-		j.abort("incomplete " + j.kind + " reset on manager restart")
+		j.abort("incomplete backup reset on manager restart")
+		if j.kind == JobBackup && c.snapshots[b.snapshot] != nil {
+			// Cinder thinks of the volume only: it takes an admin to free the snapshot.
+			c.snapshots[b.snapshot].status = stBackingUp
+		}
 	}
 	c.mu.Unlock()
 	c.settle()

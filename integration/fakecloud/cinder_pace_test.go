@@ -1,6 +1,11 @@
 package fakecloud
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -141,13 +146,19 @@ func TestBlockFaults(t *testing.T) {
 	}
 
 	// A restart of the services ends what is under way.
-	g.one.r.SetBlockPace(BlockPace{Step: time.Hour})
+	g.one.r.SetBlockPace(BlockPace{Window: time.Hour})
 	b = g.one.must(202, "POST", "/backups", begin).str("backup", "id")
+	g.one.r.SetBlockPace(BlockPace{Step: time.Hour})
 	gone := g.one.must(202, "POST", "/volumes", jmap{"volume": jmap{"size": 1}}).str("volume", "id")
 	g.one.r.RestartBlock()
 	if x, y := g.one.get("backups", b).str("status"), g.one.get("volumes", gone).str("status"); x != stError || y != stError {
 		t.Errorf("after the restart: backup %s, volume %s", x, y)
 	}
+	if st := g.one.get("snapshots", s).str("status"); st != stBackingUp {
+		t.Errorf("after the restart the snapshot is %s", st)
+	}
+	admin.must(202, "POST", "/snapshots/"+s+"/action", jmap{"os-reset_status": jmap{"status": "available"}})
+	g.one.must(202, "DELETE", "/snapshots/"+s, nil)
 }
 
 func TestPlacements(t *testing.T) {
@@ -193,5 +204,55 @@ func TestBlockCounters(t *testing.T) {
 	i := slices.IndexFunc(g.one.r.Requests(), func(e Entry) bool { return e.Class == ClassRestore })
 	if i < 0 || g.one.r.Requests()[i].Object != b {
 		t.Errorf("log: %+v", g.one.r.Requests())
+	}
+}
+
+func TestBlockControl(t *testing.T) {
+	g := newBlockRig(t, nil)
+	v := g.one.r.AddVolume("v", 1, "", nil)
+	control := func(code int, method, what string, body any) string {
+		t.Helper()
+		j, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, err := http.NewRequest(method, g.one.r.URL()+"/_fake/"+what, bytes.NewReader(j))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		raw, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != code {
+			t.Fatalf("%s %s: %d %s %v", method, what, resp.StatusCode, raw, err)
+		}
+		return string(raw)
+	}
+	sum := func() string {
+		b := make([]byte, v.Size())
+		v.ReadAt(b, 0)
+		h := sha256.Sum256(b)
+		return hex.EncodeToString(h[:])
+	}
+	empty := sum()
+	control(200, "POST", "block-write", jmap{"id": v.ID(), "offset": 5000, "seed": 3, "size": 70_000})
+	if written := sum(); written == empty || !strings.Contains(control(200, "POST", "block-sum", jmap{"id": v.ID()}), written) {
+		t.Error("block-sum is not the SHA-256 of what was written")
+	}
+	control(200, "POST", "block-write", jmap{"id": v.ID(), "offset": 5000, "size": 70_000})
+	if sum() != empty || len(v.v.disk.pages) != 0 {
+		t.Errorf("zeros were written: %d pages", len(v.v.disk.pages))
+	}
+	control(400, "POST", "block-write", jmap{"id": v.ID(), "offset": 1 << 20, "size": 1})
+	control(404, "POST", "block-sum", jmap{"id": "none"})
+	control(200, "POST", "block-faults", jmap{"name": "f", "kind": JobCreateVolume, "fail": "no"})
+	g.one.must(202, "POST", "/volumes", jmap{"volume": jmap{"size": 1, "name": "w"}})
+	var list []BlockResource
+	decode(t, []byte(control(200, "GET", "block", nil)), &list)
+	if len(list) != 2 || list[1].Name != "w" || list[1].Status != "error" || list[0].Status != "available" {
+		t.Errorf("block: %+v", list)
 	}
 }

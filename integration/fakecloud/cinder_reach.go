@@ -132,14 +132,18 @@ func (b *BlockVolume) SetImage(m map[string]string) {
 
 // BlockResource is a volume, snapshot or backup as tests count them.
 type BlockResource struct {
-	Kind, ID, Name, Status string // Kind is volume, snapshot or backup
-	Project                string // name
-	Volume                 string // of a snapshot or backup
-	Parent                 string // of a backup
-	Container, Prefix      string // of a backup
-	Size                   int
-	Metadata               map[string]string
-	Created                time.Time
+	Kind      string            `json:"kind"` // volume, snapshot or backup
+	ID        string            `json:"id"`
+	Name      string            `json:"name"`
+	Status    string            `json:"status"`
+	Project   string            `json:"project"`             // by name
+	Volume    string            `json:"volume,omitempty"`    // of a snapshot or backup
+	Parent    string            `json:"parent,omitempty"`    // of a backup
+	Container string            `json:"container,omitempty"` // of a backup
+	Prefix    string            `json:"prefix,omitempty"`    // of a backup
+	Size      int               `json:"size"`
+	Metadata  map[string]string `json:"metadata"`
+	Created   time.Time         `json:"created"`
 }
 
 // BlockResources lists everything that Cinder has, of all projects, by kind and
