@@ -55,6 +55,7 @@ container .farshore-points and its Cinder: neither the source nor a ledger is ne
 	_ = cmd.RegisterFlagCompletionFunc("region", completeRegions(&o.selectOptions))
 	_ = cmd.RegisterFlagCompletionFunc("from", completeRegions(&o.selectOptions))
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error { return runPoints(ctx, &o, args, c) })
+	cmd.AddCommand(newPointsLand(c))
 	return cmd
 }
 
