@@ -13,12 +13,13 @@ import (
 	"farshore/replicator"
 	"farshore/replicator/control"
 	"farshore/replicator/report"
+	"farshore/replicator/volumes"
 	"farshore/store"
 	"farshore/transport"
 )
 
 func newLedgerRebuild(c *console) *cobra.Command {
-	var o selectOptions
+	o := selectOptions{volumes: true}
 	cmd := &cobra.Command{
 		Use:   "rebuild [POLICY… | CLOUD:CONTAINER[/PREFIX] CLOUD:CONTAINER[/PREFIX]…]",
 		Short: "Make a new ledger from what the regions hold, when it is lost or damaged",
@@ -26,7 +27,8 @@ func newLedgerRebuild(c *console) *cobra.Command {
 what carries farshore's stamp, is recorded as a copy. Nothing is copied, changed or deleted in
 any region. The old ledger, if there is one, is moved aside when the new one is complete, and
 stays where it is if anything fails. What is not named starts anew: its next pass adopts what
-is identical.
+is identical. Of a policy of volumes, the restore points are found by what each destination
+holds of them itself; the source may be gone.
 
 ` + placesHelp,
 		Example: `  farshore ledger rebuild                          # for all policies of ./farshore.yaml
@@ -66,7 +68,18 @@ func runLedgerRebuild(ctx context.Context, o *selectOptions, args []string, c *c
 			err = &hintError{op: "rebuild ledger", item: w.ledger, err: errors.New("a region did not answer, so that what it holds cannot be told"), hint: "run it again when the region is back: farshore region check"}
 		}
 		return r, err
-	}, nil, func(c *console, r report.Result) {
+	}, func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
+		r, err := s.RebuildPoints(ctx, p)
+		if err == nil && r.Counts[report.KindRegionDown] > 0 {
+			err = &hintError{op: "rebuild ledger", item: w.ledger, err: errors.New("a destination did not answer, so that what it holds cannot be told"), hint: "run it again when the region is back: farshore region check"}
+		}
+		return r, err
+	}, func(c *console, r report.Result) {
+		if w.isAboutVolumes(r.Policy) {
+			c.say("%s: %s found, %s of points", transport.PrintName(r.Policy), count(r.Replicas.Objects, "point"), count(r.Totals.Adopted, "copy"))
+			c.say("  %s", asPoints(replicas(r.Replicas)))
+			return
+		}
 		c.say("%s: %s listed, %s found again", transport.PrintName(r.Policy), count(r.Totals.Listed, "object"), count(r.Totals.Adopted, "copy"))
 		c.say("  %s", replicas(r.Replicas))
 	})

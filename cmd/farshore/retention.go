@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"farshore/replicator/report"
 	"farshore/transport"
 )
@@ -42,4 +44,9 @@ func showRetention(c *console, r *report.Retention, plan bool) {
 			c.say("    %s: %s %s of %s: %s", transport.PrintName(x.Region), x.Act, x.Point, x.Taken.Local().Format("2006-01-02 15:04:05"), x.Why)
 		}
 	}
+}
+
+// isAboutVolumes reports whether a policy of the work is.
+func (w *work) isAboutVolumes(policy string) bool {
+	return slices.ContainsFunc(w.tasks, func(t task) bool { return t.policy.Name == policy && t.policy.Volumes != nil })
 }

@@ -211,8 +211,21 @@ func (v *visit) unknown(points []store.Point) error {
 	return nil
 }
 
-// judge counts the points by the regions in which they were found whole.
+// judge counts the points, and says when there are too few replicas.
 func (a *pointAudit) judge(res *report.Result, failed error) error {
+	if err := a.counted(res); err != nil {
+		return err
+	}
+	if r := res.Replicas; !r.Satisfied && failed == nil {
+		a.f.Add(report.Finding{Kind: report.KindTooFew, Level: report.Error, Policy: a.p.Name, Op: "count replicas",
+			Cause: fmt.Sprintf("%d of %d points can be restored in fewer than %d regions", r.Short, r.Objects, r.Wanted),
+			Hint:  "see the other findings for why; farshore points " + a.p.Name + " shows which"})
+	}
+	return nil
+}
+
+// counted counts the points by the regions in which they were found whole.
+func (a *pointAudit) counted(res *report.Result) error {
 	points, err := a.mine()
 	if err != nil {
 		return err
@@ -240,10 +253,5 @@ func (a *pointAudit) judge(res *report.Result, failed error) error {
 	}
 	v := policies.Judge(a.p, counts)
 	res.Replicas = report.Replicas{Wanted: v.Needed, Objects: counts.Objects, ByCount: counts.ByRegions, Short: v.Short, Satisfied: v.Satisfied}
-	if !v.Satisfied && failed == nil {
-		a.f.Add(report.Finding{Kind: report.KindTooFew, Level: report.Error, Policy: a.p.Name, Op: "count replicas",
-			Cause: fmt.Sprintf("%d of %d points can be restored in fewer than %d regions", v.Short, counts.Objects, v.Needed),
-			Hint:  "see the other findings for why; farshore points " + a.p.Name + " shows which"})
-	}
 	return nil
 }

@@ -1,0 +1,250 @@
+package volumes
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"farshore/policies"
+	"farshore/replicator/report"
+	"farshore/store"
+	"farshore/transport"
+)
+
+// RebuildPoints fills a new ledger with a policy's restore points from what its
+// destinations hold: from the descriptors, and for backups that have none from their
+// records and their own lists. What a destination says is believed as far as its listing
+// and its Cinder bear it out: a copy whose record is missing is shipped, one whose
+// objects are not those that its list names is lost. The source is asked which backups
+// it still has, if it answers; without it the points are there all the same. It writes
+// to the ledger alone.
+//
+// A destination that does not answer is a finding of kind region-down.
+func (s *Shipper) RebuildPoints(ctx context.Context, p policies.Policy) (report.Result, error) {
+	began := s.o.Clock.Now()
+	res := report.Result{Policy: p.Name, Command: "rebuild", Began: began.UTC()}
+	f := report.NewFindings(p.Accept, s.o.OnFinding)
+	a := &pointAudit{s: s, p: p, f: f, whole: map[string]map[string]bool{}}
+	b := &rebuilding{pointAudit: a, res: &res}
+	err := b.run(ctx)
+	if jerr := a.counted(&res); err == nil {
+		err = jerr
+	}
+	res.Findings, res.Counts, res.Errors = f.List(), f.Counts(), f.Errors()
+	res.Seconds = s.o.Clock.Now().Sub(began).Seconds()
+	return res, err
+}
+
+// rebuilding is one RebuildPoints at work.
+type rebuilding struct {
+	*pointAudit
+	res *report.Result
+}
+
+func (b *rebuilding) run(ctx context.Context) error {
+	for _, to := range b.p.To {
+		b.s.o.Progress.Phase("finding the points that " + to + " holds")
+		err := b.region(ctx, to)
+		if err := b.unreached(ctx, to, err); err != nil {
+			return err
+		}
+	}
+	return b.source(ctx)
+}
+
+// region records what one destination holds.
+func (b *rebuilding) region(ctx context.Context, region string) error {
+	r, err := b.s.cinder(region)
+	if err != nil {
+		return err
+	}
+	id, err := r.Blocks.Identity(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := r.Blocks.Backups(ctx)
+	if err != nil {
+		return err
+	}
+	records := map[string]transport.Backup{}
+	for _, x := range list {
+		records[x.ID] = x
+	}
+	found := map[string]Descriptor{} // by point
+	described := map[string]bool{}   // backups
+	err = b.s.descriptors(ctx, region, "", func(d Descriptor, err error) error {
+		if err != nil {
+			if passing(err) || ctx.Err() != nil {
+				return err
+			}
+			b.f.Add(report.Finding{Kind: report.KindDamaged, Level: report.Warn, Policy: b.p.Name, Region: region, Container: PointsContainer, Op: "rebuild ledger",
+				Cause: err.Error(), Hint: "its backup is found by its own list, as far as that goes"})
+			return nil
+		}
+		described[d.Copy.Backup] = true
+		if d.Point.Policy != b.p.Name || d.Point.Region != b.p.From {
+			return nil
+		}
+		b.res.Totals.Listed++
+		// A synthetic full and what it took the place of may both be there for a moment; only
+		// what Cinder has counts.
+		was, twice := found[d.Point.ID]
+		_, has := records[d.Copy.Backup]
+		if !twice || has && (d.Copy.Synthetic || records[was.Copy.Backup].ID == "") {
+			found[d.Point.ID] = d
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, x := range list {
+		if described[x.ID] {
+			continue
+		}
+		d, ok, err := b.undescribed(ctx, r, region, x, records)
+		if err != nil {
+			return err
+		}
+		if ok {
+			b.res.Totals.Listed++
+			found[d.Point.ID] = d
+		}
+	}
+	whole := map[string]bool{}
+	for _, point := range slices.Sorted(maps.Keys(found)) {
+		d := found[point]
+		d.Copy.Region, d.Copy.Project = region, id.Project
+		if err := b.judgeCopy(ctx, r, &d, records); err != nil {
+			return err
+		}
+		err := b.s.o.Ledger.UpdatePoint(ctx, point, func(x *store.Point, exists bool) bool {
+			if !exists || x.BlocksDigest == (store.Sum{}) {
+				copies := x.Copies
+				*x = d.Point
+				x.Copies = copies
+			}
+			x.SetCopy(d.Copy)
+			return true
+		})
+		if err != nil {
+			return fmt.Errorf("record point %s: %w", point, err)
+		}
+		b.res.Totals.Adopted++
+		whole[point] = d.Copy.State == store.CopyLanded
+	}
+	b.whole[region] = whole
+	return nil
+}
+
+// judgeCopy decides the state of a copy by its objects and its record.
+func (b *rebuilding) judgeCopy(ctx context.Context, r Region, d *Descriptor, records map[string]transport.Backup) error {
+	c := &d.Copy
+	md, err := b.s.readMetadata(ctx, r.Objects, *c)
+	if err == nil {
+		_, _, err = b.s.compareListing(ctx, r.Objects, *c, md)
+	}
+	rec, has := records[c.Backup]
+	switch {
+	case transport.Is(err, transport.NotFound), transport.Is(err, transport.Corrupt):
+		c.State, c.Note = store.CopyLost, err.Error()
+		b.f.Add(report.Finding{Kind: report.KindMissing, Level: report.Error, Policy: b.p.Name, Region: c.Region, Container: c.Container, Name: d.Point.ID, Op: "rebuild ledger",
+			Cause: "the copy of this point cannot be restored: " + err.Error(), Hint: "farshore audit --repair sends what is missing again"})
+	case err != nil:
+		return err
+	case !has || rec.Status != statusAvailable && rec.Status != "restoring":
+		c.State, c.Note = store.CopyShipped, "its record is not imported"
+	default:
+		c.State, c.Note = store.CopyLanded, ""
+		if c.Landed == 0 {
+			c.Landed = b.s.o.Clock.Now().UnixMicro()
+		}
+	}
+	return nil
+}
+
+// undescribed makes a point of a backup without a descriptor, by its record and its own
+// list: of one that is imported, of a volume that the policy is about. Nothing is known of
+// its block list.
+func (b *rebuilding) undescribed(ctx context.Context, r Region, region string, x transport.Backup, records map[string]transport.Backup) (Descriptor, bool, error) {
+	if by := x.Metadata[keyPolicy]; by != b.p.Name || x.Metadata[keyWork] != "" {
+		return Descriptor{}, false, nil // not ours, or made in this region
+	}
+	x.Created = time.Time{} // of the import: its objects are older
+	prefix, err := findPrefix(ctx, r.Objects, x)
+	if err != nil || prefix == "" {
+		return Descriptor{}, false, err
+	}
+	c := store.PointCopy{Region: region, Backup: x.ID, Container: x.Container, Prefix: prefix}
+	md, err := b.s.readMetadata(ctx, r.Objects, c)
+	if transport.Is(err, transport.NotFound) || transport.Is(err, transport.Corrupt) {
+		b.f.Add(report.Finding{Kind: report.KindUnknown, Level: report.Warn, Policy: b.p.Name, Region: region, Container: x.Container, Name: x.ID, Op: "rebuild ledger",
+			Cause: "the backup has no descriptor, and its own list cannot be read: " + err.Error(), Hint: "if nobody wants it: openstack volume backup delete " + x.ID})
+		return Descriptor{}, false, nil
+	}
+	if err != nil {
+		return Descriptor{}, false, err
+	}
+	_, bytes, err := b.s.compareListing(ctx, r.Objects, c, md)
+	if err != nil && !transport.Is(err, transport.Corrupt) {
+		return Descriptor{}, false, err
+	}
+	m := md.VolumeMeta
+	pt := store.Point{ID: x.ID, Policy: b.p.Name, Region: b.p.From, Snapshot: x.Snapshot, Taken: x.DataTime.UnixMicro(), Made: x.DataTime.UnixMicro(), Container: x.Container, Prefix: prefix,
+		Parent: md.Parent, Objects: len(md.Extents), Bytes: bytes,
+		Volume: store.PointVolume{ID: x.Volume, Name: m.Name, Description: m.Description, Size: x.Size, Zone: m.Zone, Bootable: m.Bootable, Encrypted: m.EncryptionKeyID != "", Metadata: m.Metadata, Image: m.Image}}
+	c.Objects, c.Bytes, c.Parent = len(md.Extents), bytes, md.Parent
+	if _, ok := records[c.Parent]; c.Parent != "" && !ok {
+		b.f.Add(report.Finding{Kind: report.KindUnknown, Level: report.Warn, Policy: b.p.Name, Region: region, Name: x.ID, Op: "rebuild ledger",
+			Cause: fmt.Sprintf("the backup has no descriptor, and the backup %s that its list names as its parent is not there: what it is an increment upon is not known", c.Parent),
+			Hint:  "Cinder may still restore it; if nobody wants it: openstack volume backup delete " + x.ID})
+		return Descriptor{}, false, nil
+	}
+	return Descriptor{Format: descriptorFormat, Point: pt, Copy: c}, true, nil
+}
+
+// source notes which backups the source still has. It may be gone for good.
+func (b *rebuilding) source(ctx context.Context) error {
+	points, err := b.mine()
+	if err != nil || len(points) == 0 {
+		return err
+	}
+	r, err := b.s.cinder(b.p.From)
+	var id transport.Identity
+	var list []transport.Backup
+	if err == nil {
+		id, err = r.Blocks.Identity(ctx)
+	}
+	if err == nil {
+		list, err = r.Blocks.Backups(ctx)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		b.f.Add(report.Finding{Kind: report.KindDegraded, Level: report.Warn, Policy: b.p.Name, Region: b.p.From, Op: "rebuild ledger",
+			Cause: "the source does not answer, so it is not known which backups it still has: " + err.Error(), Hint: "restores and drills need only the destinations; farshore audit asks the source again"})
+		return nil
+	}
+	there := map[string]bool{}
+	for _, x := range list {
+		there[x.ID] = true
+	}
+	for _, x := range points {
+		err := b.s.o.Ledger.UpdatePoint(ctx, x.ID, func(p *store.Point, exists bool) bool {
+			if p.Gone = 0; !there[x.ID] {
+				p.Gone = b.s.o.Clock.Now().UnixMicro()
+			}
+			if p.Project == "" {
+				p.Project = id.Project
+			}
+			return exists
+		})
+		if err != nil {
+			return fmt.Errorf("record point %s: %w", x.ID, err)
+		}
+	}
+	return nil
+}
