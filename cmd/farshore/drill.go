@@ -283,7 +283,7 @@ func showDrill(c *console, d report.Drill) {
 			c.say("%s in %s: restored from point %s of %s (%s old)", name, r.Region, r.Point, r.Taken.Local().Format(time.DateTime), exactly(v.Age))
 		}
 		if r.RTO > 0 {
-			c.say("  ready after %s: %s", exactly(r.RTO), phases(r.Spans))
+			showPhases(c, r)
 		}
 		if r.Proof != nil {
 			showProof(c, *r.Proof)

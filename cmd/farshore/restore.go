@@ -299,9 +299,18 @@ func showRestore(c *console, r report.Restore) {
 	if r.Resumed {
 		c.say("  went on with an interrupted restore")
 	}
-	c.say("  ready after %s: %s", exactly(r.RTO), phases(r.Spans))
+	showPhases(c, r)
 	if r.Proof != nil {
 		showProof(c, *r.Proof)
+	}
+}
+
+// showPhases prints how long what took.
+func showPhases(c *console, r report.Restore) {
+	ready, later := r.Phases()
+	c.say("  ready after %s: %s", exactly(r.RTO), phases(ready))
+	if len(later) > 0 {
+		c.say("  then: %s", phases(later))
 	}
 }
 

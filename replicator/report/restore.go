@@ -40,6 +40,17 @@ type Restore struct {
 	Proof   *Proof  `json:"proof"`             // nil: none was asked for
 }
 
+// Phases gives the parts up to when the volume could be attached, and those after it:
+// the proof, and what was cleared away.
+func (r Restore) Phases() (ready, later []Span) {
+	for i, s := range r.Spans {
+		if s.Began.Sub(r.Began).Seconds() >= r.RTO && r.RTO > 0 {
+			return r.Spans[:i], r.Spans[i:]
+		}
+	}
+	return r.Spans, nil
+}
+
 // Proof is what came of comparing the blocks of a restored volume with its point's.
 type Proof struct {
 	// Against says what the volume was compared with: blocks (the list made from the

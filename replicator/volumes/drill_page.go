@@ -29,6 +29,8 @@ func DrillPage(w io.Writer, d report.Drill) error {
 		"bytes":   func(n int64) string { return humanize.IBytes(uint64(max(n, 0))) },
 		"blocks":  func(n int) string { return humanize.IBytes(uint64(max(n, 0))) },
 		"list":    func(l []string) string { return strings.Join(l, ", ") },
+		"ready":   func(r report.Restore) []report.Span { ready, _ := r.Phases(); return ready },
+		"later":   func(r report.Restore) []report.Span { _, later := r.Phases(); return later },
 		"against": proofText,
 		"hashed":  hashedText,
 		"last":    func(l []string) string { return l[len(l)-1] },
