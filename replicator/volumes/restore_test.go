@@ -292,15 +292,16 @@ func TestRestoreExplainsAFailure(t *testing.T) {
 		g.ship()
 		g.cloud.Region("b").AddBlockFault(fakecloud.BlockFault{Kind: fakecloud.JobRestore, Step: 2})
 		req := RestoreRequest{Point: "db", To: "b", Wait: time.Hour}
-		_, _, err := g.shipper().Restore(t.Context(), req)
+		s := g.shipper()
+		_, _, err := s.Restore(t.Context(), req)
 		var stuck *stuckError
 		if !errors.As(err, &stuck) || !strings.Contains(err.Error(), "openstack volume set --state error "+stuck.id) || !strings.Contains(err.Error(), "the same command goes on") {
 			t.Fatalf("restore: %v", err)
 		}
 		g.cloud.Region("b").ReleaseBlock()
 		g.cloud.Region("b").ClearBlockFaults()
-		if out := g.restore(req); !out.Resumed || out.Volume != stuck.id {
-			t.Errorf("restore %+v", out)
+		if out, _, err := s.Restore(t.Context(), req); err != nil || !out.Resumed || out.Volume != stuck.id {
+			t.Errorf("restore %+v: %v", out, err)
 		}
 		g.bare("b", 1, 1)
 	})
