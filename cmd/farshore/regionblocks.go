@@ -69,7 +69,7 @@ func checkBlocks(ctx context.Context, l *links, name string, probe bool, c *cons
 	if err := l.openBlocks(name); errors.Is(err, region.ErrNoService) {
 		return nil, nil
 	} else if err != nil {
-		return &blockResult{Placement: transport.PlacedUnknown, Import: importResult{Allowed: transport.Unknown},
+		return &blockResult{Placement: transport.PlacedUnknown, Import: importResult{Allowed: transport.Unknown}, Types: []blockType{}, Left: []string{},
 			Checks: []swift.Check{{Name: "block-storage", Answer: transport.No, Detail: err.Error()}}}, nil
 	}
 	b := l.blocks[name]
@@ -77,7 +77,7 @@ func checkBlocks(ctx context.Context, l *links, name string, probe bool, c *cons
 	if err != nil {
 		return nil, err
 	}
-	out := &blockResult{URL: id.URL, Placement: transport.PlacedUnknown, Import: importResult{Allowed: transport.Unknown, Project: id.Project, By: l.want[name].Cloud}}
+	out := &blockResult{Types: []blockType{}, Left: []string{}, URL: id.URL, Placement: transport.PlacedUnknown, Import: importResult{Allowed: transport.Unknown, Project: id.Project, By: l.want[name].Cloud}}
 	if raw, err := cinder.New(l.open[name], cinder.Options{}); err == nil {
 		_, out.API, _ = raw.Versions(ctx) // of interest only
 	}
@@ -126,7 +126,7 @@ func (r *blockResult) place(ctx context.Context, l *links, name string, probe bo
 	if err == nil && found.Where == transport.PlacedUnknown && probe {
 		var tried transport.PlacementProbe
 		tried, err = transport.ProbePlacement(ctx, l.blocks[name], l.sinks[name], nil, func(step string) { c.logger().Info("probing block storage", "region", name, "step", step) })
-		found, r.Backup, r.Left = tried.Placed, tried.Took.Seconds(), tried.Left
+		found, r.Backup, r.Left = tried.Placed, tried.Took.Seconds(), append(r.Left, tried.Left...)
 	}
 	if err != nil {
 		r.Why = err.Error()

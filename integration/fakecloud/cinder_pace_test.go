@@ -5,10 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -255,4 +257,28 @@ func TestBlockControl(t *testing.T) {
 	if len(list) != 2 || list[1].Name != "w" || list[1].Status != "error" || list[0].Status != "available" {
 		t.Errorf("block: %+v", list)
 	}
+}
+
+// TestBlockConcurrency runs eight volumes through backup and restore at once.
+func TestBlockConcurrency(t *testing.T) {
+	g := newBlockRig(t, func(o *BlockOptions) { o.Quota = map[string]int{"volumes": 50, "snapshots": 50, "backups": 50} })
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			v := g.one.r.AddVolume(fmt.Sprint("v", i), 1, "", nil)
+			v.WriteAt(noise(uint64(i), 100_000), int64(i)*1000)
+			code, m := g.one.do("POST", "/snapshots", jmap{"snapshot": jmap{"volume_id": v.ID()}})
+			bcode, b := g.one.do("POST", "/backups", jmap{"backup": jmap{"volume_id": v.ID(), "snapshot_id": m.str("snapshot", "id")}})
+			to := g.one.r.AddVolume(fmt.Sprint("t", i), 1, "", nil)
+			rcode, _ := g.one.do("POST", "/backups/"+b.str("backup", "id")+"/restore", jmap{"restore": jmap{"volume_id": to.ID()}})
+			if code != 202 || bcode != 202 || rcode != 202 {
+				t.Errorf("volume %d: %d, %d, %d", i, code, bcode, rcode)
+				return
+			}
+			if ok, at := v.Equal(to); !ok || to.Status() != stAvailable {
+				t.Errorf("volume %d: %s, differs at %d", i, to.Status(), at)
+			}
+		})
+	}
+	wg.Wait()
 }

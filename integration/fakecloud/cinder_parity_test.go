@@ -264,7 +264,7 @@ func (b *blockPlayer) unpack(v any) any {
 // FARSHORE_LAB_CLOUDS (entries lab-one, lab-one-other, lab-one-admin).
 func TestParityWithCinder(t *testing.T) {
 	cloud, err := Start(Options{Regions: []RegionOptions{{Name: "one", Block: BlockOptions{Zones: []string{"zone-one"}, DenseRestore: true,
-		Pace:  BlockPace{Step: 300 * time.Millisecond, Window: 100 * time.Millisecond},
+		Pace:  BlockPace{Step: 300 * time.Millisecond, Window: time.Second},
 		Types: []BlockType{{Name: "standard"}, {Name: "encrypted", Encrypted: true}, {Name: "gold-one"}, {Name: "__DEFAULT__"}}}}}})
 	if err != nil {
 		t.Fatal(err)

@@ -214,4 +214,14 @@ func TestParentChoice(t *testing.T) {
 	if m := g.one.get("backups", id); m.str("status") != "error" || !strings.Contains(m.str("fail_reason"), "Volume size increased") {
 		t.Errorf("increment of a grown volume: %v", m)
 	}
+	// So does another block size of the operator's.
+	g.one.must(202, "DELETE", "/backups/"+id, nil)
+	g.one.backup(v, g.one.snap(v), false)
+	g.clock.add(time.Minute)
+	s := g.one.snap(v)
+	g.one.r.block.opts.BlockSize = 8192
+	id = g.one.must(202, "POST", "/backups", jmap{"backup": jmap{"volume_id": v.ID(), "snapshot_id": s, "incremental": true}}).str("backup", "id")
+	if m := g.one.get("backups", id); m.str("status") != "error" || !strings.Contains(m.str("fail_reason"), "Hash block size has changed") {
+		t.Errorf("increment with another block size: %v", m)
+	}
 }

@@ -155,10 +155,13 @@ cinder_sync() { # alias   makes the database, and brings it up to the package's 
 }
 
 cinder_service_start() { # alias service
-  local n="cinder-$2-$1" c="$S/conf/$1/cinder/cinder.conf" was
+  local n="cinder-$2-$1" c="$S/conf/$1/cinder/cinder.conf" all="$S/conf/$1/cinder/$2.started" was
   was=$(cat "$S/run/$n.pid" 2>/dev/null || true)
+  # What it is made of: the driver too, for the one that runs it.
+  { cat "$c"; [ "$2" != volume ] || cat "$LAB/driver/labfile.py"; } | put "$all"
   # One malloc arena: cinder-backup's threads would each keep what its 50 MiB buffers need.
-  PYTHONPATH="$LAB/driver" PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=1 start "$n" "$c" "cinder-$2" --config-file "$c"
+  PYTHONPATH="$LAB/driver" PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=1 \
+    start "$n" "$all" "cinder-$2" --config-file "$c"
   # A service counts its reports from when it is ready, the first report_interval after that.
   [ "$was" = "$(cat "$S/run/$n.pid")" ] || [ "$2" = api ] ||
     SQL "cinder_$1" -e "UPDATE services SET report_count = 0 WHERE \`binary\` = 'cinder-$2'"

@@ -103,6 +103,7 @@ func (s *Shipper) drillContainer(ctx context.Context, r DrillRequest, sink trans
 	if err != nil {
 		return d.out, err
 	}
+	defer s.release(work.ID)
 	d.scratch = scratchContainer(work.ID)
 	if err = sink.CreateContainer(ctx, d.scratch, nil); err == nil {
 		s.o.Progress.Phase(fmt.Sprintf("restoring %s in %s", transport.PrintName(name), region))

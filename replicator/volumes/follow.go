@@ -38,6 +38,10 @@ type row struct {
 	modified time.Time
 }
 
+// stall is how long a pass waits for a backup of which nothing is seen. An increment of a
+// large volume that did not change writes nothing for long; the next pass waits again.
+const stall = 2 * time.Hour
+
 // liveNames is how many names wait for the copier while a backup is being written; what
 // does not fit is taken from the listing at the end.
 const liveNames = 4096
@@ -112,7 +116,26 @@ func (t *trip) travel(ctx context.Context) error {
 	if len(dests) == 0 {
 		return nil
 	}
+	if t.res.Resumed && t.pt.Gone == 0 {
+		if err := t.stillThere(ctx); err != nil {
+			return err
+		}
+	}
 	return t.deliver(ctx, dests)
+}
+
+// stillThere notes of a point that was made before whether its source has lost it. Then
+// it can be landed where all of it stands, and nowhere else.
+func (t *trip) stillThere(ctx context.Context) error {
+	_, err := t.from.Blocks.Backup(ctx, t.pt.ID)
+	if !transport.Is(err, transport.NotFound) {
+		return err
+	}
+	if err := t.save(ctx, func(p *store.Point) { p.Gone = t.s.o.Clock.Now().UnixMicro() }); err != nil {
+		return err
+	}
+	return &transport.Error{Op: "ship point " + t.pt.ID, Region: t.p.From, Class: transport.NotFound, Err: errors.New("the source no longer has its backup: regions that lack it will not get it"),
+		Hint: "farshore points says where it stands; nothing of Farshore's deletes a backup that is on its way"}
 }
 
 // save changes the point in the ledger, and what the trip knows of it. Only one
@@ -176,7 +199,7 @@ func (t *trip) follow(ctx context.Context, dests []string) error {
 			res, copied = t.s.o.Engine.CopyNames(ctx, t.job(dests), names, t.f)
 		})
 	}
-	last := ""
+	last, idle := "", t.s.o.Clock.Now()
 	t.res.BackupBegan = t.s.o.Clock.Now().UTC()
 	what := fmt.Sprintf("backing up %s (backup %s)", volumeName(transport.Volume{ID: t.pt.Volume.ID, Name: t.pt.Volume.Name}), t.pt.ID)
 	err := t.s.await(ctx, what, func(ctx context.Context) (bool, error) {
@@ -193,8 +216,12 @@ func (t *trip) follow(ctx context.Context, dests []string) error {
 			if !started {
 				begin()
 			}
+			before := last
 			if last, err = t.offer(ctx, names, last); err != nil {
 				return false, err
+			}
+			if last != before {
+				idle = t.s.o.Clock.Now()
 			}
 		}
 		switch {
@@ -202,6 +229,8 @@ func (t *trip) follow(ctx context.Context, dests []string) error {
 			return true, nil
 		case strings.HasPrefix(b.Status, "error"):
 			return false, t.broken(b)
+		case t.s.o.Clock.Now().Sub(idle) > stall:
+			return false, &stuckError{what: "backup", region: t.p.From, id: b.ID, status: b.Status, command: "openstack volume backup set --state error " + b.ID}
 		}
 		return false, nil
 	})

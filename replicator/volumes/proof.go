@@ -107,7 +107,7 @@ func (j *restoring) backUp(ctx context.Context, container string) (b transport.B
 		if err := j.r.Objects.CreateContainer(ctx, container, nil); err != nil {
 			return b, err
 		}
-		if _, err := j.r.Blocks.Renew(ctx); err != nil { // R19
+		if j.data.TokenEnds, err = j.r.Blocks.Renew(ctx); err != nil { // R19
 			return b, err
 		}
 		b, err = j.r.Blocks.CreateBackup(ctx, transport.BackupSpec{Volume: j.work.Resource, Name: name, Description: "proof of a restore of point " + j.point.ID,
@@ -126,11 +126,12 @@ func (j *restoring) backUp(ctx context.Context, container string) (b transport.B
 		b, err = j.r.Blocks.Backup(ctx, id)
 		return b.Status, err
 	})
-	if err == nil && b.Status != statusAvailable {
-		err = &transport.Error{Op: "back up the restored volume " + j.work.Resource, Region: j.req.To, Class: transport.Permanent,
-			Err: fmt.Errorf("the scratch backup became %s: %s", b.Status, cmp.Or(b.FailReason, "Cinder gives no reason")), Hint: "the region's operator finds it in cinder-backup's log under the id " + id}
+	if err != nil || b.Status == statusAvailable {
+		return b, err
 	}
-	return b, err
+	why, hint := j.tokenEnded(cmp.Or(b.FailReason, "Cinder gives no reason"), "the region's operator finds it in cinder-backup's log under the id "+id)
+	return b, &transport.Error{Op: "back up the restored volume " + j.work.Resource, Region: j.req.To, Class: transport.Permanent,
+		Err: fmt.Errorf("the scratch backup became %s: %s", b.Status, why), Hint: hint}
 }
 
 // compare compares the scratch backup's blocks with the point's: with the point's block

@@ -208,7 +208,7 @@ func (b *rebuilding) undescribed(ctx context.Context, r Region, region string, x
 // source notes which backups the source still has. It may be gone for good.
 func (b *rebuilding) source(ctx context.Context) error {
 	points, err := b.mine()
-	if err != nil || len(points) == 0 {
+	if err != nil {
 		return err
 	}
 	r, err := b.s.cinder(b.p.From)
@@ -232,6 +232,14 @@ func (b *rebuilding) source(ctx context.Context) error {
 	for _, x := range list {
 		there[x.ID] = true
 	}
+	known := byID(points)
+	for _, x := range list {
+		if known[x.ID] == nil && ours(b.p.Name, x.Metadata) && x.Snapshot != "" {
+			if err := b.expired(ctx, r, id, x, points); err != nil {
+				return err
+			}
+		}
+	}
 	for _, x := range points {
 		err := b.s.o.Ledger.UpdatePoint(ctx, x.ID, func(p *store.Point, exists bool) bool {
 			if p.Gone = 0; !there[x.ID] {
@@ -245,6 +253,47 @@ func (b *rebuilding) source(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("record point %s: %w", x.ID, err)
 		}
+	}
+	return nil
+}
+
+// expired makes a point of a backup that only the source has, while every destination
+// has newer ones of its volume: points travel in their order, so that retention took it
+// away there, and it is not to be shipped again. Any other becomes a point in the next pass.
+func (b *rebuilding) expired(ctx context.Context, r Region, id transport.Identity, x transport.Backup, points []store.Point) error {
+	pt := store.Point{ID: x.ID, Policy: b.p.Name, Region: b.p.From, Project: id.Project, Snapshot: x.Snapshot, Taken: x.DataTime.UnixMicro(), Made: x.Created.UnixMicro(), Container: x.Container}
+	for _, to := range b.p.To {
+		i := slices.IndexFunc(points, func(y store.Point) bool {
+			c, ok := y.Copy(to)
+			return ok && c.State == store.CopyLanded && y.Volume.ID == x.Volume && y.Taken > pt.Taken
+		})
+		if i < 0 {
+			return nil
+		}
+		pt.Volume = points[i].Volume
+		c, _ := points[i].Copy(to)
+		pt.SetCopy(store.PointCopy{Region: to, Project: c.Project, State: store.CopyExpired})
+	}
+	prefix, err := findPrefix(ctx, r.Objects, x)
+	if err != nil || prefix == "" {
+		return err
+	}
+	md, err := b.s.readMetadata(ctx, r.Objects, store.PointCopy{Region: b.p.From, Backup: x.ID, Container: x.Container, Prefix: prefix})
+	if err != nil {
+		if ctx.Err() != nil || passing(err) {
+			return err
+		}
+		return nil // the next pass tells what is wrong with it
+	}
+	pt.Prefix, pt.Parent, pt.Objects = prefix, md.Parent, len(md.Extents)
+	err = b.s.o.Ledger.UpdatePoint(ctx, pt.ID, func(p *store.Point, exists bool) bool {
+		if !exists {
+			*p = pt
+		}
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("record point %s: %w", pt.ID, err)
 	}
 	return nil
 }

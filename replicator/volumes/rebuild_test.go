@@ -154,3 +154,23 @@ func TestRebuildBelievesWhatItSees(t *testing.T) {
 		t.Errorf("a destination that is down: %v", res.Counts)
 	}
 }
+
+// What retention took away at the destinations is not shipped again because the ledger,
+// which knew that, is lost.
+func TestRebuildShipsNothingAgain(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	g.policy.MaxChain.Destination = 2
+	g.policy.Keep = &policies.Keep{Last: 1}
+	g.chain(2)
+	g.retain()
+	if n := len(g.objects("b", PointsContainer, "")); n != 2 {
+		t.Fatalf("%d files at the destination", n)
+	}
+	g.forget()
+	g.rebuild()
+	if res := g.ship(); res.Totals.Bytes > 0 || len(res.Points) > 0 {
+		t.Errorf("shipped again: %+v %+v", res.Totals, res.Points)
+	}
+	g.consistent("a")
+	g.consistent("b")
+}

@@ -103,6 +103,7 @@ func (s *Shipper) restore(ctx context.Context, req RestoreRequest, scratch bool,
 	j := &restoring{s: s, req: req, scratch: scratch, f: f}
 	j.req.Wait = cmp.Or(req.Wait, DefaultWait)
 	j.data.Began = s.o.Clock.Now().UTC()
+	defer func() { s.release(j.work.ID) }()
 	err := j.prepare(ctx)
 	if err == nil && !req.Abandon {
 		err = j.run(ctx)
@@ -215,6 +216,13 @@ func (s *Shipper) adopted(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mine[id] = true
+}
+
+// release notes that nobody is at a work any more: whoever wants may go on with it.
+func (s *Shipper) release(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.mine, id)
 }
 
 func (j *restoring) begin(ctx context.Context) (err error) {

@@ -14,7 +14,6 @@ import (
 	"farshore/replicator/report"
 	"farshore/store"
 	"farshore/transport"
-	"farshore/transport/backup"
 )
 
 // chained ships a chain of a volume to b: a full backup and increments in which ranges
@@ -162,61 +161,6 @@ func TestRestoresFromTheDestinationAlone(t *testing.T) {
 	}
 }
 
-// dataObjects gives the names of a copy's data objects.
-func (g *rig) dataObjects(region string, c store.PointCopy) (out []string) {
-	for _, n := range g.cloud.Region(region).Names(c.Container) {
-		if p, part, ok := backup.SplitName(n); ok && part > 0 && p == c.Prefix {
-			out = append(out, n)
-		}
-	}
-	return out
-}
-
-// One object exchanged for another valid one restores without a word (L7): the proof
-// names the first offsets that differ, whatever it compares with.
-func TestProofFindsAnExchangedObject(t *testing.T) {
-	g := newRig(t, rigOptions{}, "b")
-	points, _ := g.chained(2)
-	c, _ := points[0].Copy("b")
-	b := g.cloud.Region("b")
-	names := g.dataObjects("b", c)
-	other, _ := b.Get(c.Container, names[0])
-	was, _ := b.Get(c.Container, names[2])
-	b.Put(c.Container, names[2], other.Bytes(), nil)
-	out, _, err := g.shipper().Restore(t.Context(), RestoreRequest{Point: points[0].ID, To: "b", Proof: ProofBlocks})
-	var bad *ProofError
-	if !errors.As(err, &bad) {
-		t.Fatalf("restore: %v", err)
-	}
-	if p := out.Proof; p.OK || p.Differing != 16 || len(p.First) != 1 || p.First[0] != (report.Range{Offset: 2 * 65536, Length: 65536}) {
-		t.Errorf("proof %+v", p)
-	}
-	if !strings.Contains(err.Error(), "65536 bytes at offset 131072") {
-		t.Errorf("the error names no offset: %v", err)
-	}
-	x, _, _ := g.ledger.Point(points[0].ID)
-	if c, _ := x.Copy("b"); c.Proof.OK || !strings.Contains(c.Proof.Detail, "offset 131072") {
-		t.Errorf("recorded %+v", c.Proof)
-	}
-	g.bare("b", 1, 2) // the volume stays, for whoever wants to look at it
-
-	// Without any list, the copies' own MD5s tell.
-	for _, n := range b.Names(PointsContainer) {
-		if strings.HasSuffix(n, blocksSuffix) {
-			b.Delete(PointsContainer, n)
-		}
-	}
-	delete(g.regions, "a")
-	_, _, err = g.shipper().Restore(t.Context(), RestoreRequest{Point: points[0].ID, To: "b", Proof: ProofBlocks})
-	if !transport.Is(err, transport.Corrupt) || !strings.Contains(err.Error(), names[2]) {
-		t.Errorf("restore: %v", err)
-	}
-	b.Put(c.Container, names[2], was.Bytes(), nil)
-	if out := g.restore(RestoreRequest{Point: points[0].ID, To: "b", Proof: ProofBlocks}); out.Proof.Against != proofObjects {
-		t.Errorf("proof %+v", out.Proof)
-	}
-}
-
 // What cannot go well is refused before anything is made, and says what to do.
 func TestRestoreRefusesBeforehand(t *testing.T) {
 	point := func(g *rig, change func(p *store.Point, c *store.PointCopy)) {
@@ -348,15 +292,16 @@ func TestRestoreExplainsAFailure(t *testing.T) {
 		g.ship()
 		g.cloud.Region("b").AddBlockFault(fakecloud.BlockFault{Kind: fakecloud.JobRestore, Step: 2})
 		req := RestoreRequest{Point: "db", To: "b", Wait: time.Hour}
-		_, _, err := g.shipper().Restore(t.Context(), req)
+		s := g.shipper()
+		_, _, err := s.Restore(t.Context(), req)
 		var stuck *stuckError
 		if !errors.As(err, &stuck) || !strings.Contains(err.Error(), "openstack volume set --state error "+stuck.id) || !strings.Contains(err.Error(), "the same command goes on") {
 			t.Fatalf("restore: %v", err)
 		}
 		g.cloud.Region("b").ReleaseBlock()
 		g.cloud.Region("b").ClearBlockFaults()
-		if out := g.restore(req); !out.Resumed || out.Volume != stuck.id {
-			t.Errorf("restore %+v", out)
+		if out, _, err := s.Restore(t.Context(), req); err != nil || !out.Resumed || out.Volume != stuck.id {
+			t.Errorf("restore %+v: %v", out, err)
 		}
 		g.bare("b", 1, 1)
 	})

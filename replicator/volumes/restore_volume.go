@@ -172,13 +172,23 @@ func (j *restoring) explain(ctx context.Context, v transport.Volume) error {
 	if b, err := j.r.Blocks.Backup(ctx, j.at.Backup); err == nil && b.FailReason != "" {
 		why = b.FailReason
 	}
-	if ends := j.data.TokenEnds; !ends.IsZero() && !j.s.o.Clock.Now().Before(ends) {
-		why = fmt.Sprintf("the token that it was started with ended at %s, and cinder-backup cannot renew it; %s", ends.UTC().Format(time.RFC3339), why)
-		hint = "ask the operator for longer tokens, or for service tokens between cinder-backup and Swift (C18); a volume of this size needs about " + j.estimate().Round(time.Second).String()
+	if told, what := j.tokenEnded(why, hint); told != why {
+		why, hint = told, what
 	} else if err := j.checkObjects(ctx); err != nil {
 		return err // what a restore trips over without a word: one object too few or too many (C13)
 	}
 	return &transport.Error{Op: "restore point " + j.point.ID, Region: j.req.To, Class: transport.Permanent, Err: fmt.Errorf("volume %s became %s: %s", v.ID, v.Status, why), Hint: hint}
+}
+
+// tokenEnded adds to why something failed in the region that the token it was started
+// with has ended since, if that is so (C18), and then says what to do about that.
+func (j *restoring) tokenEnded(why, hint string) (string, string) {
+	ends := j.data.TokenEnds
+	if ends.IsZero() || j.s.o.Clock.Now().Before(ends) {
+		return why, hint
+	}
+	return fmt.Sprintf("the token that it was started with ended at %s, and cinder-backup cannot renew it; %s", ends.UTC().Format(time.RFC3339), why),
+		"ask the operator for longer tokens, or for service tokens between cinder-backup and Swift; a volume of this size needs about " + j.estimate().Round(time.Second).String()
 }
 
 // finishVolume sets what the restore overwrote or lost (C15), and the volume's own name.

@@ -192,3 +192,31 @@ func TestASyntheticFullOfEightIncrements(t *testing.T) {
 	}
 	g.clean()
 }
+
+// What is not as it was confirmed does not become part of a synthetic full: the old
+// chain stays, nothing is left of the try, and a repair lets the next one succeed.
+func TestNoSyntheticFullOfDamage(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	want := g.chain(2)
+	g.policy.MaxChain.Destination = 2
+	g.policy.Keep = &policies.Keep{Last: 5}
+	c := g.copies("b")[0]
+	g.flip("b", c.Container, backup.Part(9).Name(c.Prefix)) // of the full one's second half, which no increment covers
+	res, err := g.shipper().Retain(context.Background(), g.policy, RetainOptions{})
+	if err != nil || res.Retention.Failed != 1 || res.Counts[report.KindNotMerged] != 1 {
+		t.Fatalf("%v %+v%s", err, res.Retention, findingsOf(res))
+	}
+	g.consistent("b")
+	g.clean()
+	if res := g.audit(AuditOptions{Repair: true}); res.Errors > 0 || res.PointAudit.Repaired != 1 {
+		t.Fatalf("%s", findingsOf(res))
+	}
+	if r := g.retain().Retention; r.Synthesized != 1 {
+		t.Errorf("%+v", r)
+	}
+	for i, c := range g.copies("b") {
+		if !bytes.Equal(g.restored("b", c.Backup), want[i]) {
+			t.Errorf("point %d restores to other bytes", i)
+		}
+	}
+}

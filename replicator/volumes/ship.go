@@ -186,15 +186,16 @@ func (r *run) pointsOf(volume string) ([]store.Point, error) {
 
 // unfinished reports whether a point still has a way to go.
 func (r *run) unfinished(pt store.Point) bool {
-	return pt.Gone == 0 && (pt.Made == 0 || len(r.wanting(pt)) > 0)
+	return pt.Gone == 0 && pt.Made == 0 || len(r.wanting(pt)) > 0
 }
 
-// wanting gives the destinations that a point is not landed in and that can be used.
+// wanting gives the destinations that a point is not landed in and that can be used;
+// when its source no longer has it, those that have all of it but the record.
 func (r *run) wanting(pt store.Point) []string {
 	var out []string
 	for _, to := range r.p.To {
 		c, ok := pt.Copy(to)
-		if r.usable(to) && (!ok || c.State == store.CopyShipping || c.State == store.CopyShipped) {
+		if r.usable(to) && (c.State == store.CopyShipped || pt.Gone == 0 && (!ok || c.State == store.CopyShipping)) {
 			out = append(out, to)
 		}
 	}
@@ -259,7 +260,11 @@ func (r *run) finish(ctx context.Context, volume string) error {
 		case r.o.DryRun:
 			r.addPoint(r.resultOf(pt, true))
 		default:
-			if err := r.carry(ctx, pt, true); err != nil {
+			err := r.carry(ctx, pt, true)
+			if err != nil && pt.Made != 0 { // an old one's trouble keeps no new one from being made
+				err = r.tell(ctx, transport.Volume{ID: volume, Name: pt.Volume.Name}, err)
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -425,3 +425,77 @@ func TestPlan(t *testing.T) {
 	}
 	g.clean()
 }
+
+// A backup that hangs is named with the admin's command, and keeps no other volume from
+// being shipped; when the admin has ended it, the next pass clears it away and goes on.
+func TestBackupHangs(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	g.volume("db", 6)
+	g.volume("other", 7)
+	g.from.AddBlockFault(fakecloud.BlockFault{Name: "hang", Kind: fakecloud.JobBackup, Step: 3, Times: 1})
+	res, err := g.try(ShipOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantFinding(t, res, report.KindLeftBehind, "a", "stays creating", "openstack volume backup set --state error ")
+	if res.Volumes.Landed != 1 {
+		t.Errorf("%+v", res.Volumes)
+	}
+	stuck := slices.IndexFunc(g.points(), func(p store.Point) bool { return p.Made == 0 })
+	if stuck < 0 || !g.from.SetBlockStatus(g.points()[stuck].ID, "error") {
+		t.Fatalf("no point is on its way: %+v", g.points())
+	}
+	g.from.SetBlockStatus(g.points()[stuck].Snapshot, "available")
+	g.from.ClearBlockFaults()
+	g.policy.Snapshot.Every = 100 * time.Hour
+	if res, err = g.try(ShipOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	wantFinding(t, res, report.KindNotShipped, "a", "ended in error")
+	res = g.ship()
+	if n := g.count("a", "backup"); n != 2 || len(g.points()) != 2 || g.count("b", "backup") != 2 || res.Volumes.Snapshots != 1 {
+		t.Errorf("%d backups, %d points, %d there, %+v", n, len(g.points()), g.count("b", "backup"), res.Volumes)
+	}
+	g.clean()
+}
+
+// What the source has lost is said once, and keeps no new point from being made.
+func TestSourceLosesABackup(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b", "c")
+	v := g.volume("db", 8)
+	if err := g.cloud.Region("c").Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.try(ShipOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	old := g.points()[0]
+	if err := g.regions["a"].Blocks.DeleteBackup(t.Context(), old.ID); err != nil {
+		t.Fatal(err)
+	}
+	g.until(func() bool { return g.count("a", "backup") == 0 })
+	if err := g.cloud.Region("c").Start(); err != nil {
+		t.Fatal(err)
+	}
+	g.clock.advance(time.Hour)
+	g.scribble(v, 9, 0, 1000)
+	res, err := g.try(ShipOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantFinding(t, res, report.KindNotShipped, "a", "the source no longer has its backup")
+	points := g.points()
+	if len(points) != 2 || points[0].Gone == 0 || points[1].Parent != "" {
+		t.Fatalf("points %+v", points)
+	}
+	for _, region := range []string{"b", "c"} {
+		if c, _ := points[1].Copy(region); c.State != store.CopyLanded {
+			t.Errorf("in %s: %+v", region, c)
+		}
+	}
+	g.clock.advance(time.Hour)
+	if res, err = g.try(ShipOptions{}); err != nil || res.Counts[report.KindNotShipped] != 0 {
+		t.Errorf("it is said again: %s, %v", findingsOf(res), err)
+	}
+	g.clean()
+}

@@ -46,8 +46,11 @@ func (r *run) snapshot(ctx context.Context, v transport.Volume) (transport.Snaps
 	return snap, r.s.done(ctx, w.ID) // from here on its metadata says whose it is
 }
 
-// ready waits until a snapshot can be backed up. One that failed is removed.
+// ready waits until a snapshot can be backed up. One that failed is removed. One that
+// stays in another status for long is left to an admin: a cinder-backup that was killed
+// leaves snapshots backing-up for ever.
 func (r *run) ready(ctx context.Context, id string) (snap transport.Snapshot, err error) {
+	since := r.s.o.Clock.Now()
 	err = r.s.await(ctx, "waiting for snapshot "+id, func(ctx context.Context) (bool, error) {
 		if snap, err = r.from.Blocks.Snapshot(ctx, id); err != nil {
 			return false, err
@@ -58,6 +61,9 @@ func (r *run) ready(ctx context.Context, id string) (snap transport.Snapshot, er
 		case "error":
 			return false, &transport.Error{Op: "take snapshot", Region: r.p.From, Name: id, Class: transport.Permanent,
 				Err: fmt.Errorf("snapshot %s of volume %s ended in error", id, snap.Volume), Hint: "the volume's back end refused it: openstack volume message list tells why; the snapshot was removed"}
+		}
+		if r.s.o.Clock.Now().Sub(since) > patience {
+			return false, &stuckError{what: "snapshot", region: r.p.From, id: id, status: snap.Status, command: "openstack volume snapshot set --state available " + id}
 		}
 		return false, nil
 	})

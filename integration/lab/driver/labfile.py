@@ -100,10 +100,12 @@ class LabFileDriver(driver.VolumeDriver):
     def remove_export(self, context, volume):
         pass
 
+    # cinder-backup opens the volume that it restores to for writing, which cuts a file to nothing
+    # where a block device would keep its size. One that died in a restore left the file short.
+
     def initialize_connection(self, volume, connector, **kwargs):
+        self._grow(volume)
         return {'driver_volume_type': 'local', 'data': {'device_path': self._path(volume)}}
 
     def terminate_connection(self, volume, connector, **kwargs):
-        # cinder-backup opens the volume that it restores to for writing, which cuts a file to
-        # nothing where a block device would keep its size.
         self._grow(volume)
