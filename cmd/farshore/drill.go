@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -290,7 +291,7 @@ func showDrill(c *console, d report.Drill) {
 		}
 	}
 	for _, x := range d.Containers {
-		line := fmt.Sprintf("%s:%s: %s of %s restored and compared, %s in %s", x.Region, transport.PrintName(x.Container), count(x.Restored, "object"), count(x.Listed, "object"), size(x.Bytes), exactly(x.Seconds+x.Verify))
+		line := fmt.Sprintf("%s:%s: %s of %s restored and compared, %s in %s", x.Region, transport.PrintName(x.Container), count(x.Restored, "object"), humanize.Comma(x.Listed), size(x.Bytes), exactly(x.Seconds+x.Verify))
 		if x.OK {
 			c.say("%s", line)
 			continue
