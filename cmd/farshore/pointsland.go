@@ -65,7 +65,7 @@ func runPointsLand(ctx context.Context, o *landOptions, point string, c *console
 		c.say("%s", pointLine(x))
 	}
 	if r.Volumes != nil {
-		c.say("%s in %s", landed(r.Volumes.Landed, 0), transport.PrintName(o.To))
+		c.say("%s landed in %s", count(r.Volumes.Landed, "copy"), transport.PrintName(o.To))
 	}
 	showFindings(c, r.Findings, total(r.Counts))
 	if r.Errors > 0 {

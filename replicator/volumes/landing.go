@@ -27,6 +27,17 @@ func (s *Shipper) Land(ctx context.Context, name, region string) (report.Result,
 	if err != nil {
 		return report.Result{}, err
 	}
+	if name == point.Volume.ID || name == point.Volume.Name { // what was found is the newest that landed already
+		list, _, err := s.pointsAt(ctx, region, func(q store.Point) bool { return q.Volume.ID == point.Volume.ID })
+		if err != nil {
+			return report.Result{}, err
+		}
+		for _, q := range list {
+			if c, _ := at(q, region); c.State == store.CopyShipped || c.State == store.CopyLanded {
+				point = q
+			}
+		}
+	}
 	links, err := s.chain(ctx, point, region)
 	if err != nil {
 		return report.Result{}, err
