@@ -155,6 +155,9 @@ func (r *run) adopt(ctx context.Context, b transport.Backup) error {
 	if err != nil {
 		return err
 	}
+	if !r.p.Volumes.Matches(v.ID, v.Name, v.Metadata) {
+		return nil // another policy of the same name, with a ledger of its own, made it
+	}
 	pt := store.Point{ID: b.ID, Policy: r.p.Name, Region: r.p.From, Project: r.project, Volume: describeVolume(v, b.Size), Snapshot: b.Snapshot,
 		SnapshotOurs: true, Taken: b.DataTime.UnixMicro(), Container: b.Container}
 	if snap, err := r.from.Blocks.Snapshot(ctx, b.Snapshot); err == nil {

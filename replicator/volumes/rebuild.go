@@ -84,7 +84,7 @@ func (b *rebuilding) region(ctx context.Context, region string) error {
 			return nil
 		}
 		described[d.Copy.Backup] = true
-		if d.Point.Policy != b.p.Name || d.Point.Region != b.p.From {
+		if d.Point.Policy != b.p.Name || d.Point.Region != b.p.From || !b.selects(d.Point.Volume) {
 			return nil
 		}
 		b.res.Totals.Listed++
@@ -137,6 +137,12 @@ func (b *rebuilding) region(ctx context.Context, region string) error {
 	}
 	b.whole[region] = whole
 	return nil
+}
+
+// selects reports whether the policy is about a volume. Another policy of the same name,
+// with a ledger of its own, may work in the same projects.
+func (b *rebuilding) selects(v store.PointVolume) bool {
+	return b.p.Volumes.Matches(v.ID, v.Name, v.Metadata)
 }
 
 // judgeCopy decides the state of a copy by its objects and its record.
@@ -192,6 +198,9 @@ func (b *rebuilding) undescribed(ctx context.Context, r Region, region string, x
 		return Descriptor{}, false, err
 	}
 	m := md.VolumeMeta
+	if !b.selects(store.PointVolume{ID: x.Volume, Name: m.Name, Metadata: m.Metadata}) {
+		return Descriptor{}, false, nil
+	}
 	pt := store.Point{ID: x.ID, Policy: b.p.Name, Region: b.p.From, Snapshot: x.Snapshot, Taken: x.DataTime.UnixMicro(), Made: x.DataTime.UnixMicro(), Container: x.Container, Prefix: prefix,
 		Parent: md.Parent, Objects: len(md.Extents), Bytes: bytes,
 		Volume: store.PointVolume{ID: x.Volume, Name: m.Name, Description: m.Description, Size: x.Size, Zone: m.Zone, Bootable: m.Bootable, Encrypted: m.EncryptionKeyID != "", Metadata: m.Metadata, Image: m.Image}}

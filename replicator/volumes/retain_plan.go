@@ -108,7 +108,7 @@ func (d *decision) neededBy(i int) (out []int) {
 // deletes lets go of all that nothing needs, from the newest increment to its parents.
 func (d *decision) deletes() {
 	for i := len(d.items) - 1; i >= 0; {
-		if d.done[i] || d.why[i] != "" || len(d.upon(i)) > 0 || len(d.neededBy(i)) > 0 {
+		if d.done[i] || d.why[i] != "" || len(d.upon(i)) > 0 {
 			i--
 			continue
 		}

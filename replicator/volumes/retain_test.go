@@ -220,3 +220,28 @@ func TestNoSyntheticFullOfDamage(t *testing.T) {
 		}
 	}
 }
+
+// Somebody else's policy of the same name, with a ledger of its own, works in the same
+// project: its backups are neither adopted nor let go of.
+func TestAnothersPolicyOfTheSameName(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	g.chain(2)
+	theirs := g.points()
+	g.forget()
+	g.policy.Volumes = &policies.Volumes{Names: []string{"mine"}}
+	g.policy.MaxChain.Destination = 1
+	g.policy.Keep, g.policy.KeepSource = &policies.Keep{Last: 1}, &policies.Keep{Last: 1}
+	g.volume("mine", 9)
+	g.ship()
+	g.retain()
+	if n := len(g.points()); n != 1 {
+		t.Errorf("%d points are in the ledger, one of them mine", n)
+	}
+	for _, p := range theirs {
+		for _, region := range []string{"a", "b"} {
+			if b, err := g.regions[region].Blocks.Backup(context.Background(), p.ID); err != nil || b.Status != "available" {
+				t.Errorf("their backup %s in %s: %v %s", p.ID, region, err, b.Status)
+			}
+		}
+	}
+}
