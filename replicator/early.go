@@ -20,6 +20,9 @@ type looked struct {
 func (p *pass) askEarly(ctx context.Context, from store.Place) (early []<-chan looked, err error) {
 	early = make([]<-chan looked, len(p.job.To))
 	go func() { _, _ = p.src.Abilities(ctx) }() // the listing's page size; who needs it sees the error
+	if p.job.along {                            // perhaps there is no such container at the source, and nothing to ask
+		return early, nil
+	}
 	for i, to := range p.job.To {
 		ep, err := p.e.region(to.Region)
 		if err != nil || p.e.breaker(to.Region).refusal() != nil {

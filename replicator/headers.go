@@ -43,7 +43,7 @@ func (p *pass) meta(ctx context.Context, it *item, dests []*dest, s plan.Step) (
 		if i := slices.IndexFunc(s.Subject.Dests, func(sd plan.Dest) bool { return sd.Route == d.info.ID }); i >= 0 {
 			at = s.Subject.Dests[i]
 		}
-		todo, err := p.headersAt(ctx, it, d, at, obj)
+		todo, err := p.headersAt(ctx, it, d, &at, obj)
 		if err == nil && todo == postHeaders && (obj.Kind == transport.Symlink || at.Entry != nil && at.Entry.Kind == transport.Symlink) {
 			// a POST cannot point a link elsewhere, nor make or end one (S6)
 			e := *it.entry
@@ -55,7 +55,8 @@ func (p *pass) meta(ctx context.Context, it *item, dests []*dest, s plan.Step) (
 			out = append(out, p.target(d, it, false, s))
 			continue
 		}
-		if err == nil && todo == postHeaders && obj.Kind == transport.DLO { // it may be one only since now
+		if err == nil && todo == postHeaders && obj.Kind == transport.DLO && (at.Head == nil || !pointsAlike(p.mapped(obj.Header, d), at.Head.Header)) {
+			// it may be one only since now
 			ready, derr := p.prepareDLO(ctx, it, []target{p.target(d, it, false, s)}, obj.Header[transport.ManifestHeader])
 			if derr != nil {
 				return nil, derr
@@ -107,8 +108,8 @@ const (
 
 // headersAt decides whether a destination's headers may be replaced by those of obj,
 // the source's object. Where a listing cannot tell that nobody touched them since we
-// wrote, it costs a HEAD, unless one was made already.
-func (p *pass) headersAt(ctx context.Context, it *item, d *dest, at plan.Dest, obj transport.Object) (headersTodo, error) {
+// wrote, it costs a HEAD, unless one was made already; at keeps it.
+func (p *pass) headersAt(ctx context.Context, it *item, d *dest, at *plan.Dest, obj transport.Object) (headersTodo, error) {
 	want := obj.Header.Digest()
 	var rep store.Replica
 	var known [][8]byte // headers that are ours, or that the opposite direction knows
@@ -125,7 +126,7 @@ func (p *pass) headersAt(ctx context.Context, it *item, d *dest, at plan.Dest, o
 	if slices.Contains(known, want) {
 		return headersEqual, nil
 	}
-	if p.job.Policy.Takeover || at.Intent != nil || (at.Head == nil || len(known) == 0) && untouched(at, rep) {
+	if p.job.Policy.Takeover || at.Intent != nil || (at.Head == nil || len(known) == 0) && untouched(*at, rep) {
 		return postHeaders, nil
 	}
 	if at.Head == nil {
