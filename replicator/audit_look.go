@@ -121,6 +121,14 @@ func (x *auditJob) read(ctx context.Context, r *replica) error {
 		x.bad(r, "its bytes cannot be read, although it is listed: "+err.Error())
 	case err != nil:
 		return x.unproved(ctx, r, err)
+	case what == "" && first == "" && composed(r, obj):
+		same, known, err := x.sameAsSource(ctx, r, got)
+		if err != nil {
+			return err
+		}
+		if known && !same {
+			x.bad(r, "the bytes read are not those that the source has under the same ETag")
+		}
 	case what != "":
 		same, err := x.settle(ctx, r, got)
 		if err != nil {
@@ -163,24 +171,44 @@ func (x *auditJob) fetch(ctx context.Context, r *replica, newest bool) (transpor
 	if err != nil {
 		return obj, nil, "", err
 	}
-	return obj, got, r.want.Differ(got), nil
+	want := r.want
+	if composed(r, obj) {
+		want.MD5 = ""
+	}
+	return obj, got, want.Differ(got), nil
+}
+
+// composed reports whether the ETag, there as at the source, is that of a static large
+// object: the MD5 of its segments' ETags, which says nothing of the bytes as a whole (S3).
+func composed(r *replica, obj transport.Object) bool {
+	return obj.Kind == transport.SLO && r.want.ETag == r.want.MD5
+}
+
+// sameAsSource compares what was read with what the source gives now; known is false
+// where it cannot be asked.
+func (x *auditJob) sameAsSource(ctx context.Context, r *replica, got *audit.Digest) (same, known bool, err error) {
+	if x.p.src == nil || x.s.unseen.Load() {
+		return false, false, nil
+	}
+	_, src, err := digestOf(ctx, x.p.src, x.p.job.From.Container, r.sub.Name, transport.OpenOptions{ETag: r.rec.Version.ETag, Length: -1, Unchecked: true}, x.e.o.Progress.Read)
+	if err != nil {
+		if ctx.Err() != nil || !regionTrouble(err) {
+			return false, false, err
+		}
+		return false, false, nil
+	}
+	return src.Equal(got), true, nil
 }
 
 // settle asks the source, where the ledger has no SHA-256, whether bytes that do
 // not fit their ETag are after all the source's own.
 func (x *auditJob) settle(ctx context.Context, r *replica, got *audit.Digest) (same bool, err error) {
-	if r.want.SHA256 != [32]byte{} || x.p.src == nil || x.s.unseen.Load() {
+	if r.want.SHA256 != [32]byte{} {
 		return false, nil
 	}
-	_, src, err := digestOf(ctx, x.p.src, x.p.job.From.Container, r.sub.Name, transport.OpenOptions{ETag: r.rec.Version.ETag, Length: -1, Unchecked: true}, x.e.o.Progress.Read)
-	if err != nil {
-		if ctx.Err() != nil || !regionTrouble(err) {
-			return false, err
-		}
-		return false, nil // the ETag stands against the bytes
-	}
-	if !src.Equal(got) {
-		return false, nil
+	same, _, err = x.sameAsSource(ctx, r, got)
+	if err != nil || !same {
+		return false, err // where the source cannot be asked, the ETag stands against the bytes
 	}
 	x.add(report.KindDegraded, report.Warn, r.d, r.sub.Name, "its bytes do not have the MD5 of its ETag, but source and copy are the same", "nothing to do here; the source may have been damaged before it was copied")
 	return true, nil

@@ -3,6 +3,7 @@ package volumes
 import (
 	"bytes"
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -21,9 +22,9 @@ func (s *shipFusedSink) Collapse(ctx context.Context, fc, fn, tc, tn, md5 string
 // before and after every step: at no moment is the newest point not to be restored, and
 // the next retention ends it with nothing left behind.
 func TestRetentionKilledAnywhere(t *testing.T) {
-	every := 3
-	if testing.Short() {
-		every = 11
+	every := 9
+	if os.Getenv("FARSHORE_CRASH_STEPS") != "" {
+		every = 1
 	}
 	total := retentionKilledAt(t, 0, false)
 	if total < 60 {
