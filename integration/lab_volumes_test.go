@@ -366,6 +366,14 @@ func TestLabVolumes(t *testing.T) {
 	}
 }
 
+// long leaves to `make lab-full` what would take the quick run minutes.
+func long(t *testing.T) {
+	t.Helper()
+	if !full() {
+		t.Skip("make lab-full runs it")
+	}
+}
+
 func clock(at time.Time) string { return at.UTC().Format("15:04:05.0") }
 
 // TestLabDrillWithoutSourceOrLedger rehearses the disaster: the source region is gone, the
@@ -418,6 +426,7 @@ func TestLabDrillWithoutSourceOrLedger(t *testing.T) {
 
 // TestLabMigration moves a volume that is written to during the first passes.
 func TestLabMigration(t *testing.T) {
+	long(t)
 	v := newVolumes(t, "")
 	v.write(false, 0, 1, 2, 500)
 	detach := v.one.Attach(t, v.volume)
@@ -462,6 +471,7 @@ func TestLabMigration(t *testing.T) {
 // TestLabVolumesKilled kills the command in the middle of whatever it does: run again, it
 // ends right, and nothing is left behind.
 func TestLabVolumesKilled(t *testing.T) {
+	long(t)
 	v := newVolumes(t, "    snapshot: {every: 1h}\n")
 	v.write(false, 0, 5, 9)
 	seed := uint64(time.Now().UnixNano())
@@ -475,7 +485,7 @@ func TestLabVolumesKilled(t *testing.T) {
 		after := time.Duration(rng.Int64N(int64(within)))
 		t.Logf("%v killed after %v: %v", args, after, v.runAndKill(after, append(args, "-f", v.policy)...))
 	}
-	for range scaled(2, 6) {
+	for range 6 {
 		kill(20*time.Second, "sync")
 	}
 	v.ask(0, "sync")
@@ -484,7 +494,7 @@ func TestLabVolumesKilled(t *testing.T) {
 	if here := v.backups(v.one); len(ids) != 1 || !slices.Equal(ids, here) {
 		t.Fatalf("backups there %q, here %q", ids, here)
 	}
-	for range scaled(1, 6) {
+	for range 6 {
 		kill(40*time.Second, "restore", ids[0], "--to", "two", "--proof", "blocks", "--name", "after kills")
 	}
 	a := v.ask(0, "restore", ids[0], "--to", "two", "--proof", "blocks", "--name", "after kills")
