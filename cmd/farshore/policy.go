@@ -57,7 +57,7 @@ func runPolicyCheck(file string, c *console) error {
 		out.Policies = append(out.Policies, row)
 		what := strings.Join(p.Containers, " ")
 		if p.Volumes != nil {
-			what = "volumes (not replicated by this version)"
+			what = "volumes"
 		}
 		c.say("  %s: %s of %s to %s, %d replicas, %s", p.Name, what, p.From, strings.Join(p.To, ", "), p.Replicas, row.When)
 	}

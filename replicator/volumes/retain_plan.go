@@ -193,10 +193,16 @@ func (t *tree) chain(i int) []int {
 	return out
 }
 
+// restorable reports whether the side's own Cinder could restore an item now: it is
+// whole, and it and all that it needs are landed.
+func (t *tree) restorable(i int) bool {
+	return t.whole[i] && !slices.ContainsFunc(t.chain(i), func(j int) bool { return !t.items[j].Landed })
+}
+
 // newest is the newest item that the side's own Cinder could restore now; -1: none.
 func (t *tree) newest() int {
 	for i := len(t.items) - 1; i >= 0; i-- {
-		if t.whole[i] && t.items[i].Landed {
+		if t.restorable(i) {
 			return i
 		}
 	}
@@ -206,10 +212,18 @@ func (t *tree) newest() int {
 // wanted says of each item why it stays for its own sake; "": it may go.
 func (s side) wanted(t *tree) []string {
 	why := make([]string, len(t.items))
-	s.choose(t, why, func(i int) bool { return t.whole[i] }, "")
-	// What cannot be restored now is judged as if it could, so that a repair finds it;
-	// but it takes nobody's place.
-	s.choose(t, why, func(i int) bool { return t.items[i].State != busy }, "lost; audit --repair sends it again")
+	s.choose(t, why, t.restorable, nil)
+	// What cannot be restored now is judged as if it could, so that a repair or an import
+	// finds it; but it takes nobody's place.
+	s.choose(t, why, func(i int) bool { return t.items[i].State != busy }, func(i int) string {
+		switch {
+		case t.restorable(i):
+			return ""
+		case t.whole[i]:
+			return "not landed yet"
+		}
+		return "lost; audit --repair sends it again"
+	})
 	newest := -1
 	for i := range t.items {
 		x := &t.items[i]
@@ -231,9 +245,9 @@ func (s side) wanted(t *tree) []string {
 	return why
 }
 
-// choose lets keep choose among some items; only those that are not whole are given
-// the reason instead of keep's own.
-func (s side) choose(t *tree, why []string, among func(i int) bool, instead string) {
+// choose lets keep choose among some items. With instead, what is chosen gets that
+// reason, and is left as it is where there is none.
+func (s side) choose(t *tree, why []string, among func(i int) bool, instead func(i int) string) {
 	var taken []time.Time
 	var at []int
 	for i := range t.items {
@@ -242,11 +256,11 @@ func (s side) choose(t *tree, why []string, among func(i int) bool, instead stri
 		}
 	}
 	for k, reason := range s.Choose(taken) {
-		switch i := at[k]; {
-		case reason == "", instead != "" && t.whole[i]:
-		case instead != "":
-			why[i] = instead
-		default:
+		i := at[k]
+		if reason != "" && instead != nil {
+			reason = instead(i)
+		}
+		if reason != "" {
 			why[i] = reason
 		}
 	}

@@ -99,7 +99,9 @@ func TestDecide(t *testing.T) {
 		"the newest stays, whatever keep says": {points: "f g", choose: keepLast(0, 0), want: []string{
 			"delete f: " + unwanted, "keep g: the newest"}},
 		"the newest that is landed, too": {points: "e f g^", choose: keepLast(1, 0), want: []string{
-			"delete e: " + unwanted, "keep f: the newest", "keep g: last"}},
+			"delete e: " + unwanted, "keep f: last", "keep g: not landed yet"}},
+		"what is not landed takes nobody's place": {points: "a b c d^ e<d f^", choose: keepLast(2, 0), want: []string{
+			"delete a: " + unwanted, "keep b: last", "keep c: last", "keep d: a parent of e", "keep e: not landed yet", "keep f: not landed yet"}},
 		"held": {points: "e# f# g", choose: keepLast(1, 0), want: []string{
 			"keep e: held", "keep f: held", "keep g: last"}},
 		"what is being made takes nobody's place and keeps its parents": {points: "e f g<e~", choose: keepLast(1, 0), want: []string{
@@ -123,7 +125,7 @@ func TestDecide(t *testing.T) {
 		"past the bound, while an increment is on its way": {points: "f a<f b<a c<b d<c~", choose: keepLast(1, 0), bound: 3, want: []string{
 			"keep f: a parent of c", "keep a: a parent of c", "keep b: a parent of c", "keep c: last", "keep d: being made"}},
 		"nor while one is not landed yet": {points: "f a<f b<a c<b^", choose: keepLast(1, 0), bound: 2, want: []string{
-			"keep f: a parent of b", "keep a: a parent of b", "keep b: the newest", "keep c: last"}},
+			"keep f: a parent of b", "keep a: a parent of b", "keep b: last", "keep c: not landed yet"}},
 		// b is the first day's last point, which stays for a week of days; c and the rest
 		// of its chain do not.
 		"one that stays for long loses its parents": {points: "f+20h a<f+22h b<a+23h c<b+25h g+26h h<g+27h", choose: keepLast(2, 7), bound: 8, want: []string{
