@@ -379,6 +379,7 @@ func clock(at time.Time) string { return at.UTC().Format("15:04:05.0") }
 // TestLabDrillWithoutSourceOrLedger rehearses the disaster: the source region is gone, the
 // ledger is lost, and what the destination holds is enough to restore and to prove.
 func TestLabDrillWithoutSourceOrLedger(t *testing.T) {
+	long(t)
 	v := newVolumes(t, "    snapshot: {every: 1h}\n")
 	v.write(false, 0, 5, 1023)
 	v.ask(0, "sync")
