@@ -84,7 +84,7 @@ func runAudit(ctx context.Context, o *auditOptions, args []string, c *console) e
 	if err != nil {
 		return err
 	}
-	if err := o.apply(w); err != nil {
+	if err := o.apply(&w.reach); err != nil {
 		return err
 	}
 	switch {

@@ -210,7 +210,7 @@ func runMigrateContainer(ctx context.Context, o *migrateContainerOptions, from s
 	if err != nil {
 		return err
 	}
-	if err := o.apply(w); err != nil {
+	if err := o.apply(&w.reach); err != nil {
 		return err
 	}
 	// The passes with and without deletes are one migration: of one name, so that each

@@ -53,7 +53,7 @@ func runPlan(ctx context.Context, o *planOptions, args []string, c *console) err
 	if err != nil {
 		return err
 	}
-	if err := o.apply(w); err != nil {
+	if err := o.apply(&w.reach); err != nil {
 		return err
 	}
 	return planWork(ctx, w, "", c, &o.Check)

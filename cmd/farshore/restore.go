@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"farshore/policies"
-	"farshore/replicator"
 	"farshore/replicator/report"
 	"farshore/replicator/volumes"
 	"farshore/transport"
@@ -132,12 +131,8 @@ func restoreObjects(ctx context.Context, o *restoreOptions, from string, c *cons
 
 // volumeWork is what a command about volumes was asked to do, and with which regions.
 type volumeWork struct {
-	ledger  string
-	file    *policies.File // nil: none was found, and none is needed
-	regions map[string]policies.Region
-	limits  policies.Limits
-	stall   time.Duration
-	spare   spareFunc
+	reach
+	spare spareFunc
 }
 
 // chooseRegions finds regions in the policy file, if there is one, and else in clouds.yaml.
@@ -145,7 +140,7 @@ func chooseRegions(names []string, s selectOptions, l *limitOptions) (*volumeWor
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	w := &volumeWork{regions: map[string]policies.Region{}, stall: wire.DefaultIdle, spare: none}
+	w := &volumeWork{reach: reach{regions: map[string]policies.Region{}, stall: wire.DefaultIdle}, spare: none}
 	if s.PolicyFile != "" || slices.ContainsFunc(policyPlaces(), exists) {
 		f, err := loadPolicies(s.PolicyFile)
 		if err != nil {
@@ -163,10 +158,7 @@ func chooseRegions(names []string, s selectOptions, l *limitOptions) (*volumeWor
 	if l == nil {
 		return w, nil
 	}
-	asWork := &work{limits: w.limits}
-	err := l.apply(asWork)
-	w.limits, w.stall = asWork.limits, asWork.stall
-	return w, err
+	return w, l.apply(&w.reach)
 }
 
 // policy gives a policy of the file by its name.
@@ -187,40 +179,11 @@ func (w *volumeWork) types(policy string) map[string]string {
 	return p.VolumeTypes
 }
 
-// withVolumes runs do with the ledger open, the regions logged in and a shipper, and
-// hides the progress before it returns.
-func withVolumes(ctx context.Context, w *volumeWork, c *console, do func(context.Context, *volumes.Shipper) error) (err error) {
-	ctx, s, err := openFor(w.ledger)(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if cerr := s.Close(); cerr != nil && err == nil {
-			err = cerr
-		}
-	}()
-	hide := startProgress(c, s.progress)
-	defer func() { hide() }()
-	log := c.logger()
-	s.progress.Phase("logging in")
-	l, err := connect(ctx, w.regions, w.stall, w.spare, s.progress, log)
-	if err != nil {
-		return stopOr(ctx, err)
-	}
-	defer l.Close()
-	boundMemory(w.limits)
-	e := replicator.New(replicator.Options{Ledger: s.ledger, Regions: l.sinks, Down: l.down, Limits: w.limits, Progress: s.progress, Log: log})
-	s.drive(e)
-	err = do(ctx, l.shipper(ctx, sortedNames(w.regions), s, e, log))
-	return stopOr(ctx, err)
-}
-
-// stopOr is how a run was stopped from outside, if it was, else its error.
-func stopOr(ctx context.Context, err error) error {
-	if stop := stopOf(ctx); stop != nil {
-		return stop
-	}
-	return err
+// withVolumes runs do with the ledger open, the regions logged in and a shipper.
+func withVolumes(ctx context.Context, w *volumeWork, c *console, do func(context.Context, *volumes.Shipper) error) error {
+	return w.run(ctx, c, openFor(w.ledger), w.spare, func(ctx context.Context, x *running) error {
+		return stopOr(ctx, do(ctx, x.shipper(ctx, sortedNames(w.regions))))
+	})
 }
 
 // restoreResult is the result of restore in JSON.

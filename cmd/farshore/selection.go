@@ -70,18 +70,18 @@ func (o *limitOptions) AddFlags(f *pflag.FlagSet) {
 }
 
 // apply puts them over the policy file's.
-func (o *limitOptions) apply(w *work) error {
-	l := &w.limits
+func (o *limitOptions) apply(r *reach) error {
+	l := &r.limits
 	if o.Stall < time.Second {
 		return usagef("", "--stall is at least 1s, not %s", o.Stall)
 	}
-	w.stall = o.Stall
+	r.stall = o.Stall
 	if o.Limit != "" {
-		r, err := policies.ParseRate(o.Limit)
+		rate, err := policies.ParseRate(o.Limit)
 		if err != nil {
 			return usagef("", "--limit: %v", err)
 		}
-		l.Total = r
+		l.Total = rate
 	}
 	if o.Streams < 0 || o.Streams > maxStreams || o.Streams == 0 && o.flags != nil && o.flags.Changed("streams") {
 		return usagef("leave it out for the default", "--streams is from 1 to %d, not %d", maxStreams, o.Streams)
@@ -119,12 +119,8 @@ func (o *adHocOptions) used() string {
 
 // work is what a command was asked to do.
 type work struct {
-	ledger  string
-	file    *policies.File // nil: ad hoc
-	regions map[string]policies.Region
-	limits  policies.Limits
-	stall   time.Duration // how long a peer may be silent
-	tasks   []task
+	reach
+	tasks []task
 }
 
 // spare reports whether every task that copies to a region has another destination
@@ -182,7 +178,7 @@ func choosePolicies(names []string, s selectOptions, a adHocOptions) (*work, err
 	if err != nil {
 		return nil, err
 	}
-	w := &work{ledger: ledgerPath(s.Ledger, f), file: f, regions: map[string]policies.Region{}, limits: f.Limits}
+	w := &work{reach: reach{ledger: ledgerPath(s.Ledger, f), file: f, regions: map[string]policies.Region{}, limits: f.Limits}}
 	known := make([]string, 0, len(f.Policies))
 	for _, p := range f.Policies {
 		known = append(known, p.Name)
@@ -209,7 +205,7 @@ func choosePolicies(names []string, s selectOptions, a adHocOptions) (*work, err
 // chooseAdHoc makes a policy of its own for a command line. With a policy file named,
 // regions are looked up there first, and its ledger and limits are used.
 func chooseAdHoc(args []string, s selectOptions, a adHocOptions) (*work, error) {
-	w := &work{regions: map[string]policies.Region{}}
+	w := &work{reach: reach{regions: map[string]policies.Region{}}}
 	var f *policies.File
 	if s.PolicyFile != "" {
 		var err error

@@ -101,7 +101,7 @@ func runSync(ctx context.Context, o *syncOptions, args []string, c *console) err
 	if err != nil {
 		return err
 	}
-	if err := o.apply(w); err != nil {
+	if err := o.apply(&w.reach); err != nil {
 		return err
 	}
 	if o.DryRun {
@@ -141,38 +141,29 @@ type passFunc func(context.Context, *replicator.Engine, policies.Policy, []repli
 // eachPolicy runs do over the tasks, one after the other, with the ledger open and the
 // regions logged in, and shows what came of each. A policy that cannot run does not keep
 // the others from it.
-func eachPolicy(ctx context.Context, w *work, c *console, open opener, do passFunc, vols volumeFunc, show func(*console, report.Result)) (err error) {
+func eachPolicy(ctx context.Context, w *work, c *console, open opener, do passFunc, vols volumeFunc, show func(*console, report.Result)) error {
 	out := &passResult{Ledger: w.ledger, Policies: []policyResult{}}
 	c.result = out
-	ctx, s, err := open(ctx, c)
-	if err != nil {
-		return err
+	err := w.run(ctx, c, open, w.spare, func(ctx context.Context, x *running) error {
+		return w.passes(ctx, x, c, out, do, vols, show)
+	})
+	var stop *stopped
+	if errors.As(err, &stop) {
+		out.Interrupted = stop.how
 	}
-	defer func() {
-		if cerr := s.Close(); cerr != nil && err == nil {
-			err = cerr
-		}
-	}()
-	hide := startProgress(c, s.progress)
-	defer func() { hide() }() // calling it twice does nothing
-	log := c.logger()
-	s.progress.Phase("logging in")
-	l, err := connect(ctx, w.regions, w.stall, w.spare, s.progress, log)
-	if err != nil {
-		return ended(ctx, out, err)
-	}
-	defer l.Close()
-	boundMemory(w.limits)
-	e := replicator.New(replicator.Options{Ledger: s.ledger, Regions: l.sinks, Down: l.down, Limits: w.limits, Progress: s.progress, Log: log})
-	s.drive(e)
+	return err
+}
+
+// passes does what eachPolicy says, with everything open.
+func (w *work) passes(ctx context.Context, x *running, c *console, out *passResult, do passFunc, vols volumeFunc, show func(*console, report.Result)) error {
 	if w.file != nil { // two names of one account are only told now
-		if err := w.file.CheckPlaces(e.Accounts(ctx, sortedNames(w.file.Regions))); err != nil {
+		if err := w.file.CheckPlaces(x.engine.Accounts(ctx, sortedNames(w.file.Regions))); err != nil {
 			return err
 		}
 	}
 	var ship *volumes.Shipper
 	if names := w.aboutVolumes(); len(names) > 0 && vols != nil {
-		ship = l.shipper(ctx, names, s, e, log)
+		ship = x.shipper(ctx, names)
 	}
 	var worst error
 	for _, t := range w.tasks {
@@ -182,44 +173,44 @@ func eachPolicy(ctx context.Context, w *work, c *console, open opener, do passFu
 			r, err = vols(ctx, ship, t.policy)
 			r = withMaps(r)
 		} else {
-			r, err = runTask(ctx, e, t, do)
+			r, err = runTask(ctx, x.engine, t, do)
 		}
-		for _, f := range l.importFindings(t.policy) {
+		for _, f := range x.links.importFindings(t.policy) {
 			r.Findings = append(r.Findings, f)
 			r.Counts[f.Kind]++
 		}
-		for _, f := range l.skew(t.policy.Name) {
+		for _, f := range x.links.skew(t.policy.Name) {
 			r.Findings = append(r.Findings, f)
 			r.Counts[f.Kind]++
 		}
 		if err != nil {
 			r.Replicas.Satisfied = false // nobody looked at everything
 		}
-		x := policyResult{Result: r}
+		told := policyResult{Result: r}
 		if stopOf(ctx) == nil && err == nil && r.Errors > 0 {
 			err = &findingsError{n: r.Errors}
 		}
 		var found *findingsError
 		if err != nil && !errors.As(err, &found) && stopOf(ctx) == nil {
-			x.Error = describe(err)
+			told.Error = describe(err)
 		}
-		out.Policies = append(out.Policies, x)
-		hide()
-		if x.Error == nil || errors.Is(err, replicator.ErrBrake) || r.Totals.Listed > 0 || len(r.Points) > 0 {
+		out.Policies = append(out.Policies, told)
+		x.hide()
+		if told.Error == nil || errors.Is(err, replicator.ErrBrake) || r.Totals.Listed > 0 || len(r.Points) > 0 {
 			show(c, r)
 			showFindings(c, r.Findings, total(r.Counts))
 		}
 		if stopOf(ctx) != nil {
 			c.warn("%s: what was confirmed is in the ledger, and the same command goes on from here", stopOf(ctx).how)
-			return ended(ctx, out, err)
+			return stopOr(ctx, err)
 		}
-		if x.Error != nil {
+		if told.Error != nil {
 			err = c.fail(err)
 		}
 		worst = worse(worst, err)
-		hide = startProgress(c, s.progress)
+		x.hide = startProgress(c, x.progress)
 	}
-	hide()
+	x.hide()
 	return worst
 }
 
@@ -269,14 +260,4 @@ func withMaps(r report.Result) report.Result {
 		r.Counts = map[string]int64{}
 	}
 	return r
-}
-
-// ended gives the error of a run that was stopped from outside, if it was.
-func ended(ctx context.Context, out *passResult, err error) error {
-	stop := stopOf(ctx)
-	if stop == nil {
-		return err
-	}
-	out.Interrupted = stop.how
-	return stop
 }

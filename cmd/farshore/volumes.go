@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"farshore/policies"
-	"farshore/replicator"
 	"farshore/replicator/report"
 	"farshore/replicator/volumes"
 	"farshore/transport"
@@ -36,19 +34,20 @@ func (w *work) aboutVolumes() []string {
 // shipper makes ready what commands about volumes work with: the block storage of the
 // regions named and the logins that import. A region without block storage, or whose
 // import login cannot be used, is left as it is: who needs it says so.
-func (l *links) shipper(ctx context.Context, names []string, s *session, e *replicator.Engine, log *slog.Logger) *volumes.Shipper {
+func (x *running) shipper(ctx context.Context, names []string) *volumes.Shipper {
+	l := x.links
 	if err := l.openBlocks(names...); err != nil {
-		log.Warn("no block storage", "err", err)
+		x.log.Warn("no block storage", "err", err)
 	}
 	if err := l.openImports(ctx, names...); err != nil {
-		log.Warn("no login to import by", "err", err)
+		x.log.Warn("no login to import by", "err", err)
 		l.importErr = err
 	}
 	regions := map[string]volumes.Region{}
 	for name, sink := range l.sinks {
 		regions[name] = volumes.Region{Objects: sink, Blocks: l.blocks[name], Import: l.imports[name]}
 	}
-	return volumes.New(volumes.Options{Ledger: s.ledger, Engine: e, Regions: regions, Down: l.down, Progress: s.progress, Log: log})
+	return volumes.New(volumes.Options{Ledger: x.ledger, Engine: x.engine, Regions: regions, Down: l.down, Progress: x.progress, Log: x.log})
 }
 
 // importFindings says of an import login that it cannot be used.
