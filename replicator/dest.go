@@ -72,7 +72,7 @@ func (p *pass) openDest(ctx context.Context, srcID transport.Identity, from stor
 			Hint: "choose another destination container or region"}
 	}
 	l := p.e.o.Ledger
-	r := store.Route{From: from, FromPrefix: p.job.From.Prefix, To: store.Place{Region: to.Region, Project: id.Project, Container: to.Container}, ToPrefix: to.Prefix}
+	r := p.route(from, to, id.Project)
 	d := &dest{side: to, url: id.URL}
 	if p.o.DryRun {
 		var ok bool
@@ -85,7 +85,7 @@ func (p *pass) openDest(ctx context.Context, srcID transport.Identity, from stor
 	if err != nil {
 		return nil, err
 	}
-	back, ok, err := l.FindRoute(store.Route{From: r.To, FromPrefix: r.ToPrefix, To: r.From, ToPrefix: r.FromPrefix})
+	back, ok, err := l.FindRoute(r.Back())
 	if err != nil {
 		return nil, err
 	}
@@ -184,6 +184,11 @@ func (p *pass) heldBy(o *store.Object, v store.Version) int {
 		}
 	}
 	return n
+}
+
+// route is the job's way to one of its destinations, in that project.
+func (p *pass) route(from store.Place, to Side, project string) store.Route {
+	return store.Route{From: from, FromPrefix: p.job.From.Prefix, To: store.Place{Region: to.Region, Project: project, Container: to.Container}, ToPrefix: to.Prefix}
 }
 
 // destName maps a source name to its name at a destination.

@@ -19,10 +19,10 @@ type looked struct {
 // the others the channel is nil.
 func (p *pass) askEarly(ctx context.Context, from store.Place) (early []<-chan looked, err error) {
 	early = make([]<-chan looked, len(p.job.To))
-	go func() { _, _ = p.src.Abilities(ctx) }() // the listing's page size; who needs it sees the error
-	if p.job.along {                            // perhaps there is no such container at the source, and nothing to ask
+	if p.job.along { // perhaps there is no such container at the source, and nothing to ask
 		return early, nil
 	}
+	go func() { _, _ = p.src.Abilities(ctx) }() // the listing's page size; who needs it sees the error
 	for i, to := range p.job.To {
 		ep, err := p.e.region(to.Region)
 		if err != nil || p.e.breaker(to.Region).refusal() != nil {
@@ -32,8 +32,7 @@ func (p *pass) askEarly(ctx context.Context, from store.Place) (early []<-chan l
 		if err != nil {
 			continue
 		}
-		r := store.Route{From: from, FromPrefix: p.job.From.Prefix, To: store.Place{Region: to.Region, Project: id.Project, Container: to.Container}, ToPrefix: to.Prefix}
-		known, ok, err := p.e.o.Ledger.FindRoute(r)
+		known, ok, err := p.e.o.Ledger.FindRoute(p.route(from, to, id.Project))
 		if err != nil {
 			return nil, err
 		}
@@ -46,7 +45,9 @@ func (p *pass) askEarly(ctx context.Context, from store.Place) (early []<-chan l
 			info, err := ep.Container(ctx, to.Container)
 			answer <- looked{info, err}
 		}()
-		go func() { _, _ = ep.Abilities(ctx) }() // what the first writes depend on
+		if !p.o.DryRun {
+			go func() { _, _ = ep.Abilities(ctx) }() // what the first writes depend on
+		}
 	}
 	return early, nil
 }

@@ -14,7 +14,6 @@ import (
 
 	"farshore/replicator/plan"
 	"farshore/replicator/report"
-	"farshore/store"
 	"farshore/transport"
 )
 
@@ -91,7 +90,7 @@ func (p *pass) properties(ctx context.Context, d *dest) (*destProps, error) {
 // recall reads what the ledger has of a destination's properties.
 func (p *pass) recall(d *dest, pr *destProps) error {
 	l, r := p.e.o.Ledger, d.info.Route
-	back, ok, err := l.FindRoute(store.Route{From: r.To, FromPrefix: r.ToPrefix, To: r.From, ToPrefix: r.FromPrefix})
+	back, ok, err := l.FindRoute(r.Back())
 	if err != nil {
 		return err
 	}

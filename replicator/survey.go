@@ -104,7 +104,7 @@ func (s *survey) openDest(ctx context.Context, from store.Place, to Side, i int,
 	if err != nil {
 		return nil, err
 	}
-	r := store.Route{From: from, FromPrefix: s.p.job.From.Prefix, To: store.Place{Region: to.Region, Project: id.Project, Container: to.Container}, ToPrefix: to.Prefix}
+	r := s.p.route(from, to, id.Project)
 	ok := true
 	if create {
 		d.info, err = l.Route(r)
@@ -117,7 +117,7 @@ func (s *survey) openDest(ctx context.Context, from store.Place, to Side, i int,
 	if !ok {
 		d.info = store.RouteInfo{ID: unknownRoute - store.RouteID(i), Route: r}
 	}
-	back, ok, err := l.FindRoute(store.Route{From: r.To, FromPrefix: r.ToPrefix, To: r.From, ToPrefix: r.FromPrefix})
+	back, ok, err := l.FindRoute(r.Back())
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,11 @@ type Route struct {
 	ToPrefix   string
 }
 
+// Back is the opposite way.
+func (r Route) Back() Route {
+	return Route{From: r.To, FromPrefix: r.ToPrefix, To: r.From, ToPrefix: r.FromPrefix}
+}
+
 // RouteID is the short number a ledger gives a route; never 0, never used again.
 type RouteID uint32
 

@@ -227,31 +227,10 @@ func (a *pointAudit) judge(res *report.Result, failed error) error {
 // counted counts the points by the regions in which they were found whole.
 func (a *pointAudit) counted(res *report.Result) error {
 	points, err := a.mine()
-	if err != nil {
-		return err
+	if err == nil {
+		res.Replicas = replicas(a.p, points, func(x store.Point, c store.PointCopy) bool {
+			return a.whole[c.Region][x.ID] && c.State == store.CopyLanded
+		})
 	}
-	counts := policies.ReplicaCounts{ByRegions: map[int]int64{}}
-	for _, x := range points {
-		if x.Made == 0 {
-			continue
-		}
-		n, expired := 0, 0
-		for _, to := range a.p.To {
-			c, _ := x.Copy(to)
-			switch {
-			case c.State == store.CopyExpired:
-				expired++
-			case a.whole[to][x.ID] && c.State == store.CopyLanded:
-				n++
-			}
-		}
-		if n == 0 && expired > 0 {
-			continue // retention took it away
-		}
-		counts.Objects++
-		counts.ByRegions[n+expired]++
-	}
-	v := policies.Judge(a.p, counts)
-	res.Replicas = report.Replicas{Wanted: v.Needed, Objects: counts.Objects, ByCount: counts.ByRegions, Short: v.Short, Satisfied: v.Satisfied}
-	return nil
+	return err
 }

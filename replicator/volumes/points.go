@@ -1,18 +1,11 @@
 package volumes
 
 import (
-	"context"
 	"time"
 
 	"farshore/replicator/report"
 	"farshore/store"
 )
-
-// Described gives the points that a region itself tells of, each with its one copy there,
-// the oldest first: neither their source nor a ledger is asked.
-func (s *Shipper) Described(ctx context.Context, region string) ([]store.Point, error) {
-	return s.described(ctx, region)
-}
 
 // Standing says of points where they stand and what a restore of each needs. The points
 // must be all of their volumes: a chain is looked for among them. With ledger false they are

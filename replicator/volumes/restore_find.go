@@ -56,7 +56,7 @@ func (s *Shipper) pointsAt(ctx context.Context, region string, want func(store.P
 	if list = choose(all); len(list) > 0 {
 		return list, knownLedger, nil
 	}
-	if all, err = s.described(ctx, region); err != nil {
+	if all, err = s.Described(ctx, region); err != nil {
 		return nil, "", err
 	}
 	return choose(all), knownDestination, nil
@@ -126,7 +126,7 @@ func (s *Shipper) chain(ctx context.Context, p store.Point, region string) ([]li
 		parent := out[0].at.Parent
 		i := slices.IndexFunc(all, func(q store.Point) bool { c, ok := at(q, region); return ok && c.Backup == parent })
 		if i < 0 && !asked { // a ledger may know the later points only
-			if all, err = s.described(ctx, region); err != nil {
+			if all, err = s.Described(ctx, region); err != nil {
 				return nil, err
 			}
 			asked = true

@@ -13,10 +13,10 @@ import (
 	"farshore/transport/backup"
 )
 
-// described gives the points that a region itself tells of, each with its one copy there,
-// the oldest first. Descriptors are written before records are imported, so Cinder is
+// Described gives the points that a region itself tells of, each with its one copy there,
+// the oldest first: neither their source nor a ledger is asked. Descriptors are written before records are imported, so Cinder is
 // asked which are. A descriptor that cannot be read is passed over.
-func (s *Shipper) described(ctx context.Context, region string) ([]store.Point, error) {
+func (s *Shipper) Described(ctx context.Context, region string) ([]store.Point, error) {
 	r, err := s.cinder(region)
 	if err != nil {
 		return nil, err

@@ -410,24 +410,22 @@ func (r *run) reportDown() {
 	}
 }
 
-// judge counts the policy's points by the regions that hold them landed.
-func (r *run) judge(res *report.Result, failed error) error {
-	points, err := r.mine("")
-	if err != nil {
-		return err
-	}
+// replicas judges a policy by the regions that hold its points; holds says of a point
+// whether a copy counts.
+func replicas(p policies.Policy, points []store.Point, holds func(store.Point, store.PointCopy) bool) report.Replicas {
 	counts := policies.ReplicaCounts{ByRegions: map[int]int64{}}
 	for _, pt := range points {
 		if pt.Made == 0 {
 			continue
 		}
 		n, expired := 0, 0
-		for _, to := range r.p.To {
-			switch c, _ := pt.Copy(to); c.State {
-			case store.CopyLanded:
-				n++
-			case store.CopyExpired:
+		for _, to := range p.To {
+			c, _ := pt.Copy(to)
+			switch {
+			case c.State == store.CopyExpired:
 				expired++
+			case holds(pt, c):
+				n++
 			}
 		}
 		if n == 0 && expired > 0 {
@@ -436,16 +434,25 @@ func (r *run) judge(res *report.Result, failed error) error {
 		counts.Objects++
 		counts.ByRegions[n+expired]++
 	}
-	v := policies.Judge(r.p, counts)
+	v := policies.Judge(p, counts)
+	return report.Replicas{Wanted: v.Needed, Objects: counts.Objects, ByCount: counts.ByRegions, Short: v.Short, Satisfied: v.Satisfied}
+}
+
+// judge counts the policy's points by the regions that hold them landed.
+func (r *run) judge(res *report.Result, failed error) error {
+	points, err := r.mine("")
+	if err != nil {
+		return err
+	}
 	r.volumes.Points = int64(len(points))
 	slices.SortFunc(r.points, func(a, b report.PointResult) int {
 		return cmp.Or(cmp.Compare(a.Volume, b.Volume), a.Taken.Compare(b.Taken), cmp.Compare(a.Point, b.Point))
 	})
 	res.Volumes, res.Points, res.Totals = &r.volumes, r.points, r.copied
-	res.Replicas = report.Replicas{Wanted: v.Needed, Objects: counts.Objects, ByCount: counts.ByRegions, Short: v.Short, Satisfied: v.Satisfied}
-	if !v.Satisfied && !r.o.DryRun && failed == nil {
+	res.Replicas = replicas(r.p, points, func(_ store.Point, c store.PointCopy) bool { return c.State == store.CopyLanded })
+	if v := res.Replicas; !v.Satisfied && !r.o.DryRun && failed == nil {
 		r.f.Add(report.Finding{Kind: report.KindTooFew, Level: report.Error, Policy: r.p.Name, Op: "count replicas",
-			Cause: fmt.Sprintf("%d of %d points are landed in fewer than %d regions", v.Short, counts.Objects, v.Needed),
+			Cause: fmt.Sprintf("%d of %d points are landed in fewer than %d regions", v.Short, v.Objects, v.Wanted),
 			Hint:  "see the other findings for why; farshore points " + r.p.Name + " shows which"})
 	}
 	return nil
