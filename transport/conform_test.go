@@ -12,6 +12,6 @@ import (
 func TestRetryConforms(t *testing.T) {
 	transporttest.Run(t, func(*testing.T) (transport.Sink, transporttest.Raw) {
 		m := transporttest.NewMem(transporttest.MemOptions{PageSize: transporttest.SuitePage, SplitOver: transporttest.SuiteSplit})
-		return transport.Retry(m, transport.NewLink(transport.LinkOptions{Start: 1, Max: 1}), transport.RetryPolicy{Clock: new(quick)}), m.Raw()
+		return transport.Retry(m, transport.NewLink(transport.LinkOptions{Start: 1, Max: 1}), transport.RetryPolicy{Clock: new(transporttest.Quick)}), m.Raw()
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"farshore/transport"
 	"farshore/transport/region"
 	"farshore/transport/swift"
+	"farshore/transport/transporttest"
 )
 
 // live is the retry layer over a real endpoint, a real login and real connections
@@ -29,23 +30,6 @@ type live struct {
 	login *region.Region
 	again atomic.Int64 // repeated tries
 }
-
-// quick is a clock on which waits end at once and count all the same.
-type quick struct{ off atomic.Int64 }
-
-func (q *quick) Now() time.Time { return time.Now().Add(time.Duration(q.off.Load())) }
-
-func (q *quick) NewTimer(d time.Duration) transport.Timer {
-	q.off.Add(int64(d))
-	c := make(ended, 1)
-	c <- q.Now()
-	return c
-}
-
-type ended chan time.Time
-
-func (e ended) C() <-chan time.Time { return e }
-func (ended) Stop() bool            { return false }
 
 func startLive(t *testing.T, idle time.Duration) *live {
 	t.Helper()
@@ -63,7 +47,7 @@ func startLive(t *testing.T, idle time.Duration) *live {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.login.Close)
-	clock := new(quick)
+	clock := new(transporttest.Quick)
 	l.link = transport.NewLink(transport.LinkOptions{Region: "east", Clock: clock})
 	ep := swift.New(l.login.SwiftConnection(), swift.Options{Region: "east", Project: l.login.Identity().Project})
 	l.Sink = transport.Retry(ep, l.link, transport.RetryPolicy{Clock: clock, Observer: func(transport.Attempt) { l.again.Add(1) }})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"farshore/transport"
+	"farshore/transport/transporttest"
 )
 
 // failingBlocks fails each of its methods so many times, and counts.
@@ -120,8 +121,8 @@ func TestRetryBlocks(t *testing.T) {
 	want, _ := everyCall(t, t.Context(), &failingBlocks{calls: map[string]int{}})
 	for _, class := range []transport.Class{transport.Transient, transport.Throttled} {
 		f := &failingBlocks{fail: 2, class: class, calls: map[string]int{}}
-		link := transport.NewLink(transport.LinkOptions{Region: "lyon", Start: 1, Max: 1, Clock: new(quick)})
-		got, errs := everyCall(t, t.Context(), transport.RetryBlocks(f, link, transport.RetryPolicy{Clock: new(quick)}))
+		link := transport.NewLink(transport.LinkOptions{Region: "lyon", Start: 1, Max: 1, Clock: new(transporttest.Quick)})
+		got, errs := everyCall(t, t.Context(), transport.RetryBlocks(f, link, transport.RetryPolicy{Clock: new(transporttest.Quick)}))
 		for name, n := range f.calls {
 			switch {
 			case creates[name] && (n != 1 || !transport.Is(errs[name], class)):
@@ -141,7 +142,7 @@ func TestRetryBlocks(t *testing.T) {
 		&transport.Error{Op: "try", Region: "lyon", Class: transport.Transient, Status: 401, Err: errors.New("the token had ended")},
 	} {
 		f := &failingBlocks{fail: 2, err: err, calls: map[string]int{}}
-		_, errs := everyCall(t, t.Context(), transport.RetryBlocks(f, nil, transport.RetryPolicy{Clock: new(quick)}))
+		_, errs := everyCall(t, t.Context(), transport.RetryBlocks(f, nil, transport.RetryPolicy{Clock: new(transporttest.Quick)}))
 		for name, n := range f.calls {
 			if name != "Renew" && (n != 3 || errs[name] != nil) {
 				t.Errorf("%v: %s: %d calls, %v", err, name, n, errs[name])
@@ -151,7 +152,7 @@ func TestRetryBlocks(t *testing.T) {
 
 	// What will not pass is not tried again, and nothing is begun after the context's end.
 	f := &failingBlocks{fail: 1, class: transport.Denied, calls: map[string]int{}}
-	b := transport.RetryBlocks(f, nil, transport.RetryPolicy{Clock: new(quick)})
+	b := transport.RetryBlocks(f, nil, transport.RetryPolicy{Clock: new(transporttest.Quick)})
 	_, errs := everyCall(t, t.Context(), b)
 	for name, n := range f.calls {
 		if n != 1 || !transport.Is(errs[name], transport.Denied) {

@@ -19,7 +19,7 @@ func faultyMem(t *testing.T) (*transporttest.Mem, *transporttest.Faults, transpo
 	if err := m.CreateContainer(t.Context(), "c", transport.Header{"X-Versions-Enabled": "true"}); err != nil {
 		t.Fatal(err)
 	}
-	return m, s, transport.Retry(transporttest.Faulty(m, s), nil, transport.RetryPolicy{Clock: new(quick)})
+	return m, s, transport.Retry(transporttest.Faulty(m, s), nil, transport.RetryPolicy{Clock: new(transporttest.Quick)})
 }
 
 func versionsOf(t *testing.T, ep transport.Source, container string) (all []transport.VersionEntry) {

@@ -186,6 +186,25 @@ func TestKilledAnywhere(t *testing.T) {
 	}
 }
 
+// killed does work that is killed at step n (0: not at all), before it or after it, and
+// starts anew; cut is false if the work got to its end before.
+func (g *rig) killed(n int, after bool, work func(context.Context) error) (f *shipFuse, cut bool) {
+	g.t.Helper()
+	ctx, cancel := context.WithCancel(g.t.Context())
+	defer cancel()
+	f = &shipFuse{left: n, after: after, cancel: cancel}
+	g.wrap = f.wrap
+	g.hook = func(point string) error { return f.step("ledger "+point, func() error { return nil }) }
+	g.restart()
+	err := work(ctx)
+	if n == 0 && err != nil {
+		g.t.Fatal(err)
+	}
+	g.wrap, g.hook = nil, nil
+	g.restart()
+	return f, n > 0 && (err != nil || f.blown)
+}
+
 // killedAt ships a full backup, then an increment that is killed at step n (0: not at
 // all), and then again. It gives the number of steps that were made.
 func killedAt(t *testing.T, n int, after bool) int {
@@ -195,21 +214,13 @@ func killedAt(t *testing.T, n int, after bool) int {
 	g.scribble(v, 2, 100_000, 90_000)
 	want := content(v)
 	g.clock.advance(time.Hour)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	f := &shipFuse{left: n, after: after, cancel: cancel}
-	g.wrap = f.wrap
-	g.hook = func(point string) error { return f.step("ledger "+point, func() error { return nil }) }
-	g.restart()
-	_, err := g.shipper().Ship(ctx, g.policy, ShipOptions{})
-	if n == 0 && err != nil {
-		t.Fatal(err)
-	}
-	g.wrap, g.hook = nil, nil
-	g.restart()
+	f, cut := g.killed(n, after, func(ctx context.Context) error {
+		_, err := g.shipper().Ship(ctx, g.policy, ShipOptions{})
+		return err
+	})
 	where := f.last
 	if n > 0 {
-		if err == nil && !f.blown {
+		if !cut {
 			return f.steps // fewer polls this time
 		}
 		res := g.ship()

@@ -38,13 +38,7 @@ func TestDrillWithoutSourceAndLedger(t *testing.T) {
 	g.scribble(v1, 9, 1000, 50_000)
 	g.clock.advance(time.Hour)
 	g.ship()
-	_ = g.ledger.Close()
-	g.path += ".new"
-	g.open()
-	delete(g.regions, "a")
-	if err := g.cloud.Region("a").Stop(); err != nil {
-		t.Fatal(err)
-	}
+	g.disaster()
 	before := g.cloud.Region("b").BlockResources()
 	d := g.drill(DrillRequest{Version: "1.2.3"})
 	if !d.OK || len(d.Volumes) != 4 || d.RTO <= 0 || d.RPO <= 0 || d.Errors != 0 {

@@ -28,6 +28,16 @@ func (g *rig) forget() {
 	g.open()
 }
 
+// disaster leaves the destinations alone: the ledger is lost, and the source region gone.
+func (g *rig) disaster() {
+	g.t.Helper()
+	g.forget()
+	delete(g.regions, "a")
+	if err := g.cloud.Region("a").Stop(); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
 func (g *rig) rebuild() report.Result {
 	g.t.Helper()
 	res, err := g.shipper().RebuildPoints(context.Background(), g.policy)

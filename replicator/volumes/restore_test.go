@@ -20,17 +20,7 @@ import (
 // were rewritten and zeroed. It gives the points and the bytes each must have.
 func (g *rig) chained(n int) (points []store.Point, want [][]byte) {
 	g.t.Helper()
-	v := g.volume("db", 1)
-	v.SetImage(map[string]string{"image_name": "debian", "min_disk": "1"})
-	for i := range n {
-		if i > 0 {
-			g.scribble(v, uint64(10+i), int64(i)*40_000, 20_000)
-			_, _ = v.WriteAt(make([]byte, 9000), int64(i)*60_000)
-			g.clock.advance(time.Hour)
-		}
-		want = append(want, content(v))
-		g.ship()
-	}
+	want = g.chain(n-1, func(v *fakecloud.BlockVolume) { v.SetImage(map[string]string{"image_name": "debian", "min_disk": "1"}) })
 	if points = g.points(); len(points) != n {
 		g.t.Fatalf("%d points, want %d", len(points), n)
 	}
@@ -131,13 +121,7 @@ func TestRestoreKeepsMetadata(t *testing.T) {
 func TestRestoresFromTheDestinationAlone(t *testing.T) {
 	g := newRig(t, rigOptions{}, "b")
 	points, want := g.chained(3)
-	_ = g.ledger.Close()
-	g.path += ".new"
-	g.open()
-	delete(g.regions, "a")
-	if err := g.cloud.Region("a").Stop(); err != nil {
-		t.Fatal(err)
-	}
+	g.disaster()
 	last := points[len(points)-1]
 	dropLists := func() {
 		for _, n := range g.cloud.Region("b").Names(PointsContainer) {

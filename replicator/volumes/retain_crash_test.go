@@ -45,19 +45,11 @@ func retentionKilledAt(t *testing.T, n int, after bool) int {
 	g.policy.MaxChain = policies.MaxChain{Source: 2, Destination: 1}
 	want := g.chain(3) // a full one, an increment, and once more
 	g.policy.Keep, g.policy.KeepSource = &policies.Keep{Last: 1}, &policies.Keep{Last: 1}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	f := &shipFuse{left: n, after: after, cancel: cancel}
-	g.wrap = f.wrap
-	g.hook = func(point string) error { return f.step("ledger "+point, func() error { return nil }) }
-	g.restart()
-	_, err := g.shipper().Retain(ctx, g.policy, RetainOptions{})
-	if n == 0 && err != nil {
-		t.Fatal(err)
-	}
-	g.wrap, g.hook = nil, nil
-	g.restart()
-	if n > 0 && err == nil && !f.blown {
+	f, cut := g.killed(n, after, func(ctx context.Context) error {
+		_, err := g.shipper().Retain(ctx, g.policy, RetainOptions{})
+		return err
+	})
+	if n > 0 && !cut {
 		return f.steps // fewer polls this time
 	}
 	newest := func() store.PointCopy {

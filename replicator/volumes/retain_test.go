@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"farshore/integration/fakecloud"
 	"farshore/policies"
 	"farshore/replicator/report"
 	"farshore/store"
@@ -28,11 +29,14 @@ func (g *rig) retain() report.Result {
 	return res
 }
 
-// chain ships a full backup and n increments, an hour apart, and gives the volume's
-// bytes at each point.
-func (g *rig) chain(n int) (want [][]byte) {
+// chain ships a full backup and n increments of a volume, an hour apart, in which ranges
+// are rewritten and zeroed, and gives the volume's bytes at each point.
+func (g *rig) chain(n int, prepare ...func(*fakecloud.BlockVolume)) (want [][]byte) {
 	g.t.Helper()
 	v := g.volume("db", 1)
+	for _, do := range prepare {
+		do(v)
+	}
 	for i := range n + 1 {
 		if i > 0 {
 			g.scribble(v, uint64(10+i), int64(i)*40_000, 20_000)

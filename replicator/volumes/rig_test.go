@@ -20,6 +20,7 @@ import (
 	"farshore/transport/cinder"
 	"farshore/transport/region"
 	"farshore/transport/swift"
+	"farshore/transport/transporttest"
 )
 
 // leap is a clock on which every wait is over at once, and the time it took has passed.
@@ -46,15 +47,8 @@ func (c *leap) advance(d time.Duration) {
 
 func (c *leap) NewTimer(d time.Duration) transport.Timer {
 	c.advance(d)
-	ch := make(chan time.Time, 1)
-	ch <- c.Now()
-	return leapTimer(ch)
+	return transporttest.Rung(c.Now())
 }
-
-type leapTimer chan time.Time
-
-func (t leapTimer) C() <-chan time.Time { return t }
-func (t leapTimer) Stop() bool          { return false }
 
 // slow shows the time of a leap, but its timers are real: the engine's own ticking
 // must not make time pass.

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,21 +38,27 @@ func newFake(t *testing.T, o fakecloud.BlockOptions) *fake {
 	}
 	f := &fake{Region: cloud.Region("one")}
 	open := func(cloud string) (*region.Region, *cinder.Storage) {
-		r, err := region.Open(t.Context(), region.Config{Name: "one", Cloud: cloud, CloudsFile: file})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(r.Close)
-		s, err := cinder.New(r, cinder.Options{PageSize: transporttest.SuiteBlockPage})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r, s
+		return login(t, region.Config{Name: "one", Cloud: cloud, CloudsFile: file})
 	}
 	_, f.admin = open("one-admin")
 	f.login, f.storage = open("one")
 	f.objects = swift.New(f.login.SwiftConnection(), swift.Options{Region: "one", Project: f.login.Identity().Project})
 	return f
+}
+
+// login opens a region and its block storage, which lists in small pages.
+func login(t testing.TB, c region.Config) (*region.Region, *cinder.Storage) {
+	t.Helper()
+	r, err := region.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	s, err := cinder.New(r, cinder.Options{PageSize: transporttest.SuiteBlockPage})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, s
 }
 
 // A GiB of 64 MiB holds two objects of a backup.
@@ -199,7 +204,7 @@ func TestPlacementProbeFails(t *testing.T) {
 		f := newFake(t, fakecloud.BlockOptions{GiB: 1 << 20})
 		old := f.AddVolume("farshore-probe-0123", 1, "", map[string]string{"farshore_probe": "farshore-probe-0123"})
 		c.prepare(f)
-		p, err := transport.ProbePlacement(t.Context(), f.storage, f.objects, new(skipping), nil)
+		p, err := transport.ProbePlacement(t.Context(), f.storage, f.objects, new(transporttest.Quick), nil)
 		if err == nil || !strings.Contains(err.Error(), c.says) || p.Where != transport.PlacedUnknown || p.Why == "" || len(p.Left) != c.left {
 			t.Errorf("%s: %+v %v", name, p, err)
 		}
@@ -218,23 +223,6 @@ func TestPlacementProbeFails(t *testing.T) {
 		}
 	}
 }
-
-// skipping is a clock on which waits end at once and count all the same.
-type skipping struct{ off atomic.Int64 }
-
-func (c *skipping) Now() time.Time { return time.Now().Add(time.Duration(c.off.Load())) }
-
-func (c *skipping) NewTimer(d time.Duration) transport.Timer {
-	c.off.Add(int64(d))
-	done := make(ended, 1)
-	done <- c.Now()
-	return done
-}
-
-type ended chan time.Time
-
-func (e ended) C() <-chan time.Time { return e }
-func (ended) Stop() bool            { return false }
 
 // All tokens end again and again in the middle of many calls: none fails, and nothing is
 // made twice.

@@ -19,16 +19,7 @@ func onLab(t *testing.T, alias string) transporttest.Blocks {
 	t.Helper()
 	l := lab.RequireCinder(t)
 	open := func(who string) (*region.Region, *cinder.Storage) {
-		r, err := region.Open(t.Context(), region.Config{Name: alias, Cloud: l.Cloud(alias, who), CloudsFile: l.CloudsFile()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(r.Close)
-		s, err := cinder.New(r, cinder.Options{PageSize: transporttest.SuiteBlockPage})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r, s
+		return login(t, region.Config{Name: alias, Cloud: l.Cloud(alias, who), CloudsFile: l.CloudsFile()})
 	}
 	_, admin := open("-admin")
 	r, storage := open("")

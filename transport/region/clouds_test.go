@@ -15,6 +15,7 @@ import (
 	"farshore/integration/fakecloud"
 	"farshore/transport"
 	"farshore/transport/region"
+	"farshore/transport/transporttest"
 )
 
 // asked is a login request, as Keystone sees it.
@@ -337,7 +338,7 @@ func TestTLS(t *testing.T) {
 	text := strings.ReplaceAll(string(raw), plain.AuthURL(), ks.URL+"/v3")
 	for extra, ok := range map[string]bool{"": false, "    verify: false\n": true, "    cacert: " + ca + "\n": true} {
 		f := write(t, dir, "clouds.yaml", strings.Replace(text, "  RegionOne:\n", "  RegionOne:\n"+extra, 1))
-		r, err := region.Open(t.Context(), region.Config{Name: "lyon", Cloud: "RegionOne", CloudsFile: f, Clock: new(hurried)})
+		r, err := region.Open(t.Context(), region.Config{Name: "lyon", Cloud: "RegionOne", CloudsFile: f, Clock: new(transporttest.Quick)})
 		if err == nil {
 			r.Close()
 		}

@@ -16,6 +16,7 @@ import (
 	"farshore/integration/fakecloud"
 	"farshore/transport"
 	"farshore/transport/region"
+	"farshore/transport/transporttest"
 )
 
 func TestOpen(t *testing.T) {
@@ -187,7 +188,7 @@ func TestCanceledCallerDoesNotEndTheLogin(t *testing.T) {
 
 // Before its end a token is renewed in the background; past it, before the request.
 func TestTokensAreRenewedAhead(t *testing.T) {
-	clock := new(hurried)
+	clock := new(transporttest.Quick)
 	c, file := cloud(t, fakecloud.Options{Clock: clock.Now})
 	one := c.Region("RegionOne")
 	one.Put("c", "o", []byte("hello"), nil)
@@ -207,19 +208,19 @@ func TestTokensAreRenewedAhead(t *testing.T) {
 		}
 	}
 	first := r.Expires()
-	clock.advance(54 * time.Minute)
+	clock.Advance(54 * time.Minute)
 	get()
 	if n := g.logins(); n != 1 {
 		t.Errorf("%d logins with 6 minutes left", n)
 	}
-	clock.advance(2 * time.Minute)
+	clock.Advance(2 * time.Minute)
 	get()
 	<-renewed
 	for r.Expires().Equal(first) { // the request did not wait for it
 		get()
 	}
 	second := r.Token()
-	clock.advance(2 * time.Hour)
+	clock.Advance(2 * time.Hour)
 	get()
 	<-renewed
 	if r.Token() == second || g.logins() != 3 {
@@ -235,7 +236,7 @@ func TestRefusedForGood(t *testing.T) {
 	c, file := cloud(t, fakecloud.Options{})
 	one := c.Region("RegionOne")
 	one.CreateContainer("c")
-	clock := new(hurried)
+	clock := new(transporttest.Quick)
 	r := open(t, region.Config{Cloud: "RegionOne", CloudsFile: file, Clock: clock})
 	one.AddFault(fakecloud.Fault{Name: "refuse", Do: fakecloud.Status(401, nil)})
 	for range 20 {
@@ -248,7 +249,7 @@ func TestRefusedForGood(t *testing.T) {
 	}
 	one.ClearFaults()
 	one.ExpireTokens()
-	clock.advance(time.Minute)
+	clock.Advance(time.Minute)
 	if _, err := r.SwiftConnection().ContainerNames(t.Context(), nil); err != nil {
 		t.Errorf("later: %v", err)
 	}
@@ -273,7 +274,7 @@ func TestKeystoneIsTriedAgain(t *testing.T) {
 		}
 		return nil, nil
 	})
-	r := open(t, region.Config{Name: "lyon", Cloud: "RegionOne", CloudsFile: file, Base: g, Clock: new(hurried),
+	r := open(t, region.Config{Name: "lyon", Cloud: "RegionOne", CloudsFile: file, Base: g, Clock: new(transporttest.Quick),
 		Observer: func(a transport.Attempt) { told = append(told, a) }})
 	if len(told) != 3 || told[0].Op != "log in" || told[0].Region != "lyon" || told[0].Wait < 9*time.Second || !transport.Is(told[1].Err, transport.Transient) {
 		t.Errorf("%+v", told)
@@ -308,7 +309,7 @@ func TestWrongLogins(t *testing.T) {
 		{"credential", "    auth_type: v3applicationcredential\n    auth: {auth_url: '" + auth + "', application_credential_id: abc, application_credential_secret: canary-7f}\n", transport.Denied, []string{"401"}},
 	} {
 		t.Run(k.name, func(t *testing.T) {
-			clock := new(hurried)
+			clock := new(transporttest.Quick)
 			start := clock.Now()
 			_, err := region.Open(t.Context(), region.Config{Name: "lyon", Cloud: "x", CloudsFile: entry(k.extra), Clock: clock})
 			if took := clock.Now().Sub(start); took > 9*time.Second { // a person waits for it
@@ -349,7 +350,7 @@ func TestSecretsAreNotEchoed(t *testing.T) {
 			}
 			return answer(q, status, `{"error": {"message": "bad request: `+strings.ReplaceAll(string(body), `"`, `'`)+`"}}`), nil
 		})
-		_, err := region.Open(t.Context(), region.Config{Name: "lyon", Cloud: "RegionOne", CloudsFile: file, Base: g, Clock: new(hurried)})
+		_, err := region.Open(t.Context(), region.Config{Name: "lyon", Cloud: "RegionOne", CloudsFile: file, Base: g, Clock: new(transporttest.Quick)})
 		if err == nil {
 			t.Fatalf("%d: opened", status)
 		}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/ncw/swift/v2"
 	"go.uber.org/goleak"
@@ -23,36 +22,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// hurried is a clock that can be set, and on which nobody waits.
-type hurried struct {
-	mu  sync.Mutex
-	off time.Duration
-}
-
-func (h *hurried) Now() time.Time {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return time.Now().Add(h.off)
-}
-
-func (h *hurried) advance(d time.Duration) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.off += d
-}
-
-func (h *hurried) NewTimer(d time.Duration) transport.Timer {
-	h.advance(d)
-	c := make(chan time.Time, 1)
-	c <- h.Now()
-	return fired(c)
-}
-
-type fired chan time.Time
-
-func (f fired) C() <-chan time.Time { return f }
-func (fired) Stop() bool            { return false }
 
 // gate is a base transport whose requests a test can look at, hold up and answer.
 type gate struct {
