@@ -57,7 +57,7 @@ func (w *labWorld) sync(more ...string) output {
 // requests counts what region two's own proxy logged for the account since the mark.
 func (w *labWorld) requests(since int64) (n int, lines []string) {
 	w.t.Helper()
-	f, err := os.Open(w.proxyLog())
+	f, err := os.Open(proxyLog(w.lab))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -76,15 +76,19 @@ func (w *labWorld) requests(since int64) (n int, lines []string) {
 	return n, lines
 }
 
-func (w *labWorld) proxyLog() string {
-	return filepath.Join(filepath.Dir(w.lab.CloudsFile()), "log", "swift-proxy-two.log")
+func (w *labWorld) mark() int64 { return logMark(w.t, w.lab) }
+
+// proxyLog is the log of region two's proxy: a line a request.
+func proxyLog(l *lab.Lab) string {
+	return filepath.Join(filepath.Dir(l.CloudsFile()), "log", "swift-proxy-two.log")
 }
 
-func (w *labWorld) mark() int64 {
-	w.t.Helper()
-	i, err := os.Stat(w.proxyLog())
+// logMark is where that log ends now.
+func logMark(t testing.TB, l *lab.Lab) int64 {
+	t.Helper()
+	i, err := os.Stat(proxyLog(l))
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return i.Size()
 }

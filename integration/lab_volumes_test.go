@@ -4,11 +4,8 @@ package integration
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/url"
 	"os"
@@ -72,23 +69,16 @@ func (v *volumes) clear() {
 // backups are the ids of the volume's backups in a region, the oldest first.
 func (v *volumes) backups(b *lab.Block) []string {
 	v.t.Helper()
-	var doc struct {
-		Backups []struct {
-			ID     string
-			Volume string `json:"volume_id"`
-			Data   string `json:"data_timestamp"`
-		}
-	}
-	if err := json.Unmarshal(b.Do(v.t, "GET", "/backups/detail", nil).Want(v.t, 200).Body, &doc); err != nil {
-		v.t.Fatal(err)
-	}
-	slices.SortFunc(doc.Backups, func(a, b struct {
+	type row struct {
 		ID     string
 		Volume string `json:"volume_id"`
 		Data   string `json:"data_timestamp"`
-	}) int {
-		return strings.Compare(a.Data, b.Data)
-	})
+	}
+	var doc struct{ Backups []row }
+	if err := json.Unmarshal(b.Do(v.t, "GET", "/backups/detail", nil).Want(v.t, 200).Body, &doc); err != nil {
+		v.t.Fatal(err)
+	}
+	slices.SortFunc(doc.Backups, func(a, b row) int { return strings.Compare(a.Data, b.Data) })
 	var out []string
 	for _, x := range doc.Backups {
 		if x.Volume == v.volume {
@@ -142,26 +132,14 @@ func (v *volumes) write(zero bool, at ...int64) {
 	}
 }
 
-// sum is the SHA-256 of a volume's bytes, read from its file.
-func (v *volumes) sum(alias, volume string) string {
-	v.t.Helper()
-	f, err := os.Open(v.lab.VolumeFile(v.t, alias, volume))
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	defer f.Close()
-	h := sha256.New()
-	if n, err := io.Copy(h, f); err != nil || n != 1<<30 {
-		v.t.Fatalf("%d bytes, %v", n, err)
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
+// sum is the SHA-256 of a volume's bytes.
+func (v *volumes) sum(alias, volume string) string { return v.lab.VolumeSHA256(v.t, alias, volume, 1) }
 
 // put counts the bytes that region two's proxy took since a mark of its log, apart from what region two's
 // own Cinder sent it.
 func (v *volumes) put(since int64) (n int64) {
 	v.t.Helper()
-	text, err := os.ReadFile(v.proxyLog())
+	text, err := os.ReadFile(proxyLog(v.lab))
 	if err != nil {
 		v.t.Fatal(err)
 	}
@@ -173,19 +151,6 @@ func (v *volumes) put(since int64) (n int64) {
 		}
 	}
 	return n
-}
-
-func (v *volumes) proxyLog() string {
-	return filepath.Join(filepath.Dir(v.lab.CloudsFile()), "log", "swift-proxy-two.log")
-}
-
-func (v *volumes) mark() int64 {
-	v.t.Helper()
-	i, err := os.Stat(v.proxyLog())
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	return i.Size()
 }
 
 // volumeAnswer is what the suites read of the commands about volumes (docs/json.md).
@@ -291,7 +256,7 @@ func TestLabVolumes(t *testing.T) {
 		v.one.Create(t, lab.Snapshots, map[string]any{"volume_id": v.volume, "name": fmt.Sprint("by others ", i), "force": true})
 		sum := v.sum("one", v.volume)
 		v.write(false, 700) // after the snapshot
-		mark := v.mark()
+		mark := logMark(v.t, v.lab)
 		a := v.ask(0, "sync")
 		p := a.Result.Policies[0]
 		if len(p.Points) != 1 || p.Points[0].Incremental != (i > 0) || p.Points[0].Regions[0].State != "landed" || p.Points[0].Chain != i+1 {
@@ -309,7 +274,7 @@ func TestLabVolumes(t *testing.T) {
 			t.Error("nothing was copied while the backup was being written")
 		}
 	}
-	mark := v.mark()
+	mark := logMark(v.t, v.lab)
 	if a := v.ask(0, "sync"); len(a.Result.Policies[0].Points) != 0 || v.put(mark) != 0 {
 		t.Errorf("nothing is due, and a pass sent %d bytes: %+v", v.put(mark), a.Result.Policies[0].Points)
 	}

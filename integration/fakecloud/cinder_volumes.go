@@ -210,12 +210,9 @@ func (bc *blockCall) volumeSource(v *volume, m map[string]any) (volumeFill, erro
 		if s.status != stAvailable {
 			return f, badRequest("Invalid snapshot: Originating snapshot status must be one of 'available' values")
 		}
-		if v.size == 0 {
-			v.size = s.size
-		}
-		if v.size < s.size {
-			return f, badRequest("Invalid input received: Volume size '%d'GB cannot be smaller than the snapshot size %dGB. "+
-				"They must be >= original snapshot size.", v.size, s.size)
+		if err := v.fits(s.size, "Invalid input received: Volume size '%d'GB cannot be smaller than the snapshot size %dGB. "+
+			"They must be >= original snapshot size."); err != nil {
+			return f, err
 		}
 		v.snapshot, f.from = s.id, s.disk
 		if m["volume_type"] == nil {
@@ -234,12 +231,9 @@ func (bc *blockCall) volumeSource(v *volume, m map[string]any) (volumeFill, erro
 		if s.status != stAvailable && s.status != stInUse {
 			return f, badRequest("Invalid volume: Originating source volume status must be one of 'available, in-use' values")
 		}
-		if v.size == 0 {
-			v.size = s.size
-		}
-		if v.size < s.size {
-			return f, badRequest("Invalid input received: Volume size '%d'GB cannot be smaller than original volume size  %dGB. "+
-				"They must be >= original volume size.", v.size, s.size)
+		if err := v.fits(s.size, "Invalid input received: Volume size '%d'GB cannot be smaller than original volume size  %dGB. "+
+			"They must be >= original volume size."); err != nil {
+			return f, err
 		}
 		v.source, f.from = s.id, s.disk
 		v.image, v.bootable = maps.Clone(s.image), s.bootable
@@ -258,14 +252,23 @@ func (bc *blockCall) volumeSource(v *volume, m map[string]any) (volumeFill, erro
 	if b.status != stAvailable {
 		return f, badRequest("Invalid backup: Originating backup status must be one of 'available' values")
 	}
-	if v.size == 0 {
-		v.size = b.size
-	}
-	if v.size < b.size {
-		return f, badRequest("Invalid input received: Volume size %dGB cannot be smaller than the backup size %dGB. It must be >= backup size.", v.size, b.size)
+	if err := v.fits(b.size, "Invalid input received: Volume size %dGB cannot be smaller than the backup size %dGB. It must be >= backup size."); err != nil {
+		return f, err
 	}
 	f.backup, f.call = b, bc
 	return f, nil
+}
+
+// fits gives a new volume the size of what it is made of, or is an error, with both
+// sizes in its text, if the size asked for is smaller.
+func (v *volume) fits(size int, format string) error {
+	if v.size == 0 {
+		v.size = size
+	}
+	if v.size < size {
+		return badRequest(format, v.size, size)
+	}
+	return nil
 }
 
 func (bc *blockCall) updateVolume() (done, error) {

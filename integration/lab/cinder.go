@@ -1,7 +1,10 @@
 package lab
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -48,6 +51,22 @@ func (l *Lab) CinderRegions() []Region {
 func (l *Lab) VolumeFile(t testing.TB, alias, volume string) string {
 	t.Helper()
 	return l.file(t, alias, "volume-"+volume)
+}
+
+// VolumeSHA256 hashes a volume's bytes, of which there must be so many GiB.
+func (l *Lab) VolumeSHA256(t testing.TB, alias, volume string, gib int64) string {
+	t.Helper()
+	f, err := os.Open(l.VolumeFile(t, alias, volume))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	if err != nil || n != gib<<30 {
+		t.Fatalf("volume %s in region %s has %d bytes (%v), want %d GiB", volume, alias, n, err, gib)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // SnapshotFile is the same of a snapshot.

@@ -4,9 +4,7 @@ package lab_test
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -19,22 +17,6 @@ import (
 )
 
 const mib = 1 << 20
-
-// digest hashes a volume's file, which must be as long as the volume.
-func digest(t *testing.T, l *lab.Lab, alias, volume string, gib int64) string {
-	t.Helper()
-	f, err := os.Open(l.VolumeFile(t, alias, volume))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	h := sha256.New()
-	n, err := io.Copy(h, f)
-	if err != nil || n != gib<<30 {
-		t.Fatalf("volume %s in region %s has %d bytes (%v), want %d GiB", volume, alias, n, err, gib)
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
 
 // scribble writes random MiBs into a volume.
 func scribble(t *testing.T, l *lab.Lab, alias, volume string, at ...int64) {
@@ -74,7 +56,7 @@ func TestAVolumeGoesFromRegionToRegion(t *testing.T) {
 
 	volume := one.Create(t, lab.Volumes, map[string]any{"size": 1, "name": "carried", "volume_type": lab.GoldType("one")})
 	scribble(t, l, "one", volume, 0, 1, 333, 1023)
-	want := digest(t, l, "one", volume, 1)
+	want := l.VolumeSHA256(t, "one", volume, 1)
 	defer one.Attach(t, volume)()
 	snapshot := one.Create(t, lab.Snapshots, map[string]any{"volume_id": volume, "name": "carried"})
 	scribble(t, l, "one", volume, 5) // after the snapshot, so in no backup of it
@@ -114,7 +96,7 @@ func TestAVolumeGoesFromRegionToRegion(t *testing.T) {
 	if err := os.Truncate(l.VolumeFile(t, "two", target), 1<<30); err != nil { // the second GiB is no part of it
 		t.Fatal(err)
 	}
-	if got := digest(t, l, "two", target, 1); got != want {
+	if got := l.VolumeSHA256(t, "two", target, 1); got != want {
 		t.Fatalf("restored volume has SHA-256 %s, want %s", got, want)
 	}
 }
