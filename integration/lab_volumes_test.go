@@ -28,6 +28,7 @@ type volumes struct {
 	volume   string
 	policy   string
 	rng      *rand.Rand
+	others   []string // what stood there before, as left says it
 }
 
 func newVolumes(t *testing.T, keys string) *volumes {
@@ -47,6 +48,7 @@ policies:
     volume_types: {%s: %s}
 %s`, v.volume, lab.GoldType("one"), lab.GoldType("two"), keys))
 	t.Cleanup(v.clear)
+	v.others = v.left()
 	return v
 }
 
@@ -88,7 +90,8 @@ func (v *volumes) backups(b *lab.Block) []string {
 	return out
 }
 
-// left are the names of scratch volumes and backups in both regions, and of snapshots and works of Farshore's.
+// left are the names of scratch volumes, backups and containers, of snapshots of Farshore's, and of what is
+// in the middle of something, in both regions, but for what stood there before.
 func (v *volumes) left() (names []string) {
 	v.t.Helper()
 	for _, b := range []*lab.Block{v.one, v.two} {
@@ -107,7 +110,7 @@ func (v *volumes) left() (names []string) {
 	for _, e := range strings.Fields(string(v.swift.Call(v.t, "GET", "?prefix=.farshore-scratch-", nil, nil).Body)) {
 		names = append(names, "container "+e)
 	}
-	return names
+	return slices.DeleteFunc(names, func(n string) bool { return slices.Contains(v.others, n) })
 }
 
 // write changes the volume's bytes at MiBs: random, or zero.
@@ -398,7 +401,7 @@ func TestLabMigration(t *testing.T) {
 	detach := v.one.Attach(t, v.volume)
 	migrate := func(more ...string) volumeAnswer {
 		t.Helper()
-		return v.ask(0, append([]string{"migrate", "volume", v.volume, "--from", "one", "--to", "two"}, more...)...)
+		return v.ask(0, append([]string{"migrate", "volume", v.volume, "--from", "one", "--to", "two", "--type", lab.GoldType("two")}, more...)...)
 	}
 	a := migrate("--no-wait", "--passes", "1")
 	if m := a.Result.Migration; len(m.Passes) != 1 || m.Passes[0].Final || m.State != "waiting" {

@@ -60,6 +60,7 @@ proof, unless --keep-points is given.`,
 	o.selectOptions.AddFlags(f)
 	o.limitOptions.AddFlags(f)
 	o.volumeOptions.AddFlags(f, volumes.ProofBlocks)
+	f.Lookup("type").Usage = "its volume type (default: of the same name, else the region's default; a policy's volume_types are for its own points)"
 	f.StringVar(&o.From, "from", "", "the region it is in")
 	f.StringVar(&o.To, "to", "", "the region it goes to")
 	f.IntVar(&o.Passes, "passes", 5, "make at most so many passes before the final one")

@@ -30,7 +30,7 @@ type volumeOptions struct {
 // AddFlags adds them; proof is the default of --proof.
 func (o *volumeOptions) AddFlags(f *pflag.FlagSet, proof volumes.ProofMode) {
 	f.StringVar(&o.Name, "name", "", "the new volume's name (default: the source volume's)")
-	f.StringVar(&o.Type, "type", "", "its volume type (default: by the policy's volume_types, else of the same name, else the region's default)")
+	f.StringVar(&o.Type, "type", "", "its volume type (default: by volume_types of the point's policy, else of the same name, else the region's default)")
 	f.StringVar(&o.Zone, "zone", "", "its availability zone (default: the region's)")
 	f.StringVar(&o.Proof, "proof", string(proof), "none, or blocks: back the new volume up again and compare the SHA-256 of every block with the point's")
 	f.DurationVar(&o.Wait, "wait", volumes.DefaultWait, "how long to wait for one thing that the region's Cinder does")
