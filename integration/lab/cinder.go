@@ -60,7 +60,7 @@ func (l *Lab) VolumeSHA256(t testing.TB, alias, volume string, gib int64) string
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	h := sha256.New()
 	n, err := io.Copy(h, f)
 	if err != nil || n != gib<<30 {
