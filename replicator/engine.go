@@ -46,8 +46,8 @@ type Engine struct {
 	buffers sync.Pool // *[]byte, chunks that were sent
 
 	mu        sync.Mutex
-	ready     map[string]bool // "region/container" known to exist
-	noCopy    map[string]int  // region: collapses that failed in a row
+	made      map[string]*once // by "region/container"
+	noCopy    map[string]int   // region: collapses that failed in a row
 	abilities map[string]transport.Abilities
 }
 
@@ -69,7 +69,7 @@ func New(o Options) *Engine {
 		o.Limits.Memory = policies.DefaultMemory
 	}
 	e := &Engine{o: o, budget: newBudget(o.Limits, o.Clock), breakers: map[string]*breaker{},
-		ready: map[string]bool{}, noCopy: map[string]int{}, abilities: map[string]transport.Abilities{}}
+		made: map[string]*once{}, noCopy: map[string]int{}, abilities: map[string]transport.Abilities{}}
 	return e
 }
 
@@ -420,13 +420,26 @@ func (e *Engine) ensureSegments(ctx context.Context, region, container, segments
 	})
 }
 
+// once is one container that has to be there: whoever comes second waits for the
+// first, and tries again itself if that failed.
+type once struct {
+	mu   sync.Mutex
+	done bool
+}
+
 // ensure does once a process what makes a container be there.
 func (e *Engine) ensure(region, container string, create func(transport.Sink) error) error {
 	key := region + "/" + container
 	e.mu.Lock()
-	ok := e.ready[key]
+	o := e.made[key]
+	if o == nil {
+		o = &once{}
+		e.made[key] = o
+	}
 	e.mu.Unlock()
-	if ok {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.done {
 		return nil
 	}
 	ep, err := e.region(region)
@@ -436,9 +449,7 @@ func (e *Engine) ensure(region, container string, create func(transport.Sink) er
 	if err := create(ep); err != nil {
 		return err
 	}
-	e.mu.Lock()
-	e.ready[key] = true
-	e.mu.Unlock()
+	o.done = true
 	return nil
 }
 
