@@ -11,7 +11,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
+	"time"
 )
 
 // credentials are a login with a password (Identity API v3), and the region wanted.
@@ -202,6 +204,24 @@ func (a *account) digest(ctx context.Context, container, name string) (string, e
 	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
+// settled gives the listing when it has n objects, or after a minute whatever it has: an
+// object server that cannot reach its container server in time leaves the row to its
+// updater (S9), so that a listing may lag behind objects that are there.
+func (a *account) settled(ctx context.Context, container string, n int) ([]entry, error) {
+	for deadline := time.Now().Add(time.Minute); ; {
+		got, err := a.list(ctx, container)
+		if err != nil || len(got) >= n || time.Now().After(deadline) {
+			return got, err
+		}
+		fmt.Fprintf(os.Stderr, "the listing of %s has %d of %d objects: asking again\n", container, len(got), n)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
 // same checks that to holds exactly what from holds: names, sizes, and MD5s by the
 // listings. The content of a static large object is read, since its row has no MD5 of it.
 func same(ctx context.Context, from, to *account, container, copied string) error {
@@ -209,7 +229,7 @@ func same(ctx context.Context, from, to *account, container, copied string) erro
 	if err != nil {
 		return err
 	}
-	got, err := to.list(ctx, copied)
+	got, err := to.settled(ctx, copied, len(want))
 	if err != nil {
 		return err
 	}
