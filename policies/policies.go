@@ -25,10 +25,10 @@ const (
 	DefaultAtLeast    = 100            // fewer changes than this never trip the brake
 	DefaultAuditEvery = 24 * time.Hour
 	DefaultOver       = int64(64 << 20)
-	DefaultChunk      = int64(8 << 20)
-	DefaultChainFrom  = 30                  // backups in a chain at the source
-	DefaultChainTo    = 8                   // and at a destination
-	DefaultFullEvery  = 30 * 24 * time.Hour // between two full backups of a volume
+	DefaultChunk      = DefaultMemory / DefaultStreams // every stream can hold one
+	DefaultChainFrom  = 30                             // backups in a chain at the source
+	DefaultChainTo    = 8                              // and at a destination
+	DefaultFullEvery  = 30 * 24 * time.Hour            // between two full backups of a volume
 )
 
 // How many restore points of a volume may be kept, and how long a chain may be at most.
