@@ -17,6 +17,9 @@ type Volume struct {
 	Metadata              map[string]string
 	Image                 map[string]string // volume_image_metadata: what Glance said of the image it was made of; nil if none
 	Created               time.Time
+	// Updated is when Cinder last changed its record of the volume, as it does when it is attached and
+	// detached, and not for its snapshots and their backups. Zero: never.
+	Updated time.Time
 }
 
 // Snapshot is a snapshot of a volume.

@@ -46,11 +46,14 @@ writes to the volume any more: as soon as it is detached, which is waited for, o
 which says so. Then the volume is restored in the other region and proven: every block's
 SHA-256 is compared with the source's.
 
+VOLUME is an id, or a name that one volume of the project has there.
+
 Run the same command again after any interruption: it goes on from where it was, and says so
 when all is done. The source volume is not changed, unless --retire is given: it is
-removed then, after the proof. The passes' backups are removed at both sides after the
-proof, unless --keep-points is given.`,
-		Example: `  farshore migrate volume 5f0c…e1 --from paris --to lyon
+removed then, after the proof, and only if it was not used since the final pass. Whether one
+was that was attached at the final pass nothing tells: --cutover vouches for it. The passes'
+backups are removed at both sides after the proof, unless --keep-points is given.`,
+		Example: `  farshore migrate volume db-data --from paris --to lyon
   farshore migrate volume 5f0c…e1 --from paris --to lyon --no-wait      # only the passes, if it is in use
   farshore migrate volume 5f0c…e1 --from paris --to lyon --cutover      # nobody writes to it any more
   farshore migrate volume 5f0c…e1 --from paris --to lyon --cutover --retire`,
@@ -67,7 +70,7 @@ proof, unless --keep-points is given.`,
 	f.StringVar(&o.Delta, "delta", "64MiB", "a pass that carried no more is the last before the final one")
 	f.BoolVar(&o.Cutover, "cutover", false, "nobody writes to the volume any more: make the final pass although it is attached")
 	f.BoolVar(&o.NoWait, "no-wait", false, "end when only the final pass is left, instead of waiting until the volume is detached")
-	f.BoolVar(&o.Retire, "retire", false, "remove the source volume, after the proof")
+	f.BoolVar(&o.Retire, "retire", false, "remove the source volume, after the proof, unless it was used since the final pass")
 	f.BoolVar(&o.KeepPoints, "keep-points", false, "leave the passes' backups at both sides")
 	for _, name := range []string{"from", "to"} {
 		_ = cmd.MarkFlagRequired(name)

@@ -109,7 +109,7 @@ func (b *BlockVolume) Attach(server, device string) {
 	a := &attachment{id: newUUID(), volume: b.v.id, instance: server, device: device, mode: "rw", status: "attached",
 		project: b.v.project, at: b.c.now()}
 	b.c.attachments[a.id] = a
-	b.v.status = stInUse
+	b.v.status, b.v.updated = stInUse, b.c.now()
 	b.v.attachMeta = map[string]string{"attached_mode": "rw", "readonly": "False"}
 }
 
@@ -118,7 +118,7 @@ func (b *BlockVolume) Detach() {
 	b.c.mu.Lock()
 	defer b.c.mu.Unlock()
 	b.c.detachAll(b.v.id)
-	b.v.status = stAvailable
+	b.v.status, b.v.updated = stAvailable, b.c.now()
 	delete(b.v.attachMeta, "attached_mode")
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"farshore/policies"
@@ -19,7 +20,7 @@ import (
 // MigrateRequest says which volume is to move where. The volume and the two regions
 // name the migration: the same again goes on with it.
 type MigrateRequest struct {
-	Volume, From, To string
+	Volume, From, To string // the volume's id, or its name if no other has it
 	Name, Type, Zone string // of the new volume, as in RestoreRequest
 	Passes           int    // at most so many before the final one; at least 1
 	Delta            int64  // a pass that carried no more bytes than this is the last before the final one
@@ -44,8 +45,19 @@ const (
 // migrationState is what the ledger keeps of a migration, beside its points.
 type migrationState struct {
 	Report     report.Migration
+	Earlier    []string  // points that were there when it began: of another migration
 	Final      string    // the final pass's point
 	FinalBegan time.Time // when nobody wrote any more
+	Source     finalSource
+}
+
+// finalSource is what the source's Cinder said of the volume when the final pass was
+// made. Any use of a volume that is detached changes when it was updated: it has to be
+// attached first.
+type finalSource struct {
+	Seen     bool      // the rest is known
+	Attached bool      // it was in use, and the user vouched that nobody wrote (--cutover)
+	Updated  time.Time // before the final snapshot and after its backup; of an unused volume the zero time
 }
 
 // migration is one under way.
@@ -80,15 +92,16 @@ func (m *migration) run(ctx context.Context, began time.Time) (err error) {
 	if m.r.Retire && m.r.Proof != ProofBlocks {
 		return &replicator.UsageError{Msg: "the source is retired only after a proof", Hint: "leave --proof none out"}
 	}
-	if err := m.load(); err != nil {
-		return err
-	}
 	if m.src, err = m.s.cinder(m.r.From); err != nil {
 		return err
 	}
 	if _, err := m.s.cinder(m.r.To); err != nil {
 		return err
 	}
+	if err := m.find(ctx); err != nil {
+		return err
+	}
+	m.p = migrationPolicy(m.r)
 	if m.ended() {
 		again, err := m.again(ctx)
 		if err != nil || !again {
@@ -98,8 +111,14 @@ func (m *migration) run(ctx context.Context, began time.Time) (err error) {
 	out := &m.st.Report
 	if out.Began.IsZero() {
 		out.Began = began.UTC()
+		points, err := m.points()
+		if err != nil {
+			return err
+		}
+		for _, x := range points {
+			m.st.Earlier = append(m.st.Earlier, x.ID)
+		}
 	}
-	m.p = migrationPolicy(m.r)
 	if m.st.Final == "" {
 		if err := m.passes(ctx); err != nil || out.State == migrateWaiting {
 			return err
@@ -126,19 +145,89 @@ func (m *migration) key() string {
 	return "migration/" + m.r.From + "/" + m.r.Volume + "/" + m.r.To
 }
 
-func (m *migration) load() error {
-	text, ok, err := m.s.o.Ledger.Note(m.key())
+// load reads how far the migration is, if there is one of this volume.
+func (m *migration) load() (known bool, err error) {
+	text, known, err := m.s.o.Ledger.Note(m.key())
 	if err != nil {
-		return fmt.Errorf("read the migration: %w", err)
+		return false, fmt.Errorf("read the migration: %w", err)
 	}
-	if ok {
+	if known {
 		if err := json.Unmarshal(text, &m.st); err != nil {
-			return fmt.Errorf("read the migration: %w", err)
+			return false, fmt.Errorf("read the migration: %w", err)
 		}
 	}
 	out := &m.st.Report
 	out.Volume, out.From, out.To = m.r.Volume, m.r.From, m.r.To
-	return nil
+	return known, nil
+}
+
+// find makes the request's volume an id, and loads what is known of its migration. One
+// that was retired is found by its id, and by the name that it had.
+func (m *migration) find(ctx context.Context) error {
+	if known, err := m.load(); known || err != nil {
+		return err
+	}
+	all, err := m.src.Blocks.Volumes(ctx)
+	if err != nil {
+		return err
+	}
+	id, err := namedVolume(all, m.r.Volume, m.r.From)
+	if transport.Is(err, transport.NotFound) {
+		was, known, nerr := m.s.o.Ledger.Note(m.nameKey(m.r.Volume))
+		if nerr != nil {
+			return fmt.Errorf("read the migration: %w", nerr)
+		}
+		if known {
+			id, err = string(was), nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	m.r.Volume = id
+	_, err = m.load()
+	return err
+}
+
+// namedVolume gives the id of the volume that is called so, by its id or by its name.
+func namedVolume(all []transport.Volume, called, region string) (string, error) {
+	var ids, names []string
+	for _, v := range all {
+		if v.ID == called {
+			return v.ID, nil
+		}
+		if v.Name == called {
+			ids = append(ids, v.ID)
+		}
+		if v.Name != "" {
+			names = append(names, transport.PrintName(v.Name))
+		}
+	}
+	switch {
+	case len(ids) == 1:
+		return ids[0], nil
+	case len(ids) > 1:
+		slices.Sort(ids)
+		return "", &replicator.UsageError{Msg: fmt.Sprintf("%d volumes of region %s are called %s", len(ids), region, transport.PrintName(called)), Hint: "give the id of one: " + strings.Join(ids, ", ")}
+	}
+	hint := "the project has no volume there"
+	if len(all) > 0 {
+		slices.Sort(names)
+		names = slices.Compact(names)
+		hint = fmt.Sprintf("openstack volume list shows the project's %d there", len(all))
+		if len(names) > 0 && len(names) <= namesShown {
+			hint = "the project has there: " + strings.Join(names, ", ")
+		}
+	}
+	return "", &transport.Error{Op: "find volume " + transport.PrintName(called), Region: region, Class: transport.NotFound, Err: errors.New("no volume there has that id or name"), Hint: hint}
+}
+
+// namesShown is how many names of volumes a hint lists at most.
+const namesShown = 20
+
+// nameKey is where the id is noted of a volume that was retired, by its name.
+func (m *migration) nameKey(name string) string {
+	return "migrated/" + m.r.From + "/" + m.r.To + "/" + name
 }
 
 func (m *migration) save() error {
@@ -180,7 +269,10 @@ func (m *migration) again(ctx context.Context) (bool, error) {
 // wrong but that the volume is still in use.
 func (m *migration) passes(ctx context.Context) error {
 	out := &m.st.Report
-	for {
+	if err := m.recount(); err != nil {
+		return err
+	}
+	for unsettled := 0; ; {
 		v, err := m.src.Blocks.Volume(ctx, m.r.Volume)
 		if err != nil {
 			return err
@@ -223,17 +315,29 @@ func (m *migration) passes(ctx context.Context) error {
 		if !final {
 			continue
 		}
-		if now, err := m.src.Blocks.Volume(ctx, m.r.Volume); err != nil {
+		now, err := m.src.Blocks.Volume(ctx, m.r.Volume)
+		if err != nil {
 			return err
-		} else if !m.r.Cutover && now.Attachments > 0 { // somebody began to use it again meanwhile
+		}
+		changed := !now.Updated.Equal(v.Updated)
+		if changed {
+			unsettled++
+		}
+		if !m.r.Cutover && (now.Attachments > 0 || changed && unsettled < mostUnsettled) { // somebody used it again meanwhile
 			m.st.FinalBegan = time.Time{}
 			out.Passes[len(out.Passes)-1].Final = false
 			continue
 		}
+		m.st.Source = finalSource{Seen: !idle || !changed, Attached: !idle, Updated: now.Updated}
 		m.st.Final, out.State = out.Passes[len(out.Passes)-1].Point, migrateRestoring
 		return m.save()
 	}
 }
+
+// mostUnsettled is how many final passes in a row may find the volume changed when they
+// end before the last one is taken for it: then it is not use that changes it. The
+// source is not retired after that.
+const mostUnsettled = 3
 
 // detached waits until nothing uses the volume any more.
 func (m *migration) detached(ctx context.Context) error {
@@ -245,7 +349,7 @@ func (m *migration) detached(ctx context.Context) error {
 
 // pass ships one snapshot, and what earlier runs left on its way.
 func (m *migration) pass(ctx context.Context, final bool) error {
-	began := m.s.o.Clock.Now()
+	began, before := m.s.o.Clock.Now(), len(m.st.Report.Passes)
 	res, err := m.s.Ship(ctx, m.p, ShipOptions{SnapshotNow: true})
 	for _, f := range res.Findings {
 		m.f.Add(f)
@@ -257,21 +361,48 @@ func (m *migration) pass(ctx context.Context, final bool) error {
 		return &MigrateError{Volume: m.r.Volume, To: m.r.To}
 	}
 	out := &m.st.Report
-	for _, x := range res.Points {
-		if !slices.ContainsFunc(out.Passes, func(p report.MigrationPass) bool { return p.Point == x.Point }) {
-			out.Passes = append(out.Passes, report.MigrationPass{Point: x.Point, Taken: x.Taken, Incremental: x.Incremental, Bytes: x.Bytes})
-			out.Bytes += x.Bytes
-		}
+	if err := m.recount(); err != nil {
+		return err
 	}
-	slices.SortFunc(out.Passes, func(a, b report.MigrationPass) int {
-		return cmp.Or(a.Taken.Compare(b.Taken), cmp.Compare(a.Point, b.Point))
-	})
-	if len(res.Points) == 0 {
+	if len(out.Passes) == before {
 		return &MigrateError{Volume: m.r.Volume, To: m.r.To}
 	}
 	last := &out.Passes[len(out.Passes)-1]
 	last.Seconds, last.Final = m.s.o.Clock.Now().Sub(began).Seconds(), final
 	return m.save()
+}
+
+// points gives the points at the source that passes of this migration, and of earlier
+// ones between the same regions, have made.
+func (m *migration) points() ([]store.Point, error) {
+	all, err := m.s.o.Ledger.Points(m.r.Volume)
+	if err != nil {
+		return nil, fmt.Errorf("read points: %w", err)
+	}
+	return slices.DeleteFunc(all, func(x store.Point) bool { return x.Policy != m.p.Name || x.Region != m.r.From }), nil
+}
+
+// recount brings the passes up to the points that have landed. Those are durable as soon
+// as they are made, so that a pass is counted although its run was killed.
+func (m *migration) recount() error {
+	points, err := m.points()
+	if err != nil {
+		return err
+	}
+	out := &m.st.Report
+	for _, x := range points {
+		c, _ := x.Copy(m.r.To)
+		if c.State != store.CopyLanded || slices.Contains(m.st.Earlier, x.ID) || slices.ContainsFunc(out.Passes, func(p report.MigrationPass) bool { return p.Point == x.ID }) {
+			continue
+		}
+		took := time.Duration(max(c.Landed-c.Began, 0)) * time.Microsecond
+		out.Passes = append(out.Passes, report.MigrationPass{Point: x.ID, Taken: time.UnixMicro(x.Taken).UTC(), Incremental: x.Parent != "", Bytes: x.Bytes, Seconds: took.Seconds()})
+		out.Bytes += x.Bytes
+	}
+	slices.SortFunc(out.Passes, func(a, b report.MigrationPass) int {
+		return cmp.Or(a.Taken.Compare(b.Taken), cmp.Compare(a.Point, b.Point))
+	})
+	return nil
 }
 
 // MigrateError says that a pass did not carry the volume; the findings say why.
@@ -302,125 +433,4 @@ func (m *migration) restore(ctx context.Context) error {
 		out.Restore = &x
 	}
 	return err
-}
-
-// close lets go of what a migration that is done no longer needs, provided that the new
-// volume is proven: its points, and with Retire the source.
-func (m *migration) close(ctx context.Context) error {
-	out := &m.st.Report
-	if err := m.tidy(ctx); err != nil {
-		return err
-	}
-	proven := out.Restore.Proof != nil && out.Restore.Proof.OK
-	if !proven {
-		if m.r.Retire {
-			return &transport.Error{Op: "retire volume " + m.r.Volume, Region: m.r.From, Class: transport.Permanent, Err: errors.New("the new volume was never proven equal to it"),
-				Hint: "it was migrated with --proof none: compare them yourself, and remove it with: openstack volume delete " + m.r.Volume}
-		}
-		return nil
-	}
-	if !m.r.KeepPoints {
-		if err := m.dropPoints(ctx); err != nil {
-			return err
-		}
-	}
-	if m.r.Retire && !out.Retired {
-		if err := m.retire(ctx); err != nil {
-			return err
-		}
-		out.Retired, out.State = true, migrateRetired
-	}
-	return m.save()
-}
-
-// tidy ends what an earlier run was at when it was killed: clearing away what the proof
-// needed, and removing points.
-func (m *migration) tidy(ctx context.Context) error {
-	list, err := m.s.works(workRestore, workExpire)
-	if err != nil {
-		return err
-	}
-	for _, w := range list {
-		if w.Policy != migrationPolicy(m.r).Name || !m.s.left(w) {
-			continue
-		}
-		if w.Kind == workRestore { // the volume has its own name by now
-			if err := m.s.clear(ctx, w.Region, w.ID); err != nil {
-				return err
-			}
-			if err := m.s.done(ctx, w.ID); err != nil {
-				return err
-			}
-			continue
-		}
-		var e expiry
-		if err := json.Unmarshal(w.Data, &e); err != nil {
-			return fmt.Errorf("read work %s: %w", w.ID, err)
-		}
-		if _, err := m.s.erase(ctx, m.f, w, e); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// dropPoints removes the migration's own points at both sides, the newest first: an
-// increment goes before its parent. One that others' backups are increments upon stays.
-func (m *migration) dropPoints(ctx context.Context) error {
-	policy := migrationPolicy(m.r).Name
-	points, err := m.s.o.Ledger.Points(m.r.Volume)
-	if err != nil {
-		return fmt.Errorf("read points: %w", err)
-	}
-	for _, p := range slices.Backward(points) {
-		if p.Policy != policy || p.Region != m.r.From {
-			continue
-		}
-		if c, ok := p.Copy(m.r.To); ok && c.State != store.CopyExpired {
-			if err := m.drop(ctx, policy, p, m.r.To, expiry{Volume: p.Volume.ID, Backup: c.Backup, Container: c.Container, Prefix: c.Prefix}); err != nil {
-				return err
-			}
-		}
-		if p.Gone == 0 {
-			if err := m.drop(ctx, policy, p, m.r.From, expiry{Volume: p.Volume.ID, Backup: p.ID, Container: p.Container, Prefix: p.Prefix, Source: true}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (m *migration) drop(ctx context.Context, policy string, p store.Point, region string, e expiry) error {
-	_, err := m.s.expire(ctx, m.f, policy, p.ID, region, e)
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	m.f.Add(report.Finding{Kind: report.KindLeftBehind, Level: report.Warn, Policy: policy, Region: region, Name: e.Backup, Op: "remove a pass's backup", Cause: err.Error(), Hint: cmp.Or(hintOf(err), "the same command tries again")})
-	return nil
-}
-
-// retire removes the source volume. It must be detached, and must have no snapshots:
-// whoever took them wants them.
-func (m *migration) retire(ctx context.Context) error {
-	fail := func(hint, format string, args ...any) error {
-		return &transport.Error{Op: "retire volume " + m.r.Volume, Region: m.r.From, Class: transport.Changed, Err: fmt.Errorf(format, args...), Hint: hint}
-	}
-	v, err := m.src.Blocks.Volume(ctx, m.r.Volume)
-	if transport.Is(err, transport.NotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if v.Attachments > 0 || v.Status != statusAvailable {
-		return fail("detach it and run the same command again", "it is %s", v.Status)
-	}
-	list, err := m.src.Blocks.Snapshots(ctx, m.r.Volume)
-	if err != nil {
-		return err
-	}
-	if len(list) > 0 {
-		return fail("remove what is not wanted (openstack volume snapshot delete "+list[0].ID+") and run the same command again", "it has %d snapshots that the migration did not take", len(list))
-	}
-	return m.s.removeVolume(ctx, m.src.Blocks, m.r.From, m.r.Volume)
 }

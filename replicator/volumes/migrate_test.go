@@ -3,10 +3,12 @@ package volumes
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
 	"farshore/integration/fakecloud"
+	"farshore/replicator"
 	"farshore/replicator/report"
 	"farshore/transport"
 )
@@ -154,6 +156,143 @@ func TestMigrateDetached(t *testing.T) {
 		t.Errorf("again: %+v", again)
 	}
 	g.bare("b", 1, 2)
+}
+
+// A source that was used after the final pass is not retired: what was written there is
+// nowhere else. Neither is one that may have been written to between a cutover and its detach.
+func TestMigrateKeepsASourceThatWasUsedSince(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	v := g.volume("db", 1)
+	req := MigrateRequest{Volume: v.ID(), From: "a", To: "b", Passes: 1, Delta: 1, Proof: ProofBlocks}
+	m := g.migrate(req)
+	v.Attach("server", "/dev/vdb")
+	g.scribble(v, 9, 0, 3000)
+	v.Detach()
+	want := content(v)
+	req.Retire = true
+	for _, cutover := range []bool{false, true} { // --cutover vouches for a volume in use, not for this
+		req.Cutover = cutover
+		if _, err := g.shipper().Migrate(t.Context(), req); err == nil || !strings.Contains(err.Error(), "after the final pass") || !strings.Contains(hintOf(err), "openstack volume delete "+m.Restore.Volume) {
+			t.Errorf("retire of a volume that was written to (cutover %v): %v", cutover, err)
+		}
+	}
+	g.bare("a", 1, 0)
+	if err := g.shipper().removeVolume(t.Context(), g.regions["b"].Blocks, "b", m.Restore.Volume); err != nil {
+		t.Fatal(err)
+	}
+	req.Cutover = false
+	if m = g.migrate(req); !m.Retired || !bytes.Equal(content(g.cloud.Region("b").Volume(m.Restore.Volume)), want) {
+		t.Errorf("moved anew: %+v", m)
+	}
+	g.bare("a", 0, 0)
+
+	w := g.volume("web", 2)
+	w.Attach("server", "/dev/vdb")
+	req = MigrateRequest{Volume: w.ID(), From: "a", To: "b", Passes: 1, Delta: 1, Proof: ProofBlocks, Cutover: true}
+	g.migrate(req)
+	w.Detach()
+	req.Cutover, req.Retire = false, true
+	if _, err := g.shipper().Migrate(t.Context(), req); err == nil || !strings.Contains(hintOf(err), "--cutover") {
+		t.Errorf("retire of a volume that was in use: %v", err)
+	}
+	req.Cutover = true
+	if m := g.migrate(req); !m.Retired {
+		t.Errorf("retire that is vouched for: %+v", m)
+	}
+}
+
+// A use of the volume that begins and ends within the final pass makes it an ordinary one.
+func TestMigrateMakesTheFinalPassAgain(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	v := g.volume("db", 1)
+	var want []byte
+	g.from.OnBlockStep(func(s fakecloud.BlockStep) {
+		if s.Kind == fakecloud.JobBackup && s.Step == 1 && want == nil {
+			v.Attach("server", "/dev/vdb")
+			g.scribble(v, 9, 0, 3000)
+			v.Detach()
+			want = content(v)
+		}
+	})
+	m := g.migrate(MigrateRequest{Volume: v.ID(), From: "a", To: "b", Passes: 1, Delta: 1, Proof: ProofBlocks, Retire: true})
+	if len(m.Passes) != 2 || m.Passes[0].Final || !m.Passes[1].Final || !m.Retired {
+		t.Errorf("migration %+v", m)
+	}
+	if got := content(g.cloud.Region("b").Volume(m.Restore.Volume)); !bytes.Equal(got, want) {
+		t.Error("other bytes")
+	}
+}
+
+// cut ends the run when a snapshot is to be removed: its pass has landed and nobody has said so yet.
+type cut struct {
+	transport.BlockStorage
+	cancel context.CancelFunc
+}
+
+func (c cut) DeleteSnapshot(context.Context, string) error {
+	c.cancel()
+	return context.Canceled
+}
+
+// A pass whose run was killed counts: it is not made again, and its bytes are told.
+func TestMigrateCountsThePassOfAKilledRun(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	v := g.volume("db", 1)
+	v.Attach("server", "/dev/vdb")
+	req := MigrateRequest{Volume: v.ID(), From: "a", To: "b", Passes: 1, Delta: 1, Proof: ProofBlocks, NoWait: true, KeepPoints: true}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	g.wrap = func(_ string, r Region) Region {
+		r.Blocks = cut{r.Blocks, cancel}
+		return r
+	}
+	if m, err := g.shipper().Migrate(ctx, req); err == nil || len(m.Passes) != 0 {
+		t.Fatalf("killed: %v, %+v", err, m)
+	}
+	g.wrap = nil
+	g.restart()
+	m := g.migrate(req)
+	if m.State != migrateWaiting || len(m.Passes) != 1 || m.Passes[0].Bytes == 0 || m.Passes[0].Bytes != m.Bytes || m.Passes[0].Seconds <= 0 {
+		t.Fatalf("after the kill: %+v", m)
+	}
+	v.Detach()
+	if m = g.migrate(req); m.State != migrateDone || len(m.Passes) != 2 {
+		t.Fatalf("migration: %+v", m)
+	}
+	// The points that it left belong to no other migration.
+	if err := g.shipper().removeVolume(t.Context(), g.regions["b"].Blocks, "b", m.Restore.Volume); err != nil {
+		t.Fatal(err)
+	}
+	if m = g.migrate(req); len(m.Passes) != 1 || !m.Passes[0].Final || m.Passes[0].Bytes != m.Bytes {
+		t.Errorf("another one: %+v", m)
+	}
+}
+
+// A volume is found by its name, also when it is there no more.
+func TestMigrateByName(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	v := g.volume("db", 1)
+	twin := g.volume("db", 2)
+	req := MigrateRequest{Volume: "db", From: "a", To: "b", Passes: 1, Delta: 1, Proof: ProofBlocks, Retire: true}
+	_, err := g.shipper().Migrate(t.Context(), req)
+	var usage *replicator.UsageError
+	if !errors.As(err, &usage) || !strings.Contains(usage.Hint, v.ID()) || !strings.Contains(usage.Hint, twin.ID()) {
+		t.Errorf("two of the name: %v", err)
+	}
+	if err := g.shipper().removeVolume(t.Context(), g.regions["a"].Blocks, "a", twin.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if m := g.migrate(req); !m.Retired || m.Volume != v.ID() || m.Name != "db" {
+		t.Errorf("%+v", m)
+	}
+	if m := g.migrate(req); !m.Already || m.Volume != v.ID() {
+		t.Errorf("again: %+v", m)
+	}
+	g.volume("web", 3)
+	req.Volume = "dv"
+	if _, err = g.shipper().Migrate(t.Context(), req); !transport.Is(err, transport.NotFound) || !strings.Contains(hintOf(err), "web") {
+		t.Errorf("no such name: %v, hint %q", err, hintOf(err))
+	}
 }
 
 // What cannot come to a good end is refused before anything is carried.

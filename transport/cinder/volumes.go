@@ -38,7 +38,7 @@ func (s *Storage) Volume(ctx context.Context, id string) (transport.Volume, erro
 func volumeOf(v volumes.Volume) transport.Volume {
 	out := transport.Volume{ID: v.ID, Name: v.Name, Description: v.Description, Size: v.Size, Type: v.VolumeType, Zone: v.AvailabilityZone,
 		Status: v.Status, Bootable: v.Bootable == "true", Encrypted: v.Encrypted, Attachments: len(v.Attachments),
-		Metadata: maps.Clone(v.Metadata), Created: v.CreatedAt}
+		Metadata: maps.Clone(v.Metadata), Created: v.CreatedAt, Updated: v.UpdatedAt}
 	// What Cinder itself keeps of attachments and shows among the user's metadata
 	// (cinder/api/api_utils.py, _visible_admin_metadata_keys).
 	delete(out.Metadata, "readonly")
