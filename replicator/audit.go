@@ -44,8 +44,11 @@ func (e *Engine) Audit(ctx context.Context, p policies.Policy, jobs []Job, o Aud
 	a := &auditor{e: e, o: o, policy: p, findings: f, byRegion: map[string]int64{},
 		tally: &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}}
 	defer e.budget.follow()()
-	var firstErr error
-	for _, j := range jobs {
+	along, firstErr := e.alongside(ctx, jobs)
+	if firstErr != nil {
+		jobs = nil
+	}
+	for _, j := range slices.Concat(along, jobs) {
 		if firstErr = ctx.Err(); firstErr != nil {
 			break
 		}
@@ -74,7 +77,7 @@ type auditor struct {
 	tally    *tally // what is there, and what repairs did
 
 	seen, heads, readCount, readBytes, missing, damaged, repaired, foreign, unrecorded, changed, gone atomic.Int64
-	headersDiffer, headersRepaired                                                                    atomic.Int64
+	headersDiffer, headersRepaired, propertiesDiffer, propertiesRepaired                              atomic.Int64
 
 	mu       sync.Mutex
 	byRegion map[string]int64 // replicas seen
@@ -87,7 +90,8 @@ func (a *auditor) totals() *report.AuditTotals {
 	return &report.AuditTotals{Seed: a.o.Seed, Share: a.o.Read, Seen: a.seen.Load(), ByRegion: maps.Clone(a.byRegion), Heads: a.heads.Load(),
 		ReadCount: a.readCount.Load(), ReadBytes: a.readBytes.Load(), Missing: a.missing.Load(), Damaged: a.damaged.Load(), Repaired: a.repaired.Load(),
 		Foreign: a.foreign.Load(), Unrecorded: a.unrecorded.Load(), Changed: a.changed.Load(), Gone: a.gone.Load(),
-		HeadersDiffer: a.headersDiffer.Load(), HeadersRepaired: a.headersRepaired.Load()}
+		HeadersDiffer: a.headersDiffer.Load(), HeadersRepaired: a.headersRepaired.Load(),
+		PropertiesDiffer: a.propertiesDiffer.Load(), PropertiesRepaired: a.propertiesRepaired.Load()}
 }
 
 // tooFew reports a policy that is not met, with what each region holds.
@@ -114,9 +118,10 @@ type auditJob struct {
 	p *pass
 	// since is when the last complete pass began: an older object without a record
 	// is one that the pass did not carry. 0: not known.
-	since  int64
-	never  bool   // no pass has ever been completed
-	opened string // for findings: the source
+	since int64
+	never bool           // no pass has ever been completed
+	bare  sync.Mutex     // around made
+	made  map[*dest]bool // whose containers were made again while the source was away
 
 	fresh, news, lost sync.Map // one example each of unrecorded, changed and gone names
 	here              struct{ unrecorded, changed, copiesGone atomic.Int64 }
@@ -127,8 +132,11 @@ func (a *auditor) job(ctx context.Context, j Job) error {
 	if err != nil {
 		return err
 	}
-	x := &auditJob{auditor: a, s: s, p: s.p, never: true, opened: j.From.String()}
+	x := &auditJob{auditor: a, s: s, p: s.p, never: true, made: map[*dest]bool{}}
 	x.p.findings, x.p.tally = a.findings, a.tally
+	if nothing, err := x.pointsNowhere(); err != nil || nothing {
+		return err
+	}
 	if len(s.p.dests) > maxDests {
 		return &UsageError{Msg: fmt.Sprintf("%s has %d destinations; an audit takes %d", j.From, len(s.p.dests), maxDests), Hint: "audit it in parts"}
 	}
@@ -143,6 +151,9 @@ func (a *auditor) job(ctx context.Context, j Job) error {
 	}
 	if ok && rec.Ended != 0 {
 		x.since = rec.Began
+	}
+	if err := x.properties(ctx); err != nil {
+		return err
 	}
 	walk := func() error { return s.walk(ctx, x.visit, x.stray) }
 	if versioned, err := s.p.knowsHistories(); err != nil {

@@ -49,17 +49,20 @@ func (x *auditJob) faults(ctx context.Context, rs []*replica) error {
 // hopeless says why a replica cannot be sent again; "" if it can.
 func (x *auditJob) hopeless(r *replica) string {
 	switch {
-	case r.gone:
-		return "it cannot be repaired: the source no longer has the object"
 	case r.theirs && (!x.policy.Takeover || r.d.back != 0):
 		return "it cannot be repaired: what stands there is not ours"
-	case x.p.src == nil || x.s.unseen.Load():
-		return "it cannot be repaired while the source does not answer"
+	case !x.sourceAway(r) || len(x.standIns(r)) > 0:
+		return ""
+	case r.gone:
+		return "it cannot be repaired: the source no longer has the object, nor has another destination"
+	case x.s.srcGone:
+		return "it cannot be repaired: the source's container is lost, and no other destination has the object"
 	}
-	return ""
+	return "it cannot be repaired while the source does not answer: no other destination has the object"
 }
 
-// repair sends replicas again by the ordinary copier and looks at them once more.
+// repair sends replicas again, from the source or, where that is away, from another
+// destination, and looks at them once more.
 func (x *auditJob) repair(ctx context.Context, rs []*replica) error {
 	l := x.e.o.Ledger
 	for _, r := range rs {
@@ -75,6 +78,26 @@ func (x *auditJob) repair(ctx context.Context, rs []*replica) error {
 		return err
 	}
 	causes := &repairCauses{of: map[string]string{}}
+	var direct, away []*replica
+	for _, r := range rs {
+		if x.sourceAway(r) {
+			away = append(away, r)
+		} else {
+			direct = append(direct, r)
+		}
+	}
+	if err := x.sendAgain(ctx, direct, causes); err != nil {
+		return err
+	}
+	if err := x.relay(ctx, away, causes); err != nil {
+		return err
+	}
+	return x.each(ctx, rs, func(ctx context.Context, r *replica) error { return x.proveRepair(ctx, r, causes) })
+}
+
+// sendAgain sends replicas again from the source, as a pass would.
+func (x *auditJob) sendAgain(ctx context.Context, rs []*replica, causes *repairCauses) error {
+	l := x.e.o.Ledger
 	p := &pass{e: x.e, job: x.p.job, src: x.p.src, place: x.p.place, known: true, dests: x.p.dests, kin: newKin(), account: x.p.account,
 		findings: report.NewFindings(nil, causes.add), tally: &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}}
 	var steps []plan.Step
@@ -113,7 +136,7 @@ func (x *auditJob) repair(ctx context.Context, rs []*replica) error {
 		return err
 	}
 	x.tally.addWork(p.tally)
-	return x.each(ctx, rs, func(ctx context.Context, r *replica) error { return x.proveRepair(ctx, r, causes) })
+	return nil
 }
 
 // subject is what the copier needs to know of an object: its record as it is now,

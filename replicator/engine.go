@@ -162,27 +162,15 @@ func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
 	}
 	// A container that the ledger knows and the account no longer lists is a job
 	// too: its brake decides.
-	places, err := e.o.Ledger.Places()
-	if err != nil {
-		return nil, err
-	}
-	id, err := e.identity(ctx, p.From)
-	if err != nil {
-		return nil, err
-	}
 	listed := map[string]bool{}
 	for _, j := range jobs {
 		listed[j.From.Container] = true
 	}
-	for _, pl := range places {
-		c := pl.Place.Container
-		if pl.Place.Region != p.From || pl.Place.Project != id.Project || listed[c] || pl.Objects == 0 || !p.Selects(c) {
-			continue
-		}
-		if dest, err := p.Destination(c); err == nil && e.hasRoute(pl.Place, p, dest) {
-			jobs = append(jobs, newJob(p, c, dest))
-		}
+	lost, err := e.copied(ctx, p, listed)
+	if err != nil {
+		return nil, err
 	}
+	jobs = append(jobs, lost...)
 	if len(jobs) == 0 {
 		for _, name := range p.Containers {
 			if !strings.ContainsAny(name, `!*?[\`) { // named in full, so a spelling mistake or a loss, not an empty choice

@@ -261,6 +261,11 @@ func join(a, b transport.Header) transport.Header {
 
 // merge decides the properties that choose takes.
 func (p *pass) merge(d *dest, pr *destProps, there transport.Header, choose func(string) bool) plan.Merged {
+	return p.merging(d, pr, there, choose).Do()
+}
+
+// merging is what that decision is made of.
+func (p *pass) merging(d *dest, pr *destProps, there transport.Header, choose func(string) bool) plan.Merge {
 	pol := p.job.Policy
 	choice := func(n string) bool {
 		return choose(n) && plan.CarriesContainer(n) && (pol.Properties.TempURLKeys || !transport.IsKey(n))
@@ -281,7 +286,7 @@ func (p *pass) merge(d *dest, pr *destProps, there transport.Header, choose func
 			m.Base[n] = a
 		}
 	}
-	return m.Do()
+	return m
 }
 
 // apply carries a decision out. The ledger knows before the request what may stand

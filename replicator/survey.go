@@ -66,6 +66,8 @@ func (e *Engine) survey(ctx context.Context, j Job, f *report.Findings, create b
 		return nil, err
 	case err != nil:
 		s.sourceLost(err)
+	default:
+		s.p.shape = &info
 	}
 	for i, to := range j.To {
 		d, err := s.openDest(ctx, from, to, i, create)
@@ -104,6 +106,7 @@ func (s *survey) openDest(ctx context.Context, from store.Place, to Side, i int,
 	if err != nil {
 		return nil, err
 	}
+	d.url = id.URL
 	r := s.p.route(from, to, id.Project)
 	ok := true
 	if create {
@@ -128,7 +131,10 @@ func (s *survey) openDest(ctx context.Context, from store.Place, to Side, i int,
 		err = e.breaker(to.Region).refusal()
 	}
 	if err == nil {
-		_, err = d.ep.Container(ctx, to.Container)
+		var info transport.ContainerInfo
+		if info, err = d.ep.Container(ctx, to.Container); err == nil {
+			d.seen = &info
+		}
 	}
 	switch {
 	case transport.Is(err, transport.NotFound):

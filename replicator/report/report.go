@@ -188,6 +188,9 @@ type AuditTotals struct {
 
 	HeadersDiffer   int64 `json:"headers_differ"`   // replicas whose bytes are right and whose headers are not those copied
 	HeadersRepaired int64 `json:"headers_repaired"` // of these, given the source's again
+
+	PropertiesDiffer   int64 `json:"properties_differ"`   // properties of destinations' containers that are not as they were carried
+	PropertiesRepaired int64 `json:"properties_repaired"` // of these, set again
 }
 
 // Result is the outcome of one policy's pass, plan or audit.

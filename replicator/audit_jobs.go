@@ -1,0 +1,46 @@
+package replicator
+
+import (
+	"context"
+
+	"farshore/policies"
+	"farshore/transport"
+)
+
+// AuditJobs is Jobs for an audit, which works without the source: where that does not
+// answer, the jobs are those over the containers that the ledger has copies of.
+func (e *Engine) AuditJobs(ctx context.Context, p policies.Policy) ([]Job, error) {
+	jobs, err := e.Jobs(ctx, p)
+	if err == nil || ctx.Err() != nil || !regionTrouble(err) || transport.Is(err, transport.NotFound) {
+		return jobs, err
+	}
+	known, kerr := e.copied(ctx, p, nil)
+	if kerr != nil || len(known) == 0 {
+		return nil, err // why nothing is known of the source matters more
+	}
+	return known, nil
+}
+
+// copied expands a policy into jobs over the containers, but for those given, of which
+// the ledger has objects.
+func (e *Engine) copied(ctx context.Context, p policies.Policy, but map[string]bool) ([]Job, error) {
+	places, err := e.o.Ledger.Places()
+	if err != nil {
+		return nil, err
+	}
+	id, err := e.identity(ctx, p.From)
+	if err != nil {
+		return nil, err
+	}
+	var jobs []Job
+	for _, pl := range places {
+		c := pl.Place.Container
+		if pl.Place.Region != p.From || pl.Place.Project != id.Project || but[c] || pl.Objects == 0 || !p.Selects(c) {
+			continue
+		}
+		if dest, err := p.Destination(c); err == nil && e.hasRoute(pl.Place, p, dest) {
+			jobs = append(jobs, newJob(p, c, dest))
+		}
+	}
+	return jobs, nil
+}
