@@ -22,6 +22,8 @@ const (
 	bbolt       = "go.etcd.io/bbolt"
 	cobra       = "github.com/spf13/cobra"
 	rate        = "golang.org/x/time/rate"
+	compress    = "github.com/klauspost/compress"
+	zstd        = compress + "/zstd"
 )
 
 // arrows are files, what each imports, and the rule that must refuse it; an empty rule is an arrow
@@ -56,6 +58,11 @@ var arrows = []struct{ file, imports, rule string }{
 	{"transport/wire/a.go", "farshore/transport/chunk", "wire"},
 	{"transport/wire/b.go", cobra, "wire"},
 	{"transport/wire/oktransport.go", "farshore/transport", ""},
+	{"transport/backup/a.go", "farshore/transport", "backup-format"},
+	{"transport/backup/b.go", cobra, "backup-format"},
+	{"transport/backup/c.go", rate, "backup-format"},
+	{"transport/backup/ok.go", zstd, ""},
+	{"transport/backup/oktransport_test.go", "farshore/transport", ""},
 	{"replicator/report/a.go", "farshore/transport", "standard-library-only"},
 	{"transport/wire/ok.go", rate, ""},
 	{"replicator/report/ok_test.go", cobra, ""},
@@ -79,7 +86,7 @@ var wordings = []struct{ file, code, linter string }{
 	{"replicator/plan/init.go", "func init() {}", "gochecknoinits"},
 }
 
-var modules = map[string]string{gophercloud: "gophercloud", ncw: "swift", bbolt: "bbolt", cobra: "cobra", "golang.org/x/time": "rate"}
+var modules = map[string]string{gophercloud: "gophercloud", ncw: "swift", bbolt: "bbolt", cobra: "cobra", "golang.org/x/time": "rate", compress: "zstd"}
 
 func TestEveryForbiddenArrowIsRed(t *testing.T) {
 	linter := os.Getenv("GOLANGCI_LINT")
@@ -98,8 +105,8 @@ func TestEveryForbiddenArrowIsRed(t *testing.T) {
 		mod += "\nrequire " + path + version(path) + "\nreplace " + path + " => ./stubs/" + pkg + "\n"
 		write(t, root, "stubs/"+pkg+"/go.mod", "module "+path+"\n\ngo 1.26\n")
 		sub := ""
-		if path == "golang.org/x/time" {
-			sub = "rate/"
+		if path == "golang.org/x/time" || path == compress { // only a package below it is imported
+			sub = pkg + "/"
 		}
 		write(t, root, "stubs/"+pkg+"/"+sub+"x.go", "package "+pkg+"\n")
 	}
