@@ -218,6 +218,7 @@ func (c *pass) wanting(ctx context.Context, w want, to map[*dest]*dest) (it *ite
 		}
 		if w.etag == "" || w.etag == obj.ETag {
 			w.etag, w.size, w.modified, w.kind = obj.ETag, obj.Size, micros(obj.Modified), obj.Kind
+			it.asked = true
 		}
 	}
 	it.entry = &transport.Entry{Name: w.name, Size: w.size, ETag: w.etag, Kind: w.kind, Modified: microTime(w.modified)}

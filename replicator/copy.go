@@ -392,7 +392,11 @@ func (p *pass) done(it *item, d *dest, obj transport.Object, rep store.Replica, 
 		}
 	})
 	p.e.breaker(d.side.Region).note(nil)
-	p.tally.copied.Add(1)
+	if rep.Adopted {
+		p.tally.adopted.Add(1)
+	} else {
+		p.tally.copied.Add(1)
+	}
 	p.e.o.Progress.Region(d.side.Region).Done()
 	it.confirmed(d.side.Region)
 }

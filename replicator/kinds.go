@@ -50,7 +50,7 @@ func (p *pass) copyManifest(ctx context.Context, it *item, targets []target) err
 			return err
 		}
 	}
-	ready, err := p.withNeeds(ctx, it, targets, segmentsOf(m, it.depth+1), "a segment")
+	ready, err := p.withNeeds(ctx, it, targets, segmentsOf(m, it.depth+1), m, "a segment")
 	if err != nil {
 		return err
 	}
@@ -102,8 +102,9 @@ func (p *pass) became(ctx context.Context, it *item, obj transport.Object, targe
 	return again, nil
 }
 
-// withNeeds brings what an object needs, and gives the targets where all of it stands.
-func (p *pass) withNeeds(ctx context.Context, it *item, targets []target, wants []want, what string) ([]target, error) {
+// withNeeds brings what an object needs, and gives the targets where all of it stands. m
+// is its manifest, of an SLO.
+func (p *pass) withNeeds(ctx context.Context, it *item, targets []target, wants []want, m transport.Manifest, what string) ([]target, error) {
 	dests := make([]*dest, len(targets))
 	for i, t := range targets {
 		dests[i] = t.d
@@ -113,9 +114,19 @@ func (p *pass) withNeeds(ctx context.Context, it *item, targets []target, wants 
 		return nil, err
 	}
 	var ready []target
+	var broken error
+	if len(complete) < len(dests) {
+		if broken, err = p.broken(ctx, it.name, m); err != nil {
+			return nil, p.unread(ctx, it, targets, err)
+		}
+	}
 	for _, t := range targets {
 		if slices.Contains(complete, t.d) {
 			ready = append(ready, t)
+			continue
+		}
+		if broken != nil {
+			p.failed(ctx, it, t.d, broken)
 			continue
 		}
 		p.failed(ctx, it, t.d, &transport.Error{Op: "copy", Region: p.job.From.Region, Container: p.job.From.Container, Name: it.name, Class: transport.Permanent,
@@ -157,6 +168,13 @@ func (p *pass) putManifest(ctx context.Context, it *item, t target, obj transpor
 			p.done(it, t.d, obj, store.Replica{Written: micros(rec.Modified)}, &summer{n: -1})
 			return nil
 		case errors.Is(err, transport.ErrTarget):
+			broken, berr := p.broken(ctx, it.name, m)
+			if berr != nil {
+				return p.ended(ctx, it, t, berr)
+			}
+			if broken != nil {
+				return p.ended(ctx, it, t, broken)
+			}
 			// the ledger believed in a segment that is gone there
 			if lerr := p.lost(ctx, t.d, m); lerr != nil {
 				return lerr
@@ -182,6 +200,19 @@ func (p *pass) putManifest(ctx context.Context, it *item, t target, obj transpor
 		}
 	}
 	return p.ended(ctx, it, t, cmp.Or(refused, transient(t.d, name, "the destination's object or its segments change while it is written")))
+}
+
+// broken asks the source for every segment of a manifest, and gives the error that says
+// that nobody can read the object there; nil if all are as the manifest says.
+func (p *pass) broken(ctx context.Context, name string, m transport.Manifest) (is, err error) {
+	segment, err := p.brokenHere(ctx, m)
+	if err != nil || segment == "" {
+		return nil, err
+	}
+	from := p.job.From
+	return &transport.Error{Op: "read manifest", Region: from.Region, Container: from.Container, Name: name, Class: transport.Permanent,
+		Err:  fmt.Errorf("%w: %s", transport.ErrManifest, segment),
+		Hint: "nobody can read it in region " + from.Region + " as it is: upload it, or the segment, again there, or delete it"}, nil
 }
 
 // manifestAt gives a manifest as it must read at a destination.
@@ -288,7 +319,7 @@ func (p *pass) prepare(ctx context.Context, it *item, targets []target) ([]targe
 		if err != nil {
 			return nil, p.failAll(ctx, it, targets, err)
 		}
-		ready, err := p.withNeeds(ctx, it, targets, []want{{container: container, name: name, depth: it.depth + 1, size: -1}}, "the target")
+		ready, err := p.withNeeds(ctx, it, targets, []want{{container: container, name: name, depth: it.depth + 1, size: -1}}, nil, "the target")
 		if err != nil || len(ready) == 0 {
 			return nil, err
 		}
@@ -354,7 +385,7 @@ func (p *pass) prepareDLO(ctx context.Context, it *item, targets []target, value
 	if it.depth > 0 { // a DLO among the segments of another: its own are brought by its own container's pass
 		return targets, nil
 	}
-	ready, err := p.withNeeds(ctx, it, targets, wants, "a segment")
+	ready, err := p.withNeeds(ctx, it, targets, wants, nil, "a segment")
 	if err != nil {
 		return nil, err
 	}

@@ -336,3 +336,68 @@ func TestARebuiltLedgerKnowsWhatManifestsNeed(t *testing.T) {
 		}
 	}
 }
+
+// What comes along with manifests is no work that an interrupted pass had left.
+func TestWhatComesAlongWasNotInterrupted(t *testing.T) {
+	w := newWorld(t, "b")
+	w.furnish()
+	r := w.sync()
+	if r.Resumed || r.ResumedCopied != 0 || r.Totals.Copied == 0 {
+		t.Errorf("resumed %v, %d copies of it, of %d", r.Resumed, r.ResumedCopied, r.Totals.Copied)
+	}
+}
+
+// An object whose manifest is broken at the source fails at once, as what it is: the
+// error names it there, and the destination has nothing to do with it.
+func TestABrokenManifestNamesItsSource(t *testing.T) {
+	for what, spoil := range map[string]func(*world){
+		"a segment is gone":    func(w *world) { w.mem["a"].Remove("segs", "1") },
+		"a segment is another": func(w *world) { w.putAt("a", "segs", "1", "other", nil) },
+	} {
+		for _, versions := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, versions %v", what, versions), func(t *testing.T) {
+				w := newWorld(t, "b")
+				if versions {
+					w.enable("true")
+				}
+				w.container("a", "segs")
+				w.putAt("a", "segs", "1", "first", nil)
+				w.putAt("a", "c", "before", "plain", nil)
+				w.slo("c", "x", nil, w.segment("segs", "1"))
+				w.putAt("a", "c", "y", "plain", nil)
+				spoil(w)
+				r, err := w.try(w.policy, SyncOptions{})
+				if err != nil || r.Counts[report.KindRegionDown] != 0 {
+					t.Fatalf("%v %+v", err, r.Findings)
+				}
+				f := report.Finding{}
+				for _, x := range r.Findings {
+					if x.Name == "x" {
+						f = x
+					}
+				}
+				if versions {
+					if f.Kind != report.KindCannot || !strings.Contains(f.Cause, "segs/1") || !strings.Contains(f.Cause, "at the source as well") {
+						t.Errorf("%+v", r.Findings)
+					}
+				} else if f.Kind != report.KindFailed || f.Region != "a" || f.Container != "c" || !strings.Contains(f.Cause, "manifest is broken") || !strings.Contains(f.Cause, "segs/1") || !strings.Contains(f.Hint, "region a") {
+					t.Errorf("%+v", r.Findings)
+				}
+				for _, n := range []string{"before", "y"} {
+					if _, _, ok := w.mem["b"].Get("c", n); !ok {
+						t.Errorf("%s waits for a broken manifest", n)
+					}
+				}
+				heads := 0
+				for _, c := range w.faults["a"].Calls() {
+					if c.Name == "x" {
+						heads++
+					}
+				}
+				if heads > 20 {
+					t.Errorf("the source was asked for it %d times", heads)
+				}
+			})
+		}
+	}
+}

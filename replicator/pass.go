@@ -93,6 +93,7 @@ func (p *pass) work(ctx context.Context) error {
 			p.findings = report.NewFindings(nil, nil) // whatever is still wrong, the full pass finds
 			err := p.resume(ctx)
 			fresh.addWork(p.tally)
+			fresh.resumed.Add(p.tally.copied.Load())
 			p.tally, p.findings = fresh, findings
 			if err != nil {
 				return err

@@ -133,7 +133,8 @@ func (b *rebuilder) visit(ctx context.Context, subjects []plan.Subject) error {
 				doubts = append(doubts, i)
 			}
 		}
-		if len(doubts) == 0 && s.Entry.Kind == transport.Plain {
+		empty := s.Entry.Kind == transport.Plain && s.Entry.Size == 0
+		if len(doubts) == 0 && s.Entry.Kind == transport.Plain && !(empty && len(found) > 0) {
 			b.record(s, found)
 			continue
 		}
@@ -147,11 +148,15 @@ func (b *rebuilder) visit(ctx context.Context, subjects []plan.Subject) error {
 					found = append(found, rep)
 				}
 			}
-			if s.Entry.Kind == transport.SLO {
-				var err error
-				if found, err = b.manifests(ctx, s, found); err != nil {
-					return err
-				}
+			var err error
+			switch {
+			case s.Entry.Kind == transport.SLO:
+				found, err = b.manifests(ctx, s, found)
+			case empty:
+				found, err = b.alike(ctx, s, found)
+			}
+			if err != nil {
+				return err
 			}
 			b.record(s, found)
 			return nil
@@ -174,6 +179,33 @@ func (b *rebuilder) manifests(ctx context.Context, s *plan.Subject, found []stor
 		}
 		b.p.e.o.Ledger.SetNeeds(r.Route, s.Name, it.needs[d])
 		out = append(out, r)
+	}
+	return out, nil
+}
+
+// alike leaves out copies that only look like the source's object, which has no bytes: in
+// listings dynamic manifests are such objects (S5). The next pass compares them.
+func (b *rebuilder) alike(ctx context.Context, s *plan.Subject, found []store.Replica) ([]store.Replica, error) {
+	src, err := b.p.src.Head(ctx, b.p.job.From.Container, s.Name)
+	if err != nil {
+		if ctx.Err() != nil || !regionTrouble(err) {
+			return nil, err
+		}
+		return nil, nil
+	}
+	var out []store.Replica
+	for _, r := range found {
+		d := b.p.byRoute(r.Route)
+		there, err := d.ep.Head(ctx, d.side.Container, b.p.destName(d, s.Name))
+		if err != nil {
+			if ctx.Err() != nil || !regionTrouble(err) {
+				return nil, err
+			}
+			continue
+		}
+		if src.Kind == there.Kind && pointsAlike(b.p.mapped(src.Header, d), there.Header) {
+			out = append(out, r)
+		}
 	}
 	return out, nil
 }

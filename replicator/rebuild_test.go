@@ -63,8 +63,8 @@ func TestRebuildOfAnUnchangedWorld(t *testing.T) {
 		if r.Totals.Adopted != 44 || r.Replicas.ByCount[2] != 22 || !r.Replicas.Satisfied || len(r.Findings) != 0 {
 			t.Errorf("%s: %+v %+v %+v", as, r.Totals, r.Replicas, r.Findings)
 		}
-		heads := map[policies.LargeAs]int{policies.Exact: 0, policies.Segmented: 1}[as]
-		if n := w.faults["b"].Count(readsAndWrites...); n != 2+heads || w.faults["b"].Count(tt.Head) != heads || w.faults["a"].Count(tt.Head) != 0 {
+		heads := map[policies.LargeAs]int{policies.Exact: 1, policies.Segmented: 2}[as] // the empty object's kind, the segmented one's stamp
+		if n := w.faults["b"].Count(readsAndWrites...); n != 2+heads || w.faults["b"].Count(tt.Head) != heads || w.faults["a"].Count(tt.Head) != 1 {
 			t.Errorf("%s: %d requests to b: %+v", as, n, w.faults["b"].Calls())
 		}
 		w.restart()

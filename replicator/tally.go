@@ -59,7 +59,6 @@ func (t *tally) result(p policies.Policy) (report.Totals, report.Replicas) {
 
 // addWork adds what another tally did, leaving out what it saw.
 func (t *tally) addWork(o *tally) {
-	t.resumed.Add(o.copied.Load())
 	for _, x := range [][2]*atomic.Int64{{&t.copied, &o.copied}, {&t.bytes, &o.bytes}, {&t.read, &o.read}, {&t.meta, &o.meta}, {&t.adopted, &o.adopted},
 		{&t.deleted, &o.deleted}, {&t.properties, &o.properties}, {&t.sentTwice, &o.sentTwice}} {
 		x[0].Add(x[1].Load())

@@ -93,6 +93,9 @@ func (p *pass) openPast(ctx context.Context, x *past, v *store.SeriesVersion) (*
 	for range 3 { // what was damaged on the way is read again
 		o := transport.OpenOptions{Length: -1, Version: v.ID, Unchecked: v.Size > bufferUpTo}
 		obj, rc, err := p.src.Open(ctx, p.job.From.Container, x.name, o)
+		if errors.Is(err, transport.ErrManifest) { // its segments may be there all the same, or the manifest says which is not
+			obj, err = p.src.HeadVersion(ctx, p.job.From.Container, x.name, v.ID)
+		}
 		if err != nil {
 			if last = err; transport.Is(err, transport.Corrupt) {
 				continue

@@ -203,21 +203,60 @@ func (p *pass) weigh(ctx context.Context, x *past, d *dest) (plan.Deeds, error) 
 			t.Back = &back
 		}
 	}
-	deeds := plan.Weigh(&x.series, t, p.planOptions())
-	if len(deeds.Doubt) == 0 {
-		return deeds, nil
-	}
-	t.Stamped = map[string]bool{}
-	for _, r := range deeds.Doubt {
-		obj, err := d.ep.HeadVersion(ctx, d.side.Container, p.destName(d, x.name), r.ID)
-		if err != nil && !transport.Is(err, transport.NotFound) {
+	t.Other = map[string]bool{}
+	for {
+		deeds := plan.Weigh(&x.series, t, p.planOptions())
+		if len(deeds.Doubt) > 0 {
+			t.Stamped = map[string]bool{}
+			for _, r := range deeds.Doubt {
+				obj, err := d.ep.HeadVersion(ctx, d.side.Container, p.destName(d, x.name), r.ID)
+				if err != nil && !transport.Is(err, transport.NotFound) {
+					return plan.Deeds{}, err
+				}
+				if o, ok := audit.ReadOrigin(obj.Header); err == nil && ok && o.Region == p.job.From.Region {
+					t.Stamped[r.ID] = true
+				}
+			}
+			deeds = plan.Weigh(&x.series, t, p.planOptions())
+		}
+		known := len(t.Other)
+		if err := p.findOthers(ctx, x, d, deeds.Adopt, t.Other); err != nil {
 			return plan.Deeds{}, err
 		}
-		if o, ok := audit.ReadOrigin(obj.Header); err == nil && ok && o.Region == p.job.From.Region {
-			t.Stamped[r.ID] = true
+		if len(t.Other) == known {
+			return deeds, nil
+		}
+		t.Stamped = nil
+	}
+}
+
+// findOthers asks what versions without bytes are that listings make look like the
+// source's: links and dynamic manifests are no empty objects (S5, S6).
+func (p *pass) findOthers(ctx context.Context, x *past, d *dest, adopt []plan.Adoption, others map[string]bool) error {
+	for _, a := range adopt {
+		if a.Row.Size > 0 || a.Row.Marker || a.Ours && !x.begun[d] || plan.IsPastNull(a.ID) {
+			continue
+		}
+		want, err := p.src.HeadVersion(ctx, p.job.From.Container, x.name, a.ID)
+		if transport.Is(err, transport.NotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		there, err := d.ep.HeadVersion(ctx, d.side.Container, p.destName(d, x.name), a.Row.ID)
+		if err != nil && !transport.Is(err, transport.NotFound) {
+			return err
+		}
+		h := p.mapped(want.Header, d)
+		if h[transport.TargetETagHeader] != "" && there.Header[transport.TargetETagHeader] != "" {
+			h[transport.TargetETagHeader] = there.Header[transport.TargetETagHeader] // of an SLO it is another at every region
+		}
+		if err == nil && (want.Kind != there.Kind || !pointsAlike(h, there.Header)) {
+			others[a.Row.ID] = true
 		}
 	}
-	return plan.Weigh(&x.series, t, p.planOptions()), nil
+	return nil
 }
 
 // rowsAt gives the versions of a name that stand at a destination, newest first. A

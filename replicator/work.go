@@ -25,6 +25,7 @@ type item struct {
 
 	depth   int                    // manifests above it
 	ready   bool                   // what it points to has been brought
+	asked   bool                   // its kind is what its region says of it, not only its listing
 	needs   map[*dest][]store.Need // of a manifest: the segments that it needs at a destination; complete before it is written
 	pins    map[*dest]string       // what a static link must call its target's version, where that is another
 	mu      sync.Mutex
@@ -147,6 +148,15 @@ func (p *pass) exec(ctx context.Context, s plan.Step) error {
 			begun, other := p.standing(d, s)
 			if begun { // ours, from a run that died: its headers may be older than the source's
 				metas = append(metas, d)
+				continue
+			}
+			if !rs.Ours && s.Subject.Entry.Kind == transport.Plain && s.Subject.Entry.Size == 0 {
+				// Listings show a dynamic manifest as an object of no bytes. The write that is
+				// to be refused, because something stands there, compares what the two are.
+				if err := p.begin(ctx, it, d); err != nil {
+					return err
+				}
+				copies = append(copies, p.target(d, it, true, s))
 				continue
 			}
 			if other {
@@ -383,10 +393,14 @@ func (p *pass) recheck(ctx context.Context, it *item, t target) (_ target, again
 		return t, true, nil
 	case err != nil:
 		return target{}, false, err
-	case obj.ETag == it.version.ETag && obj.Size == it.entry.Size && obj.Kind == transport.Plain && it.entry.Kind == transport.Plain:
-		p.adopt(it, d, it.version, obj.ETag, micros(obj.Modified))
-	case obj.ETag == it.version.ETag && obj.Size == it.entry.Size: // what it points to is compared when it is written
-		t.ifAbsent = true
+	case obj.ETag == it.version.ETag && obj.Size == it.entry.Size:
+		if plain, err := p.plainAtSource(ctx, it); err != nil {
+			return target{}, false, err
+		} else if plain && obj.Kind == transport.Plain {
+			p.adopt(it, d, it.version, obj.ETag, micros(obj.Modified))
+			return target{}, false, nil
+		}
+		t.ifAbsent = true // what it is and points to is compared when it is written
 		return t, true, p.begin(ctx, it, d)
 	case slices.Contains(t.known, obj.ETag):
 		return t, true, p.begin(ctx, it, d)
@@ -394,6 +408,19 @@ func (p *pass) recheck(ctx context.Context, it *item, t target) (_ target, again
 		p.conflict(it, d, obj.ETag)
 	}
 	return target{}, false, nil
+}
+
+// plainAtSource reports whether the source's object consists of its own bytes: where only
+// a listing told so it may be a dynamic manifest (S5).
+func (p *pass) plainAtSource(ctx context.Context, it *item) (bool, error) {
+	if it.entry.Kind != transport.Plain || it.asked {
+		return it.entry.Kind == transport.Plain, nil
+	}
+	obj, err := p.src.Head(ctx, p.job.From.Container, it.name)
+	if transport.Is(err, transport.NotFound) {
+		return false, nil // the copy finds that, too
+	}
+	return err == nil && obj.Kind == transport.Plain, err
 }
 
 // begin makes an intent durable for a copy that was not planned as one.

@@ -162,6 +162,11 @@ type Body struct {
 // passed: the object has ended its life by now, at the source as well.
 var ErrExpired = errors.New("its X-Delete-At has passed")
 
+// ErrManifest is within the error (class Permanent) of a read of a static large object
+// that nobody can read: its manifest names a segment that is missing, or that another
+// object has taken the place of.
+var ErrManifest = errors.New("its manifest is broken: a segment is missing or is another by now")
+
 // ErrTarget is within the error of a write that points at what is not there, or not
 // as it says: a segment of a manifest, or the target of a static link. The class is
 // NotFound if it is missing and Corrupt if its size or ETag is another.

@@ -62,6 +62,7 @@ type RouteStep struct {
 	IfAbsent bool   // Copy: nothing is known to stand there, so the write must fail if something does
 	ETag     string // Adopt: the destination's ETag; Conflict: the foreign object's
 	Written  int64  // Adopt: the destination's time of it, µs
+	Ours     bool   // Adopt: it is where our own write here came from
 	Why      string // for people and tests
 }
 
@@ -177,7 +178,7 @@ func diffRoute(s Subject, d Dest, o Options) RouteStep {
 				return RouteStep{} // changed or deleted over there: the opposite direction carries it
 			}
 		case v.Modified <= br.Written:
-			return RouteStep{Action: Adopt, ETag: br.Version.ETag, Written: d.Back.Version.Modified, Why: "written here by us"}
+			return RouteStep{Action: Adopt, ETag: br.Version.ETag, Written: d.Back.Version.Modified, Ours: true, Why: "written here by us"}
 		default:
 			same = true // touched since, with the same content: perhaps new headers
 		}

@@ -189,6 +189,9 @@ type There struct {
 	// Stamped holds the ids of rows that bear our stamp, of those that Weigh put in
 	// Doubt; nil: nobody looked yet.
 	Stamped map[string]bool
+	// Other holds the ids of rows that are something else than the versions they look
+	// like in listings.
+	Other map[string]bool
 	// Back is the destination's own history as the source of the opposite route
 	// BackRoute; nil and 0 where there is no such route.
 	Back      *store.Series
@@ -279,7 +282,7 @@ func Weigh(s *store.Series, t There, o Options) Deeds {
 				end = min(end, i)
 			}
 		}
-		if i := sameIn(s, at, r, last+1, end, t.Route); i >= 0 {
+		if i := sameIn(s, at, r, last+1, end, t.Route); i >= 0 && !t.Other[r.ID] {
 			at[i], known[j], last = j, i, i
 			d.Adopt = append(d.Adopt, Adoption{ID: s.Versions[i].ID, Row: r, Ours: t.Begun})
 			continue

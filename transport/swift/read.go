@@ -184,13 +184,22 @@ func (e *Endpoint) open(ctx context.Context, container, name string, o transport
 		r.header["Range"] = fmt.Sprintf("bytes=%d-", o.Offset)
 	}
 	resp, seen, err := e.look(ctx, r, o.Version)
-	if query == nil && e.dynamic(ctx, r, o.Version, seen, err) {
+	var kind transport.Kind
+	if query == nil {
+		kind = e.composed(ctx, r, o.Version, seen, err)
+	}
+	if kind == transport.DLO {
 		if err == nil {
 			_ = resp.Body.Close()
 		}
 		return transport.Object{}, nil, true, err
 	}
 	var f *transport.Error
+	if kind == transport.SLO && errors.As(err, &f) && f.Status == http.StatusConflict {
+		f.Class, f.Err = transport.Permanent, fmt.Errorf("%w: %w", transport.ErrManifest, f.Err)
+		f.Hint = "nobody can read it in region " + e.o.Region + " as it is: upload it, or the segment, again there, or delete it"
+		return transport.Object{}, nil, false, err
+	}
 	if errors.As(err, &f) && f.Status == http.StatusPreconditionFailed && o.ETag != "" {
 		// An object that a server-side COPY made of an SLO keeps the SLO's ETag inside,
 		// and Swift compares If-Match with that one although it shows the MD5 (seen on
@@ -224,23 +233,25 @@ func (e *Endpoint) open(ctx context.Context, container, name string, o transport
 	return obj, body, false, nil
 }
 
-// dynamic tells whether a reply to a GET or HEAD was about a DLO's segments. Its
-// refusals do not say so: 404 where the segments' container is missing, 409 where a
-// segment is, 416 for a range that the concatenation lacks (S5).
-func (e *Endpoint) dynamic(ctx context.Context, r request, version string, seen http.Header, err error) bool {
+// composed gives the kind of a large object whose segments a reply to a GET or HEAD was
+// about; "" of others, and of an SLO that could be read. Refusals do not say the kind:
+// 404 where the container of a DLO's segments is missing, 409 where a segment is, 416 for
+// a range that the concatenation lacks (S4, S5).
+func (e *Endpoint) composed(ctx context.Context, r request, version string, seen http.Header, err error) transport.Kind {
 	if kind, _ := kindOf(seen); kind == transport.DLO {
-		return true
+		return kind
 	}
 	var f *transport.Error
 	if !errors.As(err, &f) {
-		return false
+		return ""
 	}
 	switch f.Status {
 	case http.StatusNotFound, http.StatusConflict, http.StatusRequestedRangeNotSatisfiable:
-		o, err := e.HeadVersion(ctx, r.container, r.name, version)
-		return err == nil && o.Kind == transport.DLO
+		if o, err := e.HeadVersion(ctx, r.container, r.name, version); err == nil && (o.Kind == transport.DLO || o.Kind == transport.SLO) {
+			return o.Kind
+		}
 	}
-	return false
+	return ""
 }
 
 // opened checks that a reply is what was asked for and makes its reader.

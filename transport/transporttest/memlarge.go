@@ -135,7 +135,7 @@ func (m *Mem) content(op, container, name string, obj *memObject) ([]byte, error
 		}
 		seg := m.follow(m.find(p.Container, p.Name))
 		if seg == nil || seg.etag != p.ETag || seg.size() != p.Size {
-			return nil, m.fail(op, container, name, transport.Transient, 409, "409 Conflict: segment %s is missing or changed", transport.PrintName(p.Name))
+			return nil, m.fail(op, container, name, transport.Permanent, 409, "%w: 409 Conflict: segment %s", transport.ErrManifest, transport.PrintName(p.Name))
 		}
 		part, err := m.content(op, p.Container, p.Name, seg)
 		if err != nil {

@@ -101,6 +101,16 @@ func (s *suite) rawManifest() {
 	}
 	_, _, err = s.ep.Manifest(s.ctx, s.c, "none", "")
 	s.wantError(err, transport.NotFound, s.c, "none")
+	// Without its first segment nobody can read it, and trying again does not help.
+	s.made(s.raw.Do(s, http.MethodDelete, other, "lead/ %2F", "", nil, nil))
+	_, _, err = s.ep.Open(s.ctx, s.c, "outer %41", transport.OpenOptions{Length: -1})
+	s.wantError(err, transport.Permanent, s.c, "outer %41")
+	if !errors.Is(err, transport.ErrManifest) {
+		s.Errorf("%v is no ErrManifest", err)
+	}
+	if o, _, err := s.ep.Manifest(s.ctx, s.c, "outer %41", ""); err != nil || o.ETag != rc.ETag {
+		s.Errorf("its manifest: %+v %v", o, err)
+	}
 }
 
 func samePart(a, b transport.Part) bool {
