@@ -35,11 +35,11 @@ func newDemo(c *console) *cobra.Command {
 	var o demoOptions
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Replicate, break and repair three emulated regions, in front of your eyes",
+		Short: "Replicate, break, repair and restore three emulated regions, in front of your eyes",
 		Long: `Start three OpenStack regions that are emulated in this process, paris, lyon and berlin, and
 run farshore itself on them: copy a container of 3,000 objects, kill the copy half-way, go on
-with it, damage replicas, find and repair that, lose a region and have it back. What the
-commands print is shown as it comes; what the regions were asked and what they hold is counted
+with it, damage replicas, find and repair that, lose a region and have it back; ship a volume's
+snapshots, restore one and prove it. What the commands print is shown as it comes; what the regions were asked and what they hold is counted
 by the regions. It ends with an error if anything is not as told. Nothing outside a temporary
 folder and this machine's loopback is touched.
 

@@ -37,6 +37,11 @@ func (d *demo) serve(ctx context.Context) error {
   farshore sync
   farshore status
 
+paris has a volume, db, too. Ship a snapshot of it, restore it and prove it:
+
+  farshore sync -f %s
+  farshore restore db --to lyon --name db-back --proof blocks -f %s
+
 Damage a replica without changing its ETag, then find and repair it:
 
   curl -d '{"container":"%s","name":"%s"}' %s/_fake/corrupt
@@ -45,7 +50,7 @@ Damage a replica without changing its ETag, then find and repair it:
 
 Other clients work as well: openstack --os-cloud lyon object list %s
 Ctrl-C ends the regions and %s.`,
-		demoContainer, comma(d.objects), size(d.bytes), path, d.clouds, d.dir, d.dir, demoContainer, d.small[0], d.lyon.URL(), demoContainer, end)
+		demoContainer, comma(d.objects), size(d.bytes), path, d.clouds, d.dir, d.dir, demoVolumeFile, demoVolumeFile, demoContainer, d.small[0], d.lyon.URL(), demoContainer, end)
 	<-ctx.Done()
 	d.c.say("")
 	return nil

@@ -27,6 +27,7 @@ func (d *demo) chapters() []chapter {
 		{"damage", "Bits rot, and somebody deletes a replica", d.damage},
 		{"repair", "Repair, with every byte of every replica read once more", d.repair},
 		{"region-down", "berlin goes away while paris gets a new object, and comes back", d.lose},
+		{"volumes", "A volume of paris: its snapshots become restore points at lyon", d.volumes},
 		{"verify", "What the regions hold, compared by the demo in their memory", d.verify},
 	}
 }
@@ -117,11 +118,11 @@ func (d *demo) damage(ctx context.Context) error {
 		return errors.New("there is nothing to damage")
 	}
 	d.narrate("a byte of one object at lyon was flipped on disk (ETag and size stay), one was deleted at berlin")
-	return d.show(ctx, exitFindings, "audit --read 100%", "^1 missing, 1 damaged", "damaged-replica: lyon:", "missing-replica: berlin:")
+	return d.show(ctx, exitFindings, "audit --read 100%", "damaged-replica: lyon:", "missing-replica: berlin:")
 }
 
 func (d *demo) repair(ctx context.Context) error {
-	return d.show(ctx, 0, "audit --read 100% --repair", "1 missing, 1 damaged, 2 repaired", "replicas:.*with 2 confirmed copies$")
+	return d.show(ctx, 0, "audit --read 100% --repair", "1 missing, 1 damaged, 2 repaired")
 }
 
 // lose stops a whole region during a pass over a new object.

@@ -54,7 +54,7 @@ func TestDemo(t *testing.T) {
 	t.Logf("\n%s", out)
 	text := string(out)
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-	if len(lines) > 40 {
+	if len(lines) > 48 {
 		t.Errorf("%d lines", len(lines))
 	}
 	for _, l := range lines {
@@ -76,6 +76,10 @@ func TestDemo(t *testing.T) {
 		`missing-replica: berlin:photos/20\d\d/`,
 		`1 missing, 1 damaged, 2 repaired`,
 		`replicas: 300 of 301 objects with 2 confirmed copies; 1 with fewer`,
+		`full \(the volume has no backup yet\), .*; lyon landed`,
+		`increment, 2nd of its chain, 1\.0 MiB; lyon landed`,
+		`proven: 2,048 blocks of 32 KiB are equal to the source's block list`,
+		`drill \w+ passed: databases: 1 volume, RTO `,
 		`3 regions, 301 objects, .* identical`,
 		`Everything was as told`,
 	} {
@@ -113,7 +117,7 @@ func TestDemoJSON(t *testing.T) {
 			exits = append(exits, c.Exit)
 		}
 	}
-	if want := []int{-1, 0, 0, 0, 3, 0, 3, 0, 0}; !slices.Equal(exits, want) {
+	if want := []int{-1, 0, 0, 0, 3, 0, 3, 0, 0, 0, 0, 0, 0}; !slices.Equal(exits, want) {
 		t.Errorf("exit codes %v, want %v", exits, want)
 	}
 	if r.Objects != 200 || r.Bytes < 2*demoLargeSize || facts["objects_identical"] != 201 || facts["bytes_identical"] <= r.Bytes {
@@ -124,6 +128,9 @@ func TestDemoJSON(t *testing.T) {
 	}
 	if n := facts["bytes_arrived"]; n < r.Bytes || n >= 2*r.Bytes {
 		t.Errorf("killed when %d of %d bytes were there", n, 2*r.Bytes)
+	}
+	if n := facts["volume_bytes_identical"]; n != 64<<20 {
+		t.Errorf("%d bytes of the restored volume are those of paris", n)
 	}
 	if n := facts["bytes_sent_twice"]; n < 0 || n > r.Bytes/4 {
 		t.Errorf("%d bytes were sent twice", n)
@@ -176,7 +183,7 @@ func TestDemoServe(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, typed)
 	}
-	for _, want := range []string{"damaged-replica: lyon:photos/", "1 repaired", "150 of 150 objects with 2 confirmed copies"} {
+	for _, want := range []string{"damaged-replica: lyon:photos/", "1 repaired", "proven: ", "150 of 150 objects with 2 confirmed copies"} {
 		if !bytes.Contains(typed, []byte(want)) {
 			t.Errorf("the commands do not say %q:\n%s", want, typed)
 		}

@@ -60,6 +60,7 @@ type demoWorld struct {
 	dir, exe, clouds    string
 	objects, bytes      int64 // of the source at the beginning
 	small               []string
+	db                  *fakecloud.BlockVolume // of paris
 }
 
 // startDemo brings the regions up, fills the first, and writes the files that a user
@@ -77,7 +78,8 @@ func startDemo(objects int, keep bool) (w *demoWorld, err error) {
 	if w.dir, err = os.MkdirTemp("", "farshore-demo-"); err != nil {
 		return w, &hintError{op: "make a temporary folder in", item: os.TempDir(), err: err, hint: "set TMPDIR to a folder that can be written to"}
 	}
-	w.cloud, err = fakecloud.Start(fakecloud.Options{Regions: []fakecloud.RegionOptions{{Name: "paris"}, {Name: "lyon"}, {Name: "berlin"}}})
+	w.cloud, err = fakecloud.Start(fakecloud.Options{Regions: []fakecloud.RegionOptions{
+		{Name: "paris", Block: demoBlocks()}, {Name: "lyon", Block: demoBlocks()}, {Name: "berlin", Block: demoBlocks()}}})
 	if err != nil {
 		return w, err
 	}
@@ -89,7 +91,7 @@ func startDemo(objects int, keep bool) (w *demoWorld, err error) {
 		return w, fmt.Errorf("write policy file: %w", err)
 	}
 	w.fill(objects)
-	return w, nil
+	return w, w.addVolume()
 }
 
 // fill puts the same objects into paris in every run: hostile names, two large ones,
