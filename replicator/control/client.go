@@ -39,6 +39,11 @@ func (c *Client) SetTotalLimit(ctx context.Context, bytesPerSecond int64) (Statu
 	return c.call(ctx, http.MethodPost, "/v1/limits", Limits{Total: &bytesPerSecond})
 }
 
+// Order has a daemon pause, resume or begin a policy's tasks.
+func (c *Client) Order(ctx context.Context, o Order) (Status, error) {
+	return c.call(ctx, http.MethodPost, "/v1/tasks", o)
+}
+
 // Stop asks the holder to end as SIGTERM does. It returns at once.
 func (c *Client) Stop(ctx context.Context) (Status, error) {
 	return c.call(ctx, http.MethodPost, "/v1/stop", struct{}{})

@@ -1,5 +1,6 @@
 // Package control lets people talk to the process that holds a ledger: what it is
-// doing, its byte limit, and a graceful stop, as HTTP over a unix socket.
+// doing, its byte limit, what its daemon does when, and a graceful stop, as HTTP over a
+// unix socket.
 //
 // Whoever opens a ledger for writing serves <ledger>.sock, mode 0600, so that only
 // the same user (and root) can connect; there is no other authentication. Nothing secret
@@ -7,6 +8,7 @@
 //
 //	GET  /v1/status            Status
 //	POST /v1/limits            Limits in, Status out
+//	POST /v1/tasks             Order in, Status out; 409 when nobody there keeps a schedule
 //	POST /v1/stop              ends the work as SIGTERM does; Status out
 //
 // Errors are {"error": "..."} with a status of 4xx or 5xx. Fields may be added within
@@ -37,6 +39,36 @@ type Status struct {
 	TotalLimit int64           `json:"total_limit"`
 	Stopping   bool            `json:"stopping"` // it was asked to stop and is finishing
 	Snapshot   report.Snapshot `json:"snapshot"`
+	Tasks      []Task          `json:"tasks,omitempty"` // what a daemon does again and again
+}
+
+// Task is something that a daemon does again and again for a policy.
+type Task struct {
+	Policy  string    `json:"policy"`
+	Kind    string    `json:"kind"` // pass, audit or drill
+	Running bool      `json:"running"`
+	Paused  bool      `json:"paused"`
+	Began   time.Time `json:"began,omitzero"` // the run under way, or the last one
+	Ended   time.Time `json:"ended,omitzero"` // absent: it runs, was cut short, or was never done
+	Next    time.Time `json:"next,omitzero"`  // absent: it runs, is paused, or is never due
+	Errors  int64     `json:"error_findings"` // of the last run
+	Error   string    `json:"error,omitempty"`
+}
+
+// What an Order may ask for.
+const (
+	Pause  = "pause"
+	Resume = "resume"
+	RunNow = "run"
+)
+
+// Order is what a person wants of a policy's tasks.
+type Order struct {
+	Do     string `json:"do"` // Pause, Resume or RunNow
+	Policy string `json:"policy"`
+	Kind   string `json:"kind,omitempty"` // with RunNow: pass, audit or drill
+	// ReleaseBrake is the token of a brake that stopped the policy's pass; with RunNow of a pass.
+	ReleaseBrake string `json:"release_brake,omitempty"`
 }
 
 // Limits are what may be changed while a pass runs.
@@ -50,6 +82,7 @@ type Limits struct {
 type Handler interface {
 	Status() Status
 	SetTotalLimit(bytesPerSecond int64)
+	Order(o Order) error // what it says is for the person who asked
 	Stop()
 }
 

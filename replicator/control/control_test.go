@@ -23,6 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type holder struct {
 	limit atomic.Int64
 	stops atomic.Int64
+	order atomic.Pointer[Order]
 }
 
 var began = time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -33,6 +34,12 @@ func (h *holder) Status() Status {
 }
 func (h *holder) SetTotalLimit(n int64) { h.limit.Store(n) }
 func (h *holder) Stop()                 { h.stops.Add(1) }
+func (h *holder) Order(o Order) error {
+	if h.order.Store(&o); o.Policy == "none" {
+		return errors.New("no policy none")
+	}
+	return nil
+}
 
 func TestExchange(t *testing.T) {
 	ledger := filepath.Join(t.TempDir(), "l.db")
@@ -59,6 +66,15 @@ func TestExchange(t *testing.T) {
 	for _, rate := range []int64{1 << 20, 0, -1} {
 		if got, err = c.SetTotalLimit(ctx, rate); err != nil || got.TotalLimit != rate || h.limit.Load() != rate {
 			t.Errorf("SetTotalLimit(%d): %v, %v; the holder has %d", rate, got.TotalLimit, err, h.limit.Load())
+		}
+	}
+	want := Order{Do: RunNow, Policy: "photos", Kind: "pass", ReleaseBrake: "abc"}
+	if _, err = c.Order(ctx, want); err != nil || *h.order.Load() != want {
+		t.Errorf("Order: %v; the holder has %+v", err, h.order.Load())
+	}
+	for text, o := range map[string]Order{"no policy none": {Do: Pause, Policy: "none"}, `"dance" is no order`: {Do: "dance", Policy: "photos"}} {
+		if _, err = c.Order(ctx, o); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("Order(%+v): %v", o, err)
 		}
 	}
 	if got, err = c.Stop(ctx); err != nil || !got.Stopping || h.stops.Load() != 1 {
@@ -91,7 +107,7 @@ func TestBadRequests(t *testing.T) {
 		says               string
 	}{
 		{"POST", "/v1/limits", `{"totl": 3}`, 400, "totl"},
-		{"POST", "/v1/limits", `{"total": "3MB"}`, 400, "not limits"},
+		{"POST", "/v1/limits", `{"total": "3MB"}`, 400, "makes no sense"},
 		{"POST", "/v1/limits", `{}`, 400, "no limit is named"},
 		{"POST", "/v1/limits", `{"total": 1` + strings.Repeat(" ", 5000) + `}`, 400, "too large"},
 		{"GET", "/v1/limits", "", 405, ""},

@@ -63,10 +63,7 @@ func routes(h Handler) http.Handler {
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, h.Status()) })
 	mux.HandleFunc("POST /v1/limits", func(w http.ResponseWriter, r *http.Request) {
 		var want Limits
-		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&want); err != nil {
-			refuse(w, http.StatusBadRequest, "the body is not limits: "+err.Error())
+		if !read(w, r, &want) {
 			return
 		}
 		if want.Total == nil {
@@ -76,11 +73,37 @@ func routes(h Handler) http.Handler {
 		h.SetTotalLimit(*want.Total)
 		reply(w, http.StatusOK, h.Status())
 	})
+	mux.HandleFunc("POST /v1/tasks", func(w http.ResponseWriter, r *http.Request) {
+		var want Order
+		if !read(w, r, &want) {
+			return
+		}
+		if want.Do != Pause && want.Do != Resume && want.Do != RunNow {
+			refuse(w, http.StatusBadRequest, fmt.Sprintf("%q is no order: say pause, resume or run", want.Do))
+			return
+		}
+		if err := h.Order(want); err != nil {
+			refuse(w, http.StatusConflict, err.Error())
+			return
+		}
+		reply(w, http.StatusOK, h.Status())
+	})
 	mux.HandleFunc("POST /v1/stop", func(w http.ResponseWriter, _ *http.Request) {
 		h.Stop()
 		reply(w, http.StatusAccepted, h.Status())
 	})
 	return mux
+}
+
+// read takes a request's body, or refuses it.
+func read(w http.ResponseWriter, r *http.Request, into any) bool {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		refuse(w, http.StatusBadRequest, "the body makes no sense: "+err.Error())
+		return false
+	}
+	return true
 }
 
 func reply(w http.ResponseWriter, status int, v any) {

@@ -1,0 +1,362 @@
+// Package daemon keeps doing what policies ask for: passes, audits and drills, each
+// when it is due. It decides when, never what: a Task says how its work is done.
+//
+// A task never overlaps itself or another of its policy; different policies work side
+// by side and share the engine's budget. What was due while nobody was there is caught
+// up once. When something was begun and how it ended is remembered in the ledger, so
+// that a restart neither forgets a daily audit nor makes it twice.
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"farshore/replicator/control"
+	"farshore/transport"
+)
+
+// Kind is what a task does.
+type Kind string
+
+// The kinds of tasks.
+const (
+	Pass  Kind = "pass"
+	Audit Kind = "audit"
+	Drill Kind = "drill"
+)
+
+// Task is something that a policy wants done again and again.
+type Task struct {
+	Policy string
+	Kind   Kind
+	// Next is when it is due again after it was begun at last; the zero time: never.
+	Next func(last time.Time) time.Time
+	// First is whether it is due at once when it was never done; else it is due at Next
+	// of the moment at which it was seen for the first time.
+	First bool
+	// Spread is the most by which a moment is put off at random, so that what has the
+	// same interval does not begin together for ever; 0: not at all.
+	Spread time.Duration
+	Do     func(context.Context) Outcome
+}
+
+// Outcome is how a task's work ended.
+type Outcome struct {
+	Errors int64 // error findings
+	Err    error // why it could not be done, or not to its end
+	Wait   bool  // trying again before the task is due is of no use: a person is asked for
+}
+
+// Memory keeps small values durably: the ledger.
+type Memory interface {
+	Note(key string) (value []byte, ok bool, err error)
+	PutNote(key string, value []byte) error
+}
+
+// Options of a Scheduler.
+type Options struct {
+	Memory Memory
+	Clock  transport.Clock // nil: the system's
+	Log    *slog.Logger    // nil: silent
+	// Parallel is how many policies are worked on at once; 0: 8.
+	Parallel int
+}
+
+// memory is what is remembered of a task.
+type memory struct {
+	Seen   time.Time `json:"seen"` // when it was there for the first time
+	Began  time.Time `json:"began,omitzero"`
+	Ended  time.Time `json:"ended,omitzero"` // zero: it was cut short
+	Errors int64     `json:"errors,omitempty"`
+	Err    string    `json:"error,omitempty"`
+	Failed int       `json:"failed,omitempty"` // times in a row that it could not be done
+	Wait   bool      `json:"wait,omitempty"`
+	Paused bool      `json:"paused,omitempty"`
+}
+
+// entry is one task as it stands.
+type entry struct {
+	Task
+	memory
+	due     time.Time // zero: never
+	running bool
+	asked   bool // a person asked for it: it begins next
+}
+
+// Scheduler begins tasks when they are due. Its methods may be called concurrently.
+type Scheduler struct {
+	o    Options
+	wake chan struct{}
+
+	mu      sync.Mutex
+	entries []*entry
+	busy    map[string]bool // policies of which a task runs
+	seen    time.Time       // the clock when it was looked at last
+	closed  bool
+}
+
+// A failed task is tried again after firstRetry, then after twice that, up to
+// lastRetry, unless it is due before. A clock is looked at every tick at least, since
+// it may be set while nobody waits for it.
+const (
+	firstRetry = time.Minute
+	lastRetry  = 30 * time.Minute
+	tick       = 30 * time.Second
+)
+
+// New makes a scheduler of tasks and takes up what is remembered of them.
+func New(o Options, tasks []Task) (*Scheduler, error) {
+	if o.Clock == nil {
+		o.Clock = transport.SystemClock{}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Parallel <= 0 {
+		o.Parallel = 8
+	}
+	s := &Scheduler{o: o, wake: make(chan struct{}, 1), busy: map[string]bool{}, seen: o.Clock.Now()}
+	for _, t := range tasks {
+		e := &entry{Task: t}
+		text, ok, err := o.Memory.Note(e.key())
+		if err != nil {
+			return nil, fmt.Errorf("read when %s was done last: %w", e.name(), err)
+		}
+		if ok {
+			if err := json.Unmarshal(text, &e.memory); err != nil {
+				return nil, fmt.Errorf("read when %s was done last: %w", e.name(), err)
+			}
+		}
+		if e.Seen.IsZero() {
+			e.Seen = s.seen
+			if err := s.save(e); err != nil {
+				return nil, fmt.Errorf("write down that there is %s: %w", e.name(), err)
+			}
+		}
+		e.plan(s.seen)
+		s.entries = append(s.entries, e)
+	}
+	return s, nil
+}
+
+func (e *entry) key() string  { return "daemon/" + string(e.Kind) + "/" + e.Policy }
+func (e *entry) name() string { return fmt.Sprintf("the %s of policy %s", e.Kind, e.Policy) }
+
+// plan says when the task is due.
+func (e *entry) plan(now time.Time) {
+	if e.Began.After(now) { // the clock was set back
+		e.Began = now
+	}
+	if e.Seen.After(now) {
+		e.Seen = now
+	}
+	switch {
+	case e.Began.IsZero() && e.First, !e.Began.IsZero() && e.Ended.IsZero():
+		e.due = now // never done, or cut short: it goes on at once
+		return
+	case e.Began.IsZero():
+		e.due = e.Next(e.Seen)
+	default:
+		e.due = e.Next(e.Began)
+	}
+	if e.due.IsZero() {
+		return
+	}
+	if e.Spread > 0 {
+		e.due = e.due.Add(rand.N(e.Spread))
+	}
+	if e.Failed > 0 && !e.Wait {
+		again := now.Add(min(firstRetry<<min(e.Failed-1, 10), lastRetry))
+		if again.Before(e.due) {
+			e.due = again
+		}
+	}
+}
+
+// Run begins what is due until ctx ends, and returns when everything that was begun
+// has ended. It may be called once.
+func (s *Scheduler) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer func() {
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
+	}()
+	for ctx.Err() == nil {
+		wait := s.begin(ctx, &running)
+		t := s.o.Clock.NewTimer(min(wait, tick))
+		select {
+		case <-ctx.Done():
+		case <-s.wake:
+		case <-t.C():
+		}
+		t.Stop()
+	}
+}
+
+// begin starts what is due, what has waited longest first, and gives the time until
+// the next is.
+func (s *Scheduler) begin(ctx context.Context, running *sync.WaitGroup) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.o.Clock.Now()
+	if now.Before(s.seen) {
+		s.o.Log.Warn("the clock was set back", "by", s.seen.Sub(now))
+		for _, e := range s.entries {
+			if !e.running {
+				e.plan(now)
+			}
+		}
+	}
+	s.seen = now
+	order := slices.Clone(s.entries)
+	slices.SortStableFunc(order, func(a, b *entry) int {
+		if a.asked != b.asked {
+			if a.asked {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(a.due.Compare(b.due), a.Began.Compare(b.Began))
+	})
+	wait := tick
+	for _, e := range order {
+		if e.running || e.due.IsZero() && !e.asked || e.Paused && !e.asked {
+			continue
+		}
+		if d := e.due.Sub(now); d > 0 && !e.asked {
+			wait = min(wait, d)
+			continue
+		}
+		if s.busy[e.Policy] || len(s.busy) >= s.o.Parallel {
+			continue // whoever ends wakes us
+		}
+		e.running, e.asked = true, false
+		s.busy[e.Policy] = true
+		running.Go(func() { s.do(ctx, e, now) })
+	}
+	return wait
+}
+
+// do makes one run of a task.
+func (s *Scheduler) do(ctx context.Context, e *entry, began time.Time) {
+	s.mu.Lock()
+	e.Began, e.Ended = began, time.Time{}
+	err := s.save(e)
+	s.mu.Unlock()
+	out := Outcome{Err: err}
+	if err == nil {
+		out = e.Do(ctx)
+	}
+	now := s.o.Clock.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.running = false
+	delete(s.busy, e.Policy)
+	e.Errors, e.Err, e.Wait = out.Errors, "", out.Wait
+	if ctx.Err() == nil { // else it was cut short, and goes on at the next start
+		e.Ended = now
+	}
+	switch {
+	case out.Err == nil:
+		e.Failed = 0
+	case ctx.Err() == nil:
+		e.Err = out.Err.Error()
+		e.Failed++
+	}
+	if err := s.save(e); err != nil {
+		s.o.Log.Error("cannot write down how "+e.name()+" ended", "err", err)
+	}
+	e.plan(now)
+	s.nudge()
+}
+
+// save remembers a task; s.mu is held.
+func (s *Scheduler) save(e *entry) error {
+	text, err := json.Marshal(e.memory)
+	if err != nil {
+		return fmt.Errorf("encode: %w", err)
+	}
+	return s.o.Memory.PutNote(e.key(), text)
+}
+
+func (s *Scheduler) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Why an order was refused.
+var (
+	ErrNoSuchTask = errors.New("no such task")
+	ErrEnding     = errors.New("it is ending")
+)
+
+// Order does what a person wants of a policy: pause and resume are for all its tasks,
+// run for one of them. What runs when its policy is paused runs to its end. Running a
+// paused one once leaves it paused.
+func (s *Scheduler) Order(o control.Order) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrEnding
+	}
+	found := false
+	for _, e := range s.entries {
+		if e.Policy != o.Policy || o.Do == control.RunNow && e.Kind != Kind(o.Kind) {
+			continue
+		}
+		found = true
+		switch o.Do {
+		case control.RunNow:
+			e.asked = true
+		case control.Pause, control.Resume:
+			was := e.Paused
+			e.Paused = o.Do == control.Pause
+			if err := s.save(e); err != nil {
+				e.Paused = was
+				return fmt.Errorf("write down that %s is paused or not: %w", e.name(), err)
+			}
+		}
+	}
+	if !found {
+		return fmt.Errorf("%w: policy %q has no %s (it has: %s)", ErrNoSuchTask, o.Policy, o.Kind, s.names())
+	}
+	s.nudge()
+	return nil
+}
+
+// names lists the tasks there are; s.mu is held.
+func (s *Scheduler) names() string {
+	var all []string
+	for _, e := range s.entries {
+		all = append(all, e.Policy+" "+string(e.Kind))
+	}
+	return strings.Join(all, ", ")
+}
+
+// Tasks says how every task stands.
+func (s *Scheduler) Tasks() []control.Task {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := []control.Task{}
+	for _, e := range s.entries {
+		t := control.Task{Policy: e.Policy, Kind: string(e.Kind), Running: e.running, Paused: e.Paused, Began: e.Began.UTC(), Ended: e.Ended.UTC(), Errors: e.Errors, Error: e.Err}
+		if !e.running && !e.due.IsZero() && !e.Paused {
+			t.Next = e.due.UTC()
+		}
+		out = append(out, t)
+	}
+	return out
+}
