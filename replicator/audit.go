@@ -185,11 +185,11 @@ func (x *auditJob) summary() {
 	note(report.KindMissing, report.Info, x.here.copiesGone.Load(), &x.lost, "were deleted or have expired at the source, and their copies are gone too", "nothing to do if that was meant")
 	if err := x.s.whyNot; err != nil {
 		x.findings.Add(report.Finding{Kind: report.KindRegionDown, Level: report.Warn, Policy: x.policy.Name, Region: from.Region, Container: from.Container, Op: "list source",
-			Cause: err.Error() + "; the copies were judged by the ledger alone", Hint: "farshore region check " + from.Region})
+			Cause: err.Error() + "; the copies were judged by the ledger alone: what is new at the source, and what its container should have, is not known", Hint: "farshore region check " + from.Region})
 	}
 	if x.s.srcGone {
 		x.findings.Add(report.Finding{Kind: report.KindDegraded, Level: report.Warn, Policy: x.policy.Name, Region: from.Region, Container: from.Container, Op: "list source",
-			Cause: "the source container is gone, or empty although the ledger knows objects of it; the copies were judged by the ledger alone", Hint: "if it was lost, see \"A region is lost\" in docs/operations.md"})
+			Cause: "the source container is gone, or empty although the ledger knows objects of it; the copies were judged by the ledger alone", Hint: "if it was lost, see \"The source region is lost\" in docs/operations.md"})
 	}
 	for _, to := range x.p.job.To {
 		i := slices.IndexFunc(x.p.dests, func(d *dest) bool { return d.side == to })

@@ -31,6 +31,7 @@ func TestAuditOfWhatComesAlong(t *testing.T) {
 		kind string
 	}{
 		{"a segment is gone", 0, func(b *tt.Mem) { b.Remove("segs", "s%41/0") }, report.KindMissing},
+		{"a segment is gone, and everything is read", 1, func(b *tt.Mem) { b.Remove("segs", "s%41/0") }, report.KindMissing},
 		{"a segment is rotten", 1, func(b *tt.Mem) { b.Rot("segs", "s%41/0", rot) }, report.KindDamaged},
 	} {
 		for _, away := range []bool{false, true} {

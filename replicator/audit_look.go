@@ -157,7 +157,9 @@ func (x *auditJob) bad(r *replica, cause string) {
 // ends early.
 func unreadable(r *replica, err error) bool {
 	var te *transport.Error
-	return err != nil && r.want.Segmented() && errors.As(err, &te) && (te.Status == http.StatusConflict || errors.Is(err, io.ErrUnexpectedEOF))
+	there := r.sub.Dests[r.i].Entry
+	manifest := r.want.Segmented() || there != nil && there.Kind == transport.SLO
+	return err != nil && manifest && errors.As(err, &te) && (te.Status == http.StatusConflict || errors.Is(err, io.ErrUnexpectedEOF))
 }
 
 // fetch reads a replica and says what is wrong with the bytes.

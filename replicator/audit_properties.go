@@ -55,6 +55,9 @@ func (x *auditJob) container(ctx context.Context, d *dest) error {
 		return err
 	}
 	pr, err := x.p.properties(ctx, d)
+	if err == nil && pr.whole {
+		last, _, carried, err = x.e.o.Ledger.Properties(pr.route)
+	}
 	if err != nil || pr.off || !carried || x.p.partial(d) && !pr.own.Made {
 		return err
 	}
@@ -147,7 +150,7 @@ func (x *auditJob) setAgain(ctx context.Context, d *dest, pr *destProps, there t
 			do.Set[n] = w.Value
 		}
 		if w.Source != "" {
-			do.Next[n] = plan.Agreed{From: plan.PropertyDigest(n, w.Source), To: plan.PropertyDigest(n, w.Value), By: d.info.ID}
+			do.Next[n] = plan.Agreed{From: plan.PropertyDigest(n, w.Source), To: plan.PropertyDigest(n, w.Value), By: pr.route}
 		}
 	}
 	if done, err := x.p.apply(ctx, d, pr, there, do); err != nil || !done {

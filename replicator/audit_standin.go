@@ -248,10 +248,10 @@ func (x *auditJob) ensureBare(ctx context.Context, d *dest) error {
 		return err
 	}
 	pr.own, pr.agreed = ownProps{}, map[string]plan.Agreed{}
-	if err := x.p.keepProps(d, pr); err != nil {
+	if err := x.p.keepProps(pr); err != nil {
 		return err
 	}
-	if err := x.e.o.Ledger.PutProperties(d.info.ID, [8]byte{}, micros(x.e.o.Clock.Now())); err != nil {
+	if err := x.e.o.Ledger.PutProperties(pr.route, [8]byte{}, micros(x.e.o.Clock.Now())); err != nil {
 		return err
 	}
 	if err := d.ep.CreateContainer(ctx, d.side.Container, nil); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"farshore/replicator/plan"
 	"farshore/replicator/report"
+	"farshore/store"
 	"farshore/transport"
 )
 
@@ -35,7 +36,9 @@ type destProps struct {
 	want    []plan.Property
 	policy  string // the storage policy that the container is to be in; "": not said
 	digest  [8]byte
-	pairKey string // note of what is agreed
+	route   store.RouteID // under which the ledger keeps them
+	whole   bool          // that is the route of the whole container, of which a part comes along
+	pairKey string        // note of what is agreed
 	flip    bool   // it is written from the other direction's view
 	own     ownProps
 	agreed  map[string]plan.Agreed
@@ -87,24 +90,47 @@ func (p *pass) properties(ctx context.Context, d *dest) (*destProps, error) {
 	return pr, p.recall(d, pr)
 }
 
+// wholeRoute finds the route of the whole container that a part of comes along from: its
+// single objects were brought on that one, and with the first of them the container was
+// made. d's own where there is none.
+func (p *pass) wholeRoute(d *dest) (store.RouteID, bool, error) {
+	r := d.info.Route
+	r.FromPrefix, r.ToPrefix = "", ""
+	info, ok, err := p.e.o.Ledger.FindRoute(r)
+	if err != nil || !ok {
+		return d.info.ID, false, err
+	}
+	return info.ID, true, nil
+}
+
 // recall reads what the ledger has of a destination's properties.
 func (p *pass) recall(d *dest, pr *destProps) error {
 	l, r := p.e.o.Ledger, d.info.Route
+	pr.route = d.info.ID
+	if p.job.along && p.partial(d) {
+		var err error
+		if pr.route, pr.whole, err = p.wholeRoute(d); err != nil {
+			return err
+		}
+	}
+	if pr.whole {
+		r.FromPrefix, r.ToPrefix = "", ""
+	}
 	back, ok, err := l.FindRoute(r.Back())
 	if err != nil {
 		return err
 	}
-	first := d.info.ID
+	first := pr.route
 	if ok && back.ID < first {
 		first, pr.flip = back.ID, true
 	}
 	pr.both = ok
 	pr.pairKey = fmt.Sprintf("agreed/%d", first)
-	if err := p.e.readNote(ownKey(d), &pr.own); err != nil {
+	if err := p.e.readNote(ownKey(pr.route), &pr.own); err != nil {
 		return err
 	}
 	stored := map[string]plan.Agreed{}
-	if !ok || d.back != 0 { // a destination that was found empty agrees to nothing any more
+	if !ok || d.back != 0 || pr.whole { // a destination that was found empty agrees to nothing any more
 		if err := p.e.readNote(pr.pairKey, &stored); err != nil {
 			return err
 		}
@@ -114,7 +140,7 @@ func (p *pass) recall(d *dest, pr *destProps) error {
 	return nil
 }
 
-func ownKey(d *dest) string { return fmt.Sprintf("properties/%d", d.info.ID) }
+func ownKey(r store.RouteID) string { return fmt.Sprintf("properties/%d", r) }
 
 // turned is what is agreed, seen from the other end if flip is set.
 func turned(in map[string]plan.Agreed, flip bool) map[string]plan.Agreed {
@@ -151,8 +177,8 @@ func (e *Engine) writeNote(key string, of any) error {
 }
 
 // keepProps makes what is known of a destination's properties durable.
-func (p *pass) keepProps(d *dest, pr *destProps) error {
-	if err := p.e.writeNote(ownKey(d), pr.own); err != nil {
+func (p *pass) keepProps(pr *destProps) error {
+	if err := p.e.writeNote(ownKey(pr.route), pr.own); err != nil {
 		return err
 	}
 	return p.e.writeNote(pr.pairKey, turned(pr.agreed, pr.flip))
@@ -171,7 +197,9 @@ func propsDigest(want []plan.Property, policy string, takeover bool) [8]byte {
 // partial reports whether the job is about a part of a container: such a pass brings
 // properties along only where it has made the container itself. Others' objects stand
 // in the rest of it.
-func (p *pass) partial(d *dest) bool { return p.job.From.Prefix != "" || d.side.Prefix != "" }
+func (p *pass) partial(d *dest) bool {
+	return (p.job.From.Prefix != "" || d.side.Prefix != "") && (d.props == nil || !d.props.whole)
+}
 
 // doubtful reports whether the source looks as if it was lost and made anew: then its
 // properties wait, as its deletes do, until a person or its objects have answered.
@@ -189,7 +217,7 @@ func (p *pass) carryProperties(ctx context.Context, d *dest) error {
 	}
 	pr.mu.Lock()
 	defer pr.mu.Unlock()
-	recorded, _, ok, err := p.e.o.Ledger.Properties(d.info.ID)
+	recorded, _, ok, err := p.e.o.Ledger.Properties(pr.route)
 	if err != nil {
 		return err
 	}
@@ -238,10 +266,10 @@ func (p *pass) carryProperties(ctx context.Context, d *dest) error {
 		return err
 	}
 	pr.own.Open = pr.own.Open || pr.hasQuotas()
-	if err := p.keepProps(d, pr); err != nil || len(m.Conflicts) > 0 {
+	if err := p.keepProps(pr); err != nil || len(m.Conflicts) > 0 {
 		return err
 	}
-	return p.e.o.Ledger.PutProperties(d.info.ID, pr.digest, micros(p.e.o.Clock.Now()))
+	return p.e.o.Ledger.PutProperties(pr.route, pr.digest, micros(p.e.o.Clock.Now()))
 }
 
 func (pr *destProps) hasQuotas() bool {
@@ -270,7 +298,7 @@ func (p *pass) merging(d *dest, pr *destProps, there transport.Header, choose fu
 	choice := func(n string) bool {
 		return choose(n) && plan.CarriesContainer(n) && (pol.Properties.TempURLKeys || !transport.IsKey(n))
 	}
-	m := plan.Merge{There: transport.Header{}, Base: map[string]plan.Agreed{}, Me: d.info.ID, Both: pr.both, Takeover: pol.Takeover}
+	m := plan.Merge{There: transport.Header{}, Base: map[string]plan.Agreed{}, Me: pr.route, Both: pr.both, Takeover: pol.Takeover}
 	for _, w := range pr.want {
 		if choice(w.Name) {
 			m.Want = append(m.Want, w)
@@ -306,10 +334,10 @@ func (p *pass) apply(ctx context.Context, d *dest, pr *destProps, there transpor
 		for _, n := range m.Touched() {
 			was := plan.PropertyDigest(n, there[n])
 			a := pr.agreed[n]
-			a.By, a.Was = d.info.ID, &was
+			a.By, a.Was = pr.route, &was
 			pr.agreed[n] = a
 		}
-		if err := p.keepProps(d, pr); err != nil {
+		if err := p.keepProps(pr); err != nil {
 			return false, err
 		}
 		if err := d.ep.PostContainer(ctx, d.side.Container, m.Set, m.Remove); err != nil {
@@ -319,7 +347,7 @@ func (p *pass) apply(ctx context.Context, d *dest, pr *destProps, there transpor
 		p.e.o.Log.Info("properties carried", "region", d.side.Region, "container", d.side.Container, "set", slices.Sorted(maps.Keys(m.Set)), "removed", m.Remove)
 	}
 	pr.agreed = next
-	return true, p.keepProps(d, pr)
+	return true, p.keepProps(pr)
 }
 
 // propsFailed passes on an error that speaks of the region or the run, and makes a
@@ -381,7 +409,7 @@ func (p *pass) makeLocked(ctx context.Context, d *dest, pr *destProps) error {
 	for _, w := range pr.want {
 		if w.Value != "" && !plan.IsQuota(w.Name) {
 			h[w.Name] = w.Value
-			agreed[w.Name] = plan.Agreed{From: plan.PropertyDigest(w.Name, w.Source), To: plan.PropertyDigest(w.Name, w.Value), By: d.info.ID}
+			agreed[w.Name] = plan.Agreed{From: plan.PropertyDigest(w.Name, w.Source), To: plan.PropertyDigest(w.Name, w.Value), By: pr.route}
 		}
 	}
 	create := func(policy string, h transport.Header) error {
@@ -416,10 +444,10 @@ func (p *pass) makeLocked(ctx context.Context, d *dest, pr *destProps) error {
 	}
 	pr.own, pr.agreed, pr.checked, d.seen = own, agreed, true, nil
 	p.tally.properties.Add(int64(len(agreed)))
-	if err := p.keepProps(d, pr); err != nil {
+	if err := p.keepProps(pr); err != nil {
 		return err
 	}
-	return p.e.o.Ledger.PutProperties(d.info.ID, digest, micros(p.e.o.Clock.Now()))
+	return p.e.o.Ledger.PutProperties(pr.route, digest, micros(p.e.o.Clock.Now()))
 }
 
 // refusal reports whether a region will not have a container as it was asked for.

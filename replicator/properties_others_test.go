@@ -1,8 +1,10 @@
 package replicator
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"farshore/replicator/report"
 	"farshore/transport"
@@ -177,4 +179,48 @@ func TestPropertiesOfContainersThatWereRemoved(t *testing.T) {
 	w.put("x", 1, 100, nil) // its objects come back
 	w.sync()
 	w.wantProps("b", transport.Header{colour: "none"})
+}
+
+// The container of a DLO's parts is made with its properties, follows them later, and
+// gets its quota again at the end of every pass: only a part of it comes along.
+func TestPropertiesOfWhereADLOsPartsLie(t *testing.T) {
+	w := newWorld(t, "b")
+	if err := w.mem["a"].CreateContainer(t.Context(), "parts", transport.Header{readACL: ".r:*", quota: "1000"}); err != nil {
+		t.Fatal(err)
+	}
+	w.putAt("a", "parts", "d/1", "part 1", nil)
+	w.putAt("a", "parts", "other", "no part", nil)
+	w.putAt("a", "c", "dlo", "", transport.Header{transport.ManifestHeader: "parts/d/"})
+	want := func(h transport.Header) {
+		t.Helper()
+		info, err := w.mem["b"].Container(t.Context(), "parts")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []string{readACL, quota, colour} {
+			if info.Header[n] != h[n] {
+				t.Fatalf("%s is %q at b, not %q", n, info.Header[n], h[n])
+			}
+		}
+	}
+	w.sync()
+	want(transport.Header{readACL: ".r:*", quota: "1000"})
+	if err := w.mem["a"].PostContainer(t.Context(), "parts", transport.Header{colour: "red"}, []string{readACL}); err != nil {
+		t.Fatal(err)
+	}
+	w.sync()
+	want(transport.Header{colour: "red", quota: "1000"})
+	w.clock.advance(time.Minute)
+	w.putAt("a", "parts", "d/2", "part 2", nil)
+	w.sync()
+	want(transport.Header{colour: "red", quota: "1000"})
+	w.forget()
+	w.sync()
+	if n := w.faults["b"].Count(); n != 0 {
+		t.Errorf("an unchanged pass made %d requests to the destination: %+v", n, w.faults["b"].Calls())
+	}
+	if got := w.mem["b"].Names("parts"); !slices.Equal(got, []string{"d/1", "d/2"}) {
+		t.Errorf("%q", got)
+	}
+	w.restart()
 }

@@ -45,13 +45,13 @@ func (p *pass) closeQuotas(ctx context.Context, d *dest) error {
 		return err
 	}
 	pr.own.Open = len(m.Conflicts) > 0
-	return p.keepProps(d, pr)
+	return p.keepProps(pr)
 }
 
 // guardQuotas has the first write of the pass lift the quotas that stand there and
 // are Farshore's; pr.mu is held.
 func (p *pass) guardQuotas(d *dest, pr *destProps) {
-	if len(pr.ourQuotas(d)) == 0 || p.o.DryRun {
+	if len(pr.ourQuotas()) == 0 || p.o.DryRun {
 		return
 	}
 	var once sync.Once
@@ -64,9 +64,9 @@ func (p *pass) guardQuotas(d *dest, pr *destProps) {
 	}}
 }
 
-func (pr *destProps) ourQuotas(d *dest) (names []string) {
+func (pr *destProps) ourQuotas() (names []string) {
 	for n, a := range pr.agreed {
-		if plan.IsQuota(n) && a.By == d.info.ID && a.To != "" {
+		if plan.IsQuota(n) && a.By == pr.route && a.To != "" {
 			names = append(names, n)
 		}
 	}
@@ -82,7 +82,7 @@ func (p *pass) liftQuotas(ctx context.Context, d *dest, pr *destProps) error {
 		return err
 	}
 	var lift []string
-	for _, n := range pr.ourQuotas(d) {
+	for _, n := range pr.ourQuotas() {
 		if a := pr.agreed[n]; plan.PropertyDigest(n, info.Header[n]) == a.To { // else others have changed it
 			was := a.To
 			pr.agreed[n] = plan.Agreed{From: a.From, By: a.By, Was: &was}
@@ -93,7 +93,7 @@ func (p *pass) liftQuotas(ctx context.Context, d *dest, pr *destProps) error {
 		return nil
 	}
 	pr.own.Open = true
-	if err := p.keepProps(d, pr); err != nil {
+	if err := p.keepProps(pr); err != nil {
 		return err
 	}
 	return d.ep.PostContainer(ctx, d.side.Container, nil, lift)

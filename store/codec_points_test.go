@@ -21,7 +21,7 @@ func genPoint(t *rapid.T, id string) Point {
 			Metadata: dict.Draw(t, "metadata"), Image: dict.Draw(t, "image")},
 		Taken: rapid.Int64().Draw(t, "taken"), Made: rapid.Int64().Draw(t, "made"), Container: word.Draw(t, "container"), Prefix: word.Draw(t, "prefix"), Parent: word.Draw(t, "parent"),
 		Why: word.Draw(t, "why"), Objects: rapid.Int().Draw(t, "objects"), Bytes: rapid.Int64().Draw(t, "bytes"), Blocks: rapid.Int64().Draw(t, "blocks"),
-		BlockSize: rapid.Int().Draw(t, "blockSize"), Gone: rapid.Int64().Draw(t, "gone")}
+		BlockSize: rapid.Int().Draw(t, "blockSize"), Gone: rapid.Int64().Draw(t, "gone"), Unseen: rapid.Bool().Draw(t, "unseen")}
 	if rapid.Bool().Draw(t, "sums") {
 		p.Metadata, p.BlocksDigest = Sum{9: byte(rapid.IntRange(0, 255).Draw(t, "a"))}, Sum{31: byte(rapid.IntRange(0, 255).Draw(t, "b"))}
 	}

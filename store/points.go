@@ -31,6 +31,7 @@ type Point struct {
 	BlockSize    int         `json:"block_size,omitempty"`   // bytes; 32,768 unless the operator chose otherwise
 	BlocksDigest Sum         `json:"blocks_sha256,omitzero"` // SHA-256 over the SHA-256s of all blocks in order; zero: not known yet
 	Gone         int64       `json:"gone,omitempty"`         // µs: since when the source no longer has the backup; 0: it has
+	Unseen       bool        `json:"unseen,omitempty"`       // found at a destination, and its source was not asked yet whether it has the backup
 	Copies       []PointCopy `json:"copies,omitempty"`       // ascending by Region, one a region
 }
 

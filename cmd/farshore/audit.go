@@ -87,6 +87,7 @@ func runAudit(ctx context.Context, o *auditOptions, args []string, c *console) e
 	if err := o.apply(&w.reach); err != nil {
 		return err
 	}
+	w.command = "audit"
 	switch {
 	case o.Output != "" && !o.Fidelity:
 		return usagef("add --fidelity", "--output is for a fidelity certificate")
@@ -99,6 +100,7 @@ func runAudit(ctx context.Context, o *auditOptions, args []string, c *console) e
 		return &hintError{op: "open ledger", item: w.ledger, err: errors.New("there is none: nothing was ever copied by it"),
 			hint: "name another with --ledger, or farshore ledger rebuild if it was lost"}
 	}
+	w.withoutSource = true
 	opts := replicator.AuditOptions{Read: float64(read), Seed: o.Seed, Repair: o.Repair}
 	return eachPolicy(ctx, w, c, openFor(w.ledger), func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
 		return e.Audit(ctx, p, jobs, opts)
@@ -118,8 +120,9 @@ func showAudit(c *console, r report.Result) {
 	}
 	c.say("%s: %s seen as recorded (%s)", transport.PrintName(r.Policy), count(a.Seen, "copy"), seen(a.ByRegion))
 	c.say("  %s", joined(
-		[]string{"missing", "damaged", "repaired", "foreign at destinations", "not recorded yet", "changed since the last pass", "gone at the source", "with other headers", "of them set again"},
-		[]int64{a.Missing, a.Damaged, a.Repaired, a.Foreign, a.Unrecorded, a.Changed, a.Gone, a.HeadersDiffer, a.HeadersRepaired}, 2))
+		[]string{"missing", "damaged", "repaired", "foreign at destinations", "not recorded yet", "changed since the last pass", "gone at the source", "with other headers", "of them set again",
+			"other properties of containers", "of those set again"},
+		[]int64{a.Missing, a.Damaged, a.Repaired, a.Foreign, a.Unrecorded, a.Changed, a.Gone, a.HeadersDiffer, a.HeadersRepaired, a.PropertiesDiffer, a.PropertiesRepaired}, 2))
 	if a.ReadCount > 0 {
 		c.say("  read through: %s, %s (seed %d)", count(a.ReadCount, "object"), size(a.ReadBytes), a.Seed)
 	}
@@ -132,7 +135,7 @@ func showAudit(c *console, r report.Result) {
 // showPointAudit prints what an audit of restore points saw.
 func showPointAudit(c *console, r report.Result) {
 	a := r.PointAudit
-	c.say("%s: %s of %s found as recorded (%s)", transport.PrintName(r.Policy), count(int64(a.Whole), "copy"), count(int64(a.Points), "point"), seen(a.ByRegion))
+	c.say("%s: %s found as recorded (%s), %s", transport.PrintName(r.Policy), count(int64(a.Whole), "copy"), seen(a.ByRegion), inAll(a.Points, a.Alone))
 	c.say("  %s listed as recorded", count(a.Objects, "object"))
 	if line := joined([]string{"copies that cannot be restored", "objects missing", "damaged", "records lost", "repaired"},
 		[]int64{int64(a.Broken), a.Missing, a.Damaged, a.LostRecords, a.Repaired}, 0); line != "" {

@@ -61,6 +61,7 @@ func runPlan(ctx context.Context, o *planOptions, args []string, c *console) err
 
 // planWork makes a dry pass. With check set, work that is pending is an exit code of 3.
 func planWork(ctx context.Context, w *work, releaseBrake string, c *console, check *bool) error {
+	w.command = "plan"
 	pending := int64(0)
 	err := eachPolicy(ctx, w, c, lookAt(w.ledger), func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
 		r, err := e.Sync(ctx, p, jobs, replicator.SyncOptions{DryRun: true, ReleaseBrake: releaseBrake})

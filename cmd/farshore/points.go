@@ -55,7 +55,7 @@ container .farshore-points and its Cinder: neither the source nor a ledger is ne
 	_ = cmd.RegisterFlagCompletionFunc("region", completeRegions(&o.selectOptions))
 	_ = cmd.RegisterFlagCompletionFunc("from", completeRegions(&o.selectOptions))
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error { return runPoints(ctx, &o, args, c) })
-	cmd.AddCommand(newPointsLand(c))
+	cmd.AddCommand(newPointsLand(c), newPointsForget(c))
 	return cmd
 }
 
@@ -203,6 +203,12 @@ func showPoints(c *console, out pointsResult) {
 		}
 	}
 }
+
+// volumeLabel is what people call a point's volume.
+func volumeLabel(p report.PointStanding) string { return cmp.Or(p.VolumeName, p.Volume) }
+
+// timeOf is a point's time in a line of text.
+func timeOf(t time.Time) string { return t.Local().Format(time.DateTime) }
 
 // kindOf says what a point is, in a column.
 func kindOf(p report.PointStanding) string {

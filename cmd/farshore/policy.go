@@ -5,25 +5,57 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"farshore/policies"
 )
 
 func newPolicy(c *console) *cobra.Command {
+	var o policyCheckOptions
 	check := &cobra.Command{
 		Use: "check [FILE]", Short: "Check a policy file, without asking any region",
 		Long: `Check a policy file: unknown keys, wrong units, and combinations that cannot be meant, such
 as two policies that write one container. All problems are shown, each with its place.`,
-		Example: `  farshore policy check farshore.yaml`,
-		Args:    cobra.MaximumNArgs(1),
+		Example: `  farshore policy check                    # the file that other commands would take
+  farshore policy check -f farshore.yaml   # or: farshore policy check farshore.yaml`,
+		Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return []cobra.Completion{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
 		},
 	}
+	o.AddFlags(check.Flags())
 	check.RunE = c.do(func(_ context.Context, args []string) error {
-		return runPolicyCheck(strings.Join(args, ""), c)
+		if err := o.take(args); err != nil {
+			return err
+		}
+		return runPolicyCheck(o.PolicyFile, c)
 	})
 	return group(c, "policy", "Look after the policy file", check)
+}
+
+type policyCheckOptions struct{ selectOptions }
+
+// AddFlags adds them: of what selects policies only the file is meant here.
+func (o *policyCheckOptions) AddFlags(f *pflag.FlagSet) {
+	o.flags = f
+	o.addFile(f)
+}
+
+// take reads the argument, which says the same as the flag.
+func (o *policyCheckOptions) take(args []string) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	file := strings.Join(args, "")
+	switch {
+	case len(args) > 0 && file == "":
+		return usagef("leave it out for the default", "the argument names no file")
+	case file != "" && o.PolicyFile != "" && file != o.PolicyFile:
+		return usagef("name one of them", "two files are named: %s and %s", file, o.PolicyFile)
+	case file != "":
+		o.PolicyFile = file
+	}
+	return nil
 }
 
 type policyCheckResult struct {

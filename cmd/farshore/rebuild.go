@@ -59,6 +59,7 @@ func runLedgerRebuild(ctx context.Context, o *selectOptions, args []string, c *c
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return errors.Join(fmt.Errorf("remove what an earlier rebuild left: %w", err), release())
 	}
+	w.command = "rebuild"
 	out := rebuildResult{}
 	err = eachPolicy(ctx, w, c, func(ctx context.Context, c *console) (context.Context, *session, error) {
 		return openSession(ctx, fresh, w.ledger, c)

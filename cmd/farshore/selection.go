@@ -29,8 +29,12 @@ type selectOptions struct {
 
 // AddFlags adds them.
 func (o *selectOptions) AddFlags(f *pflag.FlagSet) {
-	f.StringVarP(&o.PolicyFile, "policy-file", "f", "", "the policy file (default: ./farshore.yaml, ~/.config/farshore/farshore.yaml, /etc/farshore/farshore.yaml)")
+	o.addFile(f)
 	o.addLedger(f)
+}
+
+func (o *selectOptions) addFile(f *pflag.FlagSet) {
+	f.StringVarP(&o.PolicyFile, "policy-file", "f", "", "the policy file (default: ./farshore.yaml, ~/.config/farshore/farshore.yaml, /etc/farshore/farshore.yaml)")
 }
 
 func (o *selectOptions) addLedger(f *pflag.FlagSet) {
@@ -120,22 +124,25 @@ func (o *adHocOptions) used() string {
 // work is what a command was asked to do.
 type work struct {
 	reach
-	tasks []task
+	tasks   []task
+	command string // of a policy's entry in JSON: sync, plan, audit, rebuild
+	// withoutSource says that the work goes on where a source does not answer.
+	withoutSource bool
 }
 
 // spare reports whether every task that copies to a region has another destination
-// that could be logged in to, and none copies from it.
+// that could be logged in to, and none copies from it, or needs to.
 func (w *work) spare(name string, names []string, failed []error) bool {
 	bad := map[string]bool{}
 	for i, n := range names {
 		bad[n] = failed[i] != nil
 	}
 	for _, t := range w.tasks {
-		if t.policy.From == name {
+		if t.policy.From == name && !w.withoutSource {
 			return false
 		}
 		others := slices.ContainsFunc(t.policy.To, func(to string) bool { return !bad[to] })
-		if slices.Contains(t.policy.To, name) && !others {
+		if (t.policy.From == name || slices.Contains(t.policy.To, name)) && !others {
 			return false
 		}
 	}
@@ -291,7 +298,7 @@ func loadPolicies(named string) (*policies.File, error) {
 		return f, err
 	}
 	if named != "" {
-		return nil, usagef("name another with --policy-file", "no policy file %s", named)
+		return nil, usagef("name another with --policy-file (-f), or write it: docs/policy.md has every key", "no policy file %s", named)
 	}
 	return nil, usagef("write one (docs/policy.md), name one with --policy-file, or copy ad hoc: farshore sync CLOUD:CONTAINER CLOUD:CONTAINER",
 		"no policy file: looked for %s", strings.Join(places, ", "))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -107,6 +108,7 @@ func runSync(ctx context.Context, o *syncOptions, args []string, c *console) err
 	if o.DryRun {
 		return planWork(ctx, w, o.ReleaseBrake, c, nil)
 	}
+	w.command = "sync"
 	released := false
 	return eachPolicy(ctx, w, c, openFor(w.ledger), func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
 		r, err := e.Sync(ctx, p, jobs, replicator.SyncOptions{ReleaseBrake: o.ReleaseBrake})
@@ -169,11 +171,15 @@ func (w *work) passes(ctx context.Context, x *running, c *console, out *passResu
 	for _, t := range w.tasks {
 		var r report.Result
 		var err error
+		began := time.Now().UTC()
 		if t.policy.Volumes != nil && ship != nil {
 			r, err = vols(ctx, ship, t.policy)
 			r = withMaps(r)
 		} else {
-			r, err = runTask(ctx, x.engine, t, do)
+			r, err = w.runTask(ctx, x.engine, t, do)
+		}
+		if r.Command == "" { // nothing could run
+			r.Policy, r.Command, r.Began = t.policy.Name, cmp.Or(w.command, "sync"), began
 		}
 		for _, f := range x.links.importFindings(t.policy) {
 			r.Findings = append(r.Findings, f)
@@ -222,9 +228,13 @@ func total(counts map[string]int64) (n int64) {
 }
 
 // runTask runs one policy. What it selects is asked first, unless the jobs are given.
-func runTask(ctx context.Context, e *replicator.Engine, t task, do passFunc) (report.Result, error) {
+func (w *work) runTask(ctx context.Context, e *replicator.Engine, t task, do passFunc) (report.Result, error) {
 	jobs, err := t.jobs, error(nil)
-	if jobs == nil {
+	switch {
+	case jobs != nil:
+	case w.withoutSource:
+		jobs, err = e.AuditJobs(ctx, t.policy)
+	default:
 		jobs, err = e.Jobs(ctx, t.policy)
 	}
 	if err == nil {
@@ -245,7 +255,7 @@ func runTask(ctx context.Context, e *replicator.Engine, t task, do passFunc) (re
 		}
 		return withMaps(r), err
 	}
-	return withMaps(report.Result{Policy: t.policy.Name}), err
+	return withMaps(report.Result{}), err
 }
 
 // kindNothing is the finding of a policy that selects no container.
@@ -258,6 +268,9 @@ func withMaps(r report.Result) report.Result {
 	}
 	if r.Counts == nil {
 		r.Counts = map[string]int64{}
+	}
+	if r.Replicas.ByCount == nil {
+		r.Replicas.ByCount = map[int]int64{}
 	}
 	return r
 }

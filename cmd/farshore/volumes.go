@@ -71,7 +71,7 @@ func showVolumes(c *console, r report.Result) {
 	if v.Refused > 0 {
 		line += ", " + count(v.Refused, "volume") + " left out"
 	}
-	c.say("  %s, %s in all", line, count(v.Points, "point"))
+	c.say("  %s, %s", line, inAll(v.Points, v.Alone))
 	for _, x := range r.Points {
 		c.say("  %s", pointLine(x))
 	}
@@ -80,6 +80,16 @@ func showVolumes(c *console, r report.Result) {
 	}
 	showRetention(c, r.Retention, false)
 	c.say("  %s", asPoints(replicas(r.Replicas)))
+}
+
+// inAll is how many points a policy has, and how many of them retention has left at the
+// source alone.
+func inAll(points, alone int64) string {
+	line := count(points, "point") + " in all"
+	if alone > 0 {
+		line += ", " + humanize.Comma(alone) + " of them at the source alone"
+	}
+	return line
 }
 
 // asPoints says of points what is said of objects.

@@ -10,6 +10,9 @@ const (
 	KindPointGone  = "gone-at-source"   // the source no longer has a point's backup
 	KindLeftover   = "leftover-objects" // objects of a deleted backup were still there, and were removed
 	KindUnknown    = "unknown-point"    // a backup at a destination that no record knows
+	KindNotEqual   = "not-equal"        // a restored volume is not equal to its point
+	KindPointLost  = "lost-point"       // a point that cannot be restored where it was, or nowhere at all
+	KindOlderPoint = "older-point"      // an older point than the newest is taken, which cannot be restored
 )
 
 // Act is what retention does with one copy of a point.
@@ -50,7 +53,8 @@ type Retention struct {
 type PointAudit struct {
 	Seed        int64            `json:"seed"`
 	Share       float64          `json:"read_share"`
-	Points      int              `json:"points"`
+	Points      int64            `json:"points"`       // that the policy has, as farshore points lists them
+	Alone       int64            `json:"points_alone"` // of these: that only the source has, for retention removed every copy
 	Copies      int              `json:"copies"`
 	Whole       int              `json:"whole"`  // copies found as recorded, with all that they need
 	Broken      int              `json:"broken"` // copies with something missing, damaged or lost, or upon one

@@ -16,8 +16,8 @@ type PointStanding struct {
 	Kind    string         `json:"kind"`
 	Parent  string         `json:"parent,omitempty"`
 	Why     string         `json:"why_full,omitempty"`
-	Source  string         `json:"source"` // has, gone, or unknown where the list is a destination's own
-	Chain   int            `json:"chain"`  // backups that a restore at the source needs, itself included; 0: it cannot be done there
+	Source  string         `json:"source"` // has, gone, or unknown: the list is a destination's own, or a rebuilt ledger's whose source was not asked yet
+	Chain   int            `json:"chain"`  // backups that a restore at the source needs, itself included; 0: it cannot be done there, or is not known
 	Objects int            `json:"objects"`
 	Bytes   int64          `json:"bytes"`
 	Blocks  string         `json:"blocks_sha256,omitempty"` // SHA-256 over the SHA-256s of all its blocks

@@ -50,6 +50,7 @@ type VolumeTotals struct {
 	Refused   int64 `json:"refused_volumes"` // of these: that cannot be backed up, or not now
 	Snapshots int64 `json:"snapshots_taken"`
 	Removed   int64 `json:"snapshots_removed"`
-	Points    int64 `json:"points"`        // that the policy has at its source
+	Points    int64 `json:"points"`        // that the policy has, as farshore points lists them
+	Alone     int64 `json:"points_alone"`  // of these: that only the source has, for retention removed every copy
 	Landed    int64 `json:"landed_copies"` // copies of points that came to stand complete in this pass
 }

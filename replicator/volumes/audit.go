@@ -89,7 +89,6 @@ func (a *pointAudit) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.out.Points = len(points)
 	if err := a.source(ctx, points); err != nil {
 		return err
 	}
@@ -143,15 +142,21 @@ func (a *pointAudit) source(ctx context.Context, points []store.Point) error {
 		there[b.ID] = true
 	}
 	for _, x := range points {
-		if x.Gone != 0 || x.Made == 0 || there[x.ID] {
+		gone := x.Gone == 0 && x.Made != 0 && !there[x.ID]
+		if !gone && !x.Unseen {
 			continue
 		}
 		err := a.s.o.Ledger.UpdatePoint(ctx, x.ID, func(p *store.Point, exists bool) bool {
-			p.Gone = a.s.o.Clock.Now().UnixMicro()
+			if p.Unseen = false; gone {
+				p.Gone = a.s.o.Clock.Now().UnixMicro()
+			}
 			return exists
 		})
 		if err != nil {
-			return fmt.Errorf("record that backup %s is gone: %w", x.ID, err)
+			return fmt.Errorf("record whether the source has backup %s: %w", x.ID, err)
+		}
+		if !gone {
+			continue
 		}
 		a.f.Add(report.Finding{Kind: report.KindPointGone, Level: report.Warn, Policy: a.p.Name, Region: a.p.From, Name: x.ID, Op: "audit points",
 			Cause: "the source no longer has the point's backup: somebody deleted it there", Hint: "its copies stay; the next backup may have to be a full one"})
@@ -213,24 +218,30 @@ func (v *visit) unknown(points []store.Point) error {
 
 // judge counts the points, and says when there are too few replicas.
 func (a *pointAudit) judge(res *report.Result, failed error) error {
-	if err := a.counted(res); err != nil {
+	c, err := a.counted(res)
+	if err != nil {
 		return err
 	}
-	if r := res.Replicas; !r.Satisfied && failed == nil {
-		a.f.Add(report.Finding{Kind: report.KindTooFew, Level: report.Error, Policy: a.p.Name, Op: "count replicas",
-			Cause: fmt.Sprintf("%d of %d points can be restored in fewer than %d regions", r.Short, r.Objects, r.Wanted),
-			Hint:  "see the other findings for why; farshore points " + a.p.Name + " shows which"})
+	a.out.Points, a.out.Alone = c.points, c.alone
+	if failed == nil {
+		c.judge(a.f, res.Replicas)
 	}
 	return nil
 }
 
 // counted counts the points by the regions in which they were found whole.
-func (a *pointAudit) counted(res *report.Result) error {
+func (a *pointAudit) counted(res *report.Result) (*census, error) {
 	points, err := a.mine()
-	if err == nil {
-		res.Replicas = replicas(a.p, points, func(x store.Point, c store.PointCopy) bool {
-			return a.whole[c.Region][x.ID] && c.State == store.CopyLanded
-		})
+	if err != nil {
+		return nil, err
 	}
-	return err
+	all, err := a.s.o.Ledger.Points("")
+	if err != nil {
+		return nil, fmt.Errorf("read restore points: %w", err)
+	}
+	c := newCensus(a.p, points, all)
+	res.Replicas = c.replicas(func(x store.Point, at store.PointCopy) bool {
+		return a.whole[at.Region][x.ID] && at.State == store.CopyLanded
+	})
+	return c, nil
 }

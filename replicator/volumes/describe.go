@@ -39,7 +39,7 @@ func (s *Shipper) putDescriptor(ctx context.Context, pt store.Point, c store.Poi
 	if err != nil {
 		return err
 	}
-	pt.Copies = nil
+	pt.Copies, pt.Unseen = nil, false
 	c.Proof, c.Note = store.Proof{}, ""
 	text, err := json.MarshalIndent(Descriptor{Format: descriptorFormat, Point: pt, Copy: c}, "", "  ")
 	if err != nil {

@@ -104,20 +104,24 @@ func (s *Shipper) keepDrill(ctx context.Context, d report.Drill) error {
 func (s *Shipper) drillVolumes(ctx context.Context, r DrillRequest, region string, d *report.Drill, f *report.Findings) error {
 	names := []string{r.Point}
 	if r.Point == "" {
-		list, _, err := s.pointsAt(ctx, region, func(p store.Point) bool { return p.Policy == r.Policy.Name })
+		list, known, err := s.pointsAt(ctx, region, func(p store.Point) bool { return p.Policy == r.Policy.Name })
 		if err != nil {
 			return err
 		}
-		newest := map[string]store.Point{}
-		for _, p := range list { // the oldest first
-			c, _ := at(p, region)
-			if _, ok := newest[p.Volume.ID]; c.State == store.CopyLanded || !ok {
-				newest[p.Volume.ID] = p
-			}
+		of := map[string][]store.Point{}
+		for _, p := range list {
+			of[p.Volume.ID] = append(of[p.Volume.ID], p)
 		}
 		names = names[:0]
-		for _, v := range sortedKeys(newest) {
-			names = append(names, newest[v].ID)
+		for _, v := range sortedKeys(of) {
+			x, err := s.newest(of[v], known, region, r.Policy.Name)
+			if err != nil {
+				return err
+			}
+			if x.newer.ID != "" {
+				f.Add(x.older(region))
+			}
+			names = append(names, x.point.ID)
 		}
 	}
 	types := func(string) map[string]string { return r.Policy.VolumeTypes }
@@ -132,6 +136,11 @@ func (s *Shipper) drillVolumes(ctx context.Context, r DrillRequest, region strin
 		}
 		if err != nil {
 			v.Cause, v.Hint = err.Error(), hintOf(err)
+			v.Restore.Point, v.Restore.Region = cmp.Or(out.Point, name), region // of one that was not found, too
+			var unequal *ProofError
+			if !errors.As(err, &unequal) { // that is a finding already
+				f.Add(report.Finding{Kind: report.KindFailed, Level: report.Error, Policy: r.Policy.Name, Region: region, Name: v.Restore.Point, Op: "drill the restore of " + cmp.Or(out.SourceVolumeName, out.SourceVolume, name), Cause: v.Cause, Hint: v.Hint})
+			}
 		}
 		d.Volumes = append(d.Volumes, v)
 	}

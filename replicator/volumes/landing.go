@@ -23,11 +23,12 @@ func (s *Shipper) Land(ctx context.Context, name, region string) (report.Result,
 	if err != nil {
 		return report.Result{}, err
 	}
-	point, known, err := s.findPoint(ctx, name, region)
+	x, err := s.findPoint(ctx, name, region)
 	if err != nil {
 		return report.Result{}, err
 	}
-	if name == point.Volume.ID || name == point.Volume.Name { // what was found is the newest that landed already
+	point, known := x.point, x.known
+	if ofVolume(point, name) { // what was found is the newest that landed already
 		list, _, err := s.pointsAt(ctx, region, func(q store.Point) bool { return q.Volume.ID == point.Volume.ID })
 		if err != nil {
 			return report.Result{}, err

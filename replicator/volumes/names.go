@@ -5,6 +5,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+
+	"farshore/store"
+	"farshore/transport"
 )
 
 // Keys of the metadata that everything Farshore makes in a Cinder carries.
@@ -52,6 +55,14 @@ const (
 	descriptorSuffix = ".json"
 	blocksSuffix     = ".blocks"
 )
+
+// volumeOf is what people call a point's volume, with its id.
+func volumeOf(p store.Point) string {
+	if p.Volume.Name == "" {
+		return p.Volume.ID
+	}
+	return transport.PrintName(p.Volume.Name) + " (" + p.Volume.ID + ")"
+}
 
 const workBytes = 8
 

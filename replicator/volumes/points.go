@@ -19,7 +19,7 @@ func Standing(points []store.Point, ledger bool) []report.PointStanding {
 		held[c.Region][c.Backup] = c
 	}
 	for _, p := range points {
-		if c, there := at(p, p.Region); there && ledger {
+		if c, there := at(p, p.Region); there && ledger && !p.Unseen {
 			add(c)
 		}
 		for _, c := range p.Copies {
@@ -39,10 +39,10 @@ func Standing(points []store.Point, ledger bool) []report.PointStanding {
 			x.Kind = "increment"
 		}
 		switch {
-		case !ledger:
-			x.Source = "unknown"
-		case p.Gone != 0:
+		case ledger && p.Gone != 0:
 			x.Source = "gone"
+		case !ledger, p.Unseen:
+			x.Source = "unknown"
 		default:
 			x.Chain = chainLength(held[p.Region], p.ID)
 		}

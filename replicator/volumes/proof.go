@@ -32,16 +32,27 @@ const (
 
 // ProofError says that a restored volume is not what its point was.
 type ProofError struct {
-	Point, Region, Volume string
+	Point, Policy, Region string
+	Source                string // the volume that the point is of, for people
+	Volume                string // that was made of it
 	Proof                 report.Proof
 }
 
 func (e *ProofError) Error() string {
-	return fmt.Sprintf("volume %s, restored from point %s in region %s, is not equal to it: %s", e.Volume, e.Point, e.Region, detailOf(e.Proof))
+	return fmt.Sprintf("volume %s, restored from point %s of volume %s in region %s, is not equal to it: %s", e.Volume, e.Point, e.Source, e.Region, detailOf(e.Proof))
 }
 
 func (e *ProofError) hint() string {
-	return "farshore audit --read 100% tells whether the copies are damaged, and --repair sends them again"
+	return fmt.Sprintf("farshore audit %s--read 100%% --repair tells whether the copies are damaged, and sends them again; farshore points has older points and other regions", before(e.Policy))
+}
+
+// before is a policy's name as it stands in a command line before other arguments; that
+// of a migration is in no policy file.
+func before(name string) string {
+	if name == "" || strings.Contains(name, " ") {
+		return ""
+	}
+	return transport.PrintName(name) + " "
 }
 
 // detailOf says in a few words where a volume differs.
@@ -50,8 +61,14 @@ func detailOf(p report.Proof) string {
 		return ""
 	}
 	var at []string
+	size := max(int64(p.BlockSize), 1)
 	for _, r := range p.First {
-		at = append(at, fmt.Sprintf("%d bytes at offset %d", r.Length, r.Offset))
+		first, last := r.Offset/size, (r.Offset+r.Length-1)/size
+		blocks := fmt.Sprintf("block %d", first)
+		if last > first {
+			blocks = fmt.Sprintf("blocks %d to %d", first, last)
+		}
+		at = append(at, fmt.Sprintf("%s (%d bytes at offset %d)", blocks, r.Length, r.Offset))
 	}
 	return fmt.Sprintf("%d of %d blocks differ, first %s", p.Differing, p.Blocks, strings.Join(at, ", "))
 }
@@ -65,9 +82,9 @@ func (j *restoring) prove(ctx context.Context) (report.Proof, error) {
 	if err != nil {
 		return report.Proof{}, err
 	}
-	j.start("compare the blocks")
+	j.start(spanCompare)
 	var prefix string
-	err = j.s.await(ctx, j.phase("compare the blocks"), func(ctx context.Context) (bool, error) { // a listing may lag
+	err = j.s.await(ctx, j.phase(spanCompare), func(ctx context.Context) (bool, error) { // a listing may lag
 		err := j.r.Objects.List(ctx, container, transport.Range{}, func(page []transport.Entry) error {
 			for _, e := range page {
 				if p, part, ok := backup.SplitName(e.Name); ok && part == backup.HashesPart && strings.HasSuffix(p, "_backup_"+b.ID) {
@@ -86,7 +103,7 @@ func (j *restoring) prove(ctx context.Context) (report.Proof, error) {
 
 // backUp makes the scratch backup, or finds the one that an earlier run made.
 func (j *restoring) backUp(ctx context.Context, container string) (b transport.Backup, err error) {
-	j.start("back the volume up again")
+	j.start(spanBackUp)
 	name := scratchName(j.work.ID)
 	find := func() (bool, error) {
 		list, err := j.r.Blocks.Backups(ctx)

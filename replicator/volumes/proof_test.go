@@ -34,10 +34,23 @@ func TestProofFindsAnExchangedObject(t *testing.T) {
 	other, _ := b.Get(c.Container, names[0])
 	was, _ := b.Get(c.Container, names[2])
 	b.Put(c.Container, names[2], other.Bytes(), nil)
-	out, _, err := g.shipper().Restore(t.Context(), RestoreRequest{Point: points[0].ID, To: "b", Proof: ProofBlocks})
+	out, findings, err := g.shipper().Restore(t.Context(), RestoreRequest{Point: points[0].ID, To: "b", Proof: ProofBlocks})
 	var bad *ProofError
 	if !errors.As(err, &bad) {
 		t.Fatalf("restore: %v", err)
+	}
+	if len(findings) != 1 {
+		t.Fatalf("findings %+v", findings)
+	}
+	f := findings[0]
+	text := f.Op + f.Cause + f.Hint
+	for _, s := range []string{"db (" + points[0].Volume.ID + ")", points[0].ID, out.Volume, "16 of 256 blocks differ, first blocks 32 to 47 (65536 bytes at offset 131072)", "farshore audit dbs --read 100% --repair"} {
+		if !strings.Contains(text, s) {
+			t.Errorf("%q does not say %q", text, s)
+		}
+	}
+	if f.Kind != report.KindNotEqual || f.Level != report.Error || f.Region != "b" || f.Policy != "dbs" || f.Name != points[0].ID {
+		t.Errorf("finding %+v", f)
 	}
 	if p := out.Proof; p.OK || p.Differing != 16 || len(p.First) != 1 || p.First[0] != (report.Range{Offset: 2 * 65536, Length: 65536}) {
 		t.Errorf("proof %+v", p)

@@ -29,7 +29,7 @@ func (s *Shipper) RebuildPoints(ctx context.Context, p policies.Policy) (report.
 	a := &pointAudit{s: s, p: p, f: f, whole: map[string]map[string]bool{}}
 	b := &rebuilding{pointAudit: a, res: &res}
 	err := b.run(ctx)
-	if jerr := a.counted(&res); err == nil {
+	if _, jerr := a.counted(&res); err == nil {
 		err = jerr
 	}
 	res.Findings, res.Counts, res.Errors = f.List(), f.Counts(), f.Errors()
@@ -84,7 +84,7 @@ func (b *rebuilding) region(ctx context.Context, region string) error {
 			return nil
 		}
 		described[d.Copy.Backup] = true
-		if d.Point.Policy != b.p.Name || d.Point.Region != b.p.From || !b.selects(d.Point.Volume) {
+		if d.Point.Policy != b.p.Name || d.Point.Region != b.p.From {
 			return nil
 		}
 		b.res.Totals.Listed++
@@ -113,7 +113,7 @@ func (b *rebuilding) region(ctx context.Context, region string) error {
 			found[d.Point.ID] = d
 		}
 	}
-	whole := map[string]bool{}
+	whole, others := map[string]bool{}, map[string]int{}
 	for _, point := range slices.Sorted(maps.Keys(found)) {
 		d := found[point]
 		d.Copy.Region, d.Copy.Project = region, id.Project
@@ -124,7 +124,7 @@ func (b *rebuilding) region(ctx context.Context, region string) error {
 			if !exists || x.BlocksDigest == (store.Sum{}) {
 				copies := x.Copies
 				*x = d.Point
-				x.Copies = copies
+				x.Copies, x.Unseen = copies, true // what the descriptor says of the source is of then
 			}
 			x.SetCopy(d.Copy)
 			return true
@@ -134,15 +134,17 @@ func (b *rebuilding) region(ctx context.Context, region string) error {
 		}
 		b.res.Totals.Adopted++
 		whole[point] = d.Copy.State == store.CopyLanded
+		if v := d.Point.Volume; !b.p.Volumes.Matches(v.ID, v.Name, v.Metadata) {
+			others[volumeOf(d.Point)]++
+		}
 	}
 	b.whole[region] = whole
+	for _, v := range sortedKeys(others) {
+		b.f.Add(report.Finding{Kind: report.KindUnknown, Level: report.Warn, Policy: b.p.Name, Region: region, Name: v, Op: "rebuild ledger",
+			Cause: fmt.Sprintf("%d points of a volume that the policy does not select (any more): they are in the ledger again, as they stand there", others[v]),
+			Hint:  "the policy's keep is applied to them as to all others. If another policy of the same name, with a ledger of its own, made them, give one of the two another name first"})
+	}
 	return nil
-}
-
-// selects reports whether the policy is about a volume. Another policy of the same name,
-// with a ledger of its own, may work in the same projects.
-func (b *rebuilding) selects(v store.PointVolume) bool {
-	return b.p.Volumes.Matches(v.ID, v.Name, v.Metadata)
 }
 
 // judgeCopy decides the state of a copy by its objects and its record.
@@ -172,8 +174,7 @@ func (b *rebuilding) judgeCopy(ctx context.Context, r Region, d *Descriptor, rec
 }
 
 // undescribed makes a point of a backup without a descriptor, by its record and its own
-// list: of one that is imported, of a volume that the policy is about. Nothing is known of
-// its block list.
+// list: of one that is imported. Nothing is known of its block list.
 func (b *rebuilding) undescribed(ctx context.Context, r Region, region string, x transport.Backup, records map[string]transport.Backup) (Descriptor, bool, error) {
 	if by := x.Metadata[keyPolicy]; by != b.p.Name || x.Metadata[keyWork] != "" {
 		return Descriptor{}, false, nil // not ours, or made in this region
@@ -198,9 +199,6 @@ func (b *rebuilding) undescribed(ctx context.Context, r Region, region string, x
 		return Descriptor{}, false, err
 	}
 	m := md.VolumeMeta
-	if !b.selects(store.PointVolume{ID: x.Volume, Name: m.Name, Metadata: m.Metadata}) {
-		return Descriptor{}, false, nil
-	}
 	pt := store.Point{ID: x.ID, Policy: b.p.Name, Region: b.p.From, Snapshot: x.Snapshot, Taken: x.DataTime.UnixMicro(), Made: x.DataTime.UnixMicro(), Container: x.Container, Prefix: prefix,
 		Parent: md.Parent, Objects: len(md.Extents), Bytes: bytes,
 		Volume: store.PointVolume{ID: x.Volume, Name: m.Name, Description: m.Description, Size: x.Size, Zone: m.Zone, Bootable: m.Bootable, Encrypted: m.EncryptionKeyID != "", Metadata: m.Metadata, Image: m.Image}}
@@ -234,7 +232,7 @@ func (b *rebuilding) source(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		b.f.Add(report.Finding{Kind: report.KindDegraded, Level: report.Warn, Policy: b.p.Name, Region: b.p.From, Op: "rebuild ledger",
-			Cause: "the source does not answer, so it is not known which backups it still has: " + err.Error(), Hint: "restores and drills need only the destinations; farshore audit asks the source again"})
+			Cause: "the source does not answer, so it is not known which backups it still has: " + err.Error(), Hint: "farshore points says unknown of them at the source. Restores and drills need only the destinations; farshore audit asks the source again"})
 		return nil
 	}
 	there := map[string]bool{}
@@ -251,7 +249,7 @@ func (b *rebuilding) source(ctx context.Context) error {
 	}
 	for _, x := range points {
 		err := b.s.o.Ledger.UpdatePoint(ctx, x.ID, func(p *store.Point, exists bool) bool {
-			if p.Gone = 0; !there[x.ID] {
+			if p.Gone, p.Unseen = 0, false; !there[x.ID] {
 				p.Gone = b.s.o.Clock.Now().UnixMicro()
 			}
 			if p.Project == "" {

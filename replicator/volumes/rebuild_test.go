@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -131,6 +132,62 @@ func TestRebuildWithoutDescriptors(t *testing.T) {
 	}
 	if n := len(g.objects("b", PointsContainer, "")); n != 3 {
 		t.Errorf("%d descriptors", n)
+	}
+}
+
+// A rebuild keeps what the destinations hold, also of volumes that the policy no longer
+// selects, and says of the source only what it was told.
+func TestRebuildOfWhatThePolicyNoLongerSelects(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	g.chain(1)
+	logs := g.volume("logs", 3)
+	g.clock.advance(time.Hour)
+	g.ship()
+	before := g.points()
+	g.policy.Volumes = &policies.Volumes{Names: []string{"db"}}
+	for _, own := range []bool{true, false} { // by descriptors, and without them
+		g.forget()
+		if err := g.from.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if !own {
+			for _, name := range g.objects("b", PointsContainer, "") {
+				g.cloud.Region("b").Delete(PointsContainer, name)
+			}
+		}
+		res := g.rebuild()
+		after := g.points()
+		if len(after) != len(before) || res.Replicas.Objects != int64(len(before)) {
+			t.Fatalf("%d points, there were %d: %+v%s", len(after), len(before), res.Replicas, findingsOf(res))
+		}
+		told := 0
+		for _, f := range res.Findings {
+			if f.Kind == report.KindUnknown && f.Name == "logs ("+logs.ID()+")" && strings.Contains(f.Cause, "1 points of a volume that the policy does not select") {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("told %d times of the other volume:%s", told, findingsOf(res))
+		}
+		for _, x := range Standing(after, true) {
+			if x.Source != "unknown" || x.Chain != 0 || len(x.Copies) != 1 || x.Copies[0].Chain == 0 {
+				t.Errorf("the source was not asked, and it is said to be %s (chain %d): %+v", x.Source, x.Chain, x.Copies)
+			}
+		}
+		// An audit asks again, and so does a rebuild.
+		if err := g.from.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if own {
+			g.audit(AuditOptions{})
+		} else {
+			g.rebuild()
+		}
+		for _, x := range Standing(g.points(), true) {
+			if x.Source != "has" || x.Chain == 0 {
+				t.Errorf("asked again: %+v", x)
+			}
+		}
 	}
 }
 

@@ -45,6 +45,9 @@ type RestoreRequest struct {
 	Proof  ProofMode                             // "": none
 	Wait   time.Duration                         // for one thing that the region's Cinder does; 0: DefaultWait
 	Anyway bool                                  // start although the token will end before the restore is done (R19)
+	// Chosen is told, before anything is made, which point is taken, and if that is not the
+	// volume's newest the finding that says why; nil: nobody is.
+	Chosen func(report.Restore, *report.Finding)
 	// Abandon clears away what an equal request left when it was interrupted, instead of
 	// going on with it.
 	Abandon bool
@@ -57,8 +60,26 @@ type restoreData struct {
 	Began            time.Time
 	TokenEnds        time.Time     // of the token that the restore was started with
 	Spans            []report.Span // of what is done
+	Span             report.Span   // the one that runs
 	RTO              float64       // seconds; 0: not ready yet
 	Proof            *report.Proof // nil: not proven yet
+}
+
+// The spans of a restore, in order.
+const (
+	spanFind    = "find the point"
+	spanCheck   = "check"
+	spanMake    = "make the volume"
+	spanFill    = "restore the backup"
+	spanFinish  = "set the properties"
+	spanBackUp  = "back the volume up again"
+	spanCompare = "compare the blocks"
+	spanRemove  = "remove the scratch volume"
+)
+
+// spanRank is a span's place among the spans; -1: there is none.
+func spanRank(name string) int {
+	return slices.Index([]string{spanFind, spanCheck, spanMake, spanFill, spanFinish, spanBackUp, spanCompare, spanRemove}, name)
 }
 
 // restorePhase is what was about to be done when the work was last recorded.
@@ -83,7 +104,7 @@ type restoring struct {
 	work    store.Work
 	data    restoreData
 	out     report.Restore
-	span    report.Span // the one that runs
+	doing   string // the span that is shown
 }
 
 // Restore makes a volume of a point, in a region that holds it. The volume appears
@@ -129,17 +150,28 @@ func (j *restoring) result() report.Restore {
 // checked before anything is made.
 func (j *restoring) prepare(ctx context.Context) (err error) {
 	s := j.s
-	j.start("find the point")
+	j.start(spanFind)
 	if j.r, err = s.region(j.req.To); err != nil {
 		return err
 	}
 	if j.r.Blocks == nil {
 		return &transport.Error{Op: "restore", Region: j.req.To, Class: transport.Permanent, Err: errors.New("the region has no block storage"), Hint: "farshore region check " + j.req.To}
 	}
-	if j.point, j.out.Known, err = s.findPoint(ctx, j.req.Point, j.req.To); err != nil {
+	x, err := s.findPoint(ctx, j.req.Point, j.req.To)
+	if err != nil {
 		return err
 	}
+	j.point, j.out.Known = x.point, x.known
 	j.describe()
+	var older *report.Finding
+	if x.newer.ID != "" {
+		f := x.older(j.req.To)
+		older = &f
+		j.f.Add(f)
+	}
+	if j.req.Chosen != nil {
+		j.req.Chosen(j.out, older)
+	}
 	if j.chain, err = s.chain(ctx, j.point, j.req.To); err != nil {
 		return err
 	}
@@ -159,7 +191,7 @@ func (j *restoring) prepare(ctx context.Context) (err error) {
 	if j.data.Phase == phaseRestored || j.req.Abandon {
 		return nil
 	}
-	j.start("check")
+	j.start(spanCheck)
 	if err := j.check(ctx); err != nil {
 		return err
 	}
@@ -241,25 +273,44 @@ func (j *restoring) save(ctx context.Context) (err error) {
 	return j.s.note(ctx, j.work)
 }
 
-// start ends the span that runs and begins another.
+// start ends the span that runs and begins another. A restore that is gone on with is
+// still in the span in which it was interrupted until it gets past that: what is looked at
+// again on the way there is a part of it.
 func (j *restoring) start(name string) {
-	j.end()
-	j.span = report.Span{Name: name, Began: j.s.o.Clock.Now().UTC()}
+	j.doing = name
 	j.s.o.Progress.Phase(j.phase(name))
+	if j.out.Resumed && spanRank(name) <= max(spanRank(j.data.Span.Name), j.lastSpan()) {
+		return
+	}
+	j.end()
+	j.data.Span = report.Span{Name: name, Began: j.s.o.Clock.Now().UTC()}
+}
+
+// lastSpan is the place of the last span that has ended.
+func (j *restoring) lastSpan() int {
+	if n := len(j.data.Spans); n > 0 {
+		return spanRank(j.data.Spans[n-1].Name)
+	}
+	return -1
 }
 
 func (j *restoring) end() {
-	if j.span.Name == "" {
+	x := &j.data.Span
+	if x.Name == "" {
 		return
 	}
-	j.span.Seconds = j.s.o.Clock.Now().Sub(j.span.Began).Seconds()
-	j.data.Spans = append(j.data.Spans, j.span)
-	j.span = report.Span{}
+	x.Seconds = j.s.o.Clock.Now().Sub(x.Began).Seconds()
+	j.data.Spans = append(j.data.Spans, *x)
+	*x = report.Span{}
 }
 
 // phase is what a span is called while it runs.
 func (j *restoring) phase(span string) string {
-	return fmt.Sprintf("%s: %s in %s", cmp.Or(j.data.Name, j.req.Point), span, j.req.To)
+	going := ""
+	if j.out.Resumed {
+		going = "going on with "
+	}
+	return fmt.Sprintf("%s%s: %s in %s", going, cmp.Or(j.data.Name, j.req.Point), span, j.req.To)
 }
 
 // run carries the restore out from where it is.
@@ -302,7 +353,10 @@ func (j *restoring) run(ctx context.Context) error {
 	proof := *j.data.Proof
 	j.out.Proof = &proof
 	if !proof.OK {
-		return &ProofError{Point: j.point.ID, Region: j.req.To, Volume: j.work.Resource, Proof: proof}
+		bad := &ProofError{Point: j.point.ID, Policy: j.point.Policy, Region: j.req.To, Source: volumeOf(j.point), Volume: j.work.Resource, Proof: proof}
+		j.f.Add(report.Finding{Kind: report.KindNotEqual, Level: report.Error, Policy: j.point.Policy, Region: j.req.To, Name: j.point.ID,
+			Op: "prove the restore of volume " + bad.Source, Cause: bad.Error(), Hint: bad.hint()})
+		return bad
 	}
 	return nil
 }
@@ -316,7 +370,7 @@ func (j *restoring) finish(ctx context.Context, failed error) error {
 	}
 	// The volume has its own name by now unless it is scratch, so that it is not cleared.
 	if j.scratch {
-		j.start("remove the scratch volume")
+		j.start(spanRemove)
 	}
 	err := j.s.clear(ctx, j.req.To, j.work.ID)
 	j.end()

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"farshore/replicator/report"
 	"farshore/store"
 	"farshore/transport"
 )
@@ -62,48 +64,205 @@ func (s *Shipper) pointsAt(ctx context.Context, region string, want func(store.P
 	return choose(all), knownDestination, nil
 }
 
+// pick is the point that a name stands for at a region.
+type pick struct {
+	point store.Point
+	known string
+	newer store.Point // the newest of the volume that was named, where that is another; else without an id
+	why   string      // why the newest is not taken
+}
+
+// shortestID is how much of an id is enough to name a point by.
+const shortestID = 6
+
 // findPoint finds what a restore is to restore: by a point's id or the beginning of
 // one, or by the id or name of a volume, of which the newest point is taken that region can
 // restore.
-func (s *Shipper) findPoint(ctx context.Context, name, region string) (store.Point, string, error) {
-	fail := func(hint, format string, args ...any) (store.Point, string, error) {
-		return store.Point{}, "", &transport.Error{Op: "find point " + transport.PrintName(name), Region: region, Class: transport.NotFound, Err: fmt.Errorf(format, args...), Hint: hint}
+func (s *Shipper) findPoint(ctx context.Context, name, region string) (pick, error) {
+	fail := func(hint, format string, args ...any) (pick, error) {
+		return pick{}, &transport.Error{Op: "find point " + transport.PrintName(name), Region: region, Class: transport.NotFound, Err: fmt.Errorf(format, args...), Hint: hint}
 	}
-	const shortest = 6 // of the beginning of an id
-	list, known, err := s.pointsAt(ctx, region, func(p store.Point) bool {
+	named := func(p store.Point) bool {
 		c, _ := at(p, region)
-		return p.ID == name || c.Backup == name || p.Volume.ID == name || p.Volume.Name == name ||
-			len(name) >= shortest && strings.HasPrefix(p.ID, name)
-	})
+		return p.ID == name || c.Backup == name || ofVolume(p, name) || len(name) >= shortestID && strings.HasPrefix(p.ID, name)
+	}
+	list, known, err := s.pointsAt(ctx, region, named)
 	if err != nil {
-		return store.Point{}, "", err
+		return pick{}, err
 	}
 	if len(list) == 0 {
-		return fail("farshore points lists them; a point that is not shipped to "+region+" yet cannot be restored there", "nothing there has that id or is of a volume of that id or name")
+		cause, hint, err := s.notThere(ctx, region, named)
+		if err != nil {
+			return pick{}, err
+		}
+		return fail(hint, "%s", cause)
 	}
 	if i := slices.IndexFunc(list, func(p store.Point) bool { c, _ := at(p, region); return p.ID == name || c.Backup == name }); i >= 0 {
-		return list[i], known, nil
+		return pick{point: list[i], known: known}, nil
 	}
 	volumes := map[string]bool{}
-	var newest *store.Point
-	for i, p := range list {
+	for _, p := range list {
 		volumes[p.Volume.ID] = true
-		if c, _ := at(p, region); c.State == store.CopyLanded {
-			newest = &list[i]
-		}
 	}
-	byID := slices.DeleteFunc(slices.Clone(list), func(p store.Point) bool { return p.Volume.ID == name || p.Volume.Name == name })
+	byID := slices.DeleteFunc(slices.Clone(list), func(p store.Point) bool { return ofVolume(p, name) })
 	switch {
 	case len(byID) > 1:
 		return fail("give more of the id", "%d points begin so", len(byID))
 	case len(byID) == 1 && len(list) == 1:
-		return list[0], known, nil
+		return pick{point: list[0], known: known}, nil
 	case len(volumes) > 1:
 		return fail("give the volume's id: "+strings.Join(sortedKeys(volumes), ", "), "%d volumes have that name", len(volumes))
-	case newest == nil:
-		return list[len(list)-1], known, nil // the check says why it cannot be restored
 	}
-	return *newest, known, nil
+	return s.newest(list, known, region, "")
+}
+
+// ofVolume reports whether a point is of the volume of an id or a name.
+func ofVolume(p store.Point, name string) bool { return p.Volume.ID == name || p.Volume.Name == name }
+
+// newest chooses among a volume's points in a region, the oldest first, the newest that
+// the region can restore by what is known of them; if there is none, the newest, so that
+// the check says why. With a policy, only its own points are newer than others.
+func (s *Shipper) newest(list []store.Point, known, region, policy string) (pick, error) {
+	all := list
+	if known == knownLedger { // it may know of points that have not got there
+		var err error
+		if all, err = s.o.Ledger.Points(list[0].Volume.ID); err != nil {
+			return pick{}, fmt.Errorf("read points: %w", err)
+		}
+	}
+	out := pick{point: list[len(list)-1], known: known}
+	held := landedAt(all, region, true)
+	for _, p := range slices.Backward(list) {
+		if c, _ := at(p, region); chainLength(held, c.Backup) > 0 {
+			out.point = p
+			break
+		}
+	}
+	for _, last := range slices.Backward(all) {
+		if policy != "" && last.Policy != policy {
+			continue
+		}
+		if last.ID != out.point.ID {
+			out.newer, out.why = last, whyNot(last, region)
+		}
+		break
+	}
+	return out, nil
+}
+
+// landedAt gives what a region can restore of points, by the backup's id there, without
+// regard to chains. The points must be all of their volumes, unless trusting is given:
+// a parent that none of them is counts as being there.
+func landedAt(points []store.Point, region string, trusting bool) map[string]store.PointCopy {
+	held, known := map[string]store.PointCopy{}, map[string]bool{}
+	for _, p := range points {
+		c, ok := at(p, region)
+		if ok {
+			known[c.Backup] = true
+		}
+		if ok && c.State == store.CopyLanded {
+			held[c.Backup] = c
+		}
+	}
+	for id, c := range held {
+		if trusting && c.Parent != "" && !known[c.Parent] {
+			c.Parent = ""
+			held[id] = c
+		}
+	}
+	return held
+}
+
+// whyNot says in a few words why a region cannot restore a point now.
+func whyNot(p store.Point, region string) string {
+	c, ok := at(p, region)
+	note := func(text string) string {
+		if c.Note != "" {
+			text += " (" + c.Note + ")"
+		}
+		return text
+	}
+	switch {
+	case p.Made == 0:
+		return "its backup is not complete yet"
+	case p.Region == region && !ok:
+		return "the region no longer has its backup"
+	case !ok || c.State == store.CopyShipping:
+		return "it has not been shipped there yet"
+	case c.State == store.CopyShipped:
+		return note("its record is not imported there")
+	case c.State == store.CopyLost:
+		return note("its copy there is lost")
+	case c.State == store.CopyExpired:
+		return "retention has removed it there"
+	}
+	return "a backup that it is an increment upon is lost there"
+}
+
+// older makes a finding of a point that is taken although it is not the volume's newest.
+func (x pick) older(region string) report.Finding {
+	hint := "farshore points " + before(x.newer.Policy) + "--volume " + x.newer.Volume.ID + " shows where the newest stands"
+	switch c, _ := at(x.newer, region); c.State {
+	case store.CopyShipped:
+		hint = "farshore points land " + x.newer.ID + " --to " + region + " imports it"
+	case store.CopyLost:
+		hint = "farshore audit " + before(x.newer.Policy) + "--repair sends it again"
+	case store.CopyShipping, store.CopyLanded, store.CopyExpired:
+	}
+	return report.Finding{Kind: report.KindOlderPoint, Level: report.Warn, Policy: x.newer.Policy, Region: region, Name: x.newer.ID, Op: "choose the newest point of volume " + volumeOf(x.newer),
+		Cause: fmt.Sprintf("point %s of %s is taken, for the newest, of %s, cannot be restored there: %s", x.point.ID, when(x.point.Taken).Format(time.RFC3339), when(x.newer.Taken).Format(time.RFC3339), x.why), Hint: hint}
+}
+
+// notThere says why nothing that is named was found in a region, and what there is.
+func (s *Shipper) notThere(ctx context.Context, region string, named func(store.Point) bool) (cause, hint string, err error) {
+	all, err := s.o.Ledger.Points("")
+	if err != nil {
+		return "", "", fmt.Errorf("read points: %w", err)
+	}
+	elsewhere := map[string]bool{}
+	for _, p := range all {
+		if !named(p) {
+			continue
+		}
+		for _, r := range append([]string{p.Region}, regionsOf(p)...) {
+			if c, ok := at(p, r); ok && c.State == store.CopyLanded {
+				elsewhere[r] = true
+			}
+		}
+	}
+	if len(elsewhere) > 0 {
+		return "the region has no copy of it", "it can be restored in: " + strings.Join(sortedKeys(elsewhere), ", "), nil
+	}
+	list, _, err := s.pointsAt(ctx, region, func(store.Point) bool { return true })
+	if err != nil {
+		return "", "", err
+	}
+	volumes := map[string]bool{}
+	for _, p := range list {
+		volumes[volumeOf(p)] = true
+	}
+	cause = "nothing there has that id or is of a volume of that id or name"
+	if len(volumes) == 0 {
+		return cause, "the region holds no point at all: farshore points says where there are any", nil
+	}
+	return cause, "it has points of: " + few(sortedKeys(volumes)) + "; farshore points lists them", nil
+}
+
+// regionsOf are the regions that have, or had, a copy of a point.
+func regionsOf(p store.Point) (out []string) {
+	for _, c := range p.Copies {
+		out = append(out, c.Region)
+	}
+	return out
+}
+
+// few is a list for a message, cut where it gets long.
+func few(list []string) string {
+	const most = 10
+	if n := len(list) - most; n > 0 {
+		return strings.Join(list[:most], ", ") + fmt.Sprintf(" and %d more", n)
+	}
+	return strings.Join(list, ", ")
 }
 
 // chain gives the backups that a point needs at a region, the full one first.

@@ -403,6 +403,83 @@ func (x killer) DeleteVolume(ctx context.Context, id string) error {
 	return x.k.step("delete volume", func() error { return x.BlockStorage.DeleteVolume(ctx, id) })
 }
 
+// inOrder asserts that each part of a restore is told of once, after the one before it
+// had ended, and that they make up all of the time until the volume was ready.
+func inOrder(t *testing.T, r report.Restore) {
+	t.Helper()
+	var sum float64
+	for i, s := range r.Spans {
+		if i == 0 {
+			continue
+		}
+		last := r.Spans[i-1]
+		if spanRank(s.Name) <= spanRank(last.Name) || s.Began.Sub(last.Began).Seconds() < last.Seconds-0.001 {
+			t.Errorf("%q after %q: %+v", s.Name, last.Name, r.Spans)
+		}
+	}
+	ready, _ := r.Phases()
+	for _, s := range ready {
+		sum += s.Seconds
+	}
+	if sum > r.RTO+0.001 || sum < r.RTO-0.1 {
+		t.Errorf("the parts are %f s, and the volume was ready after %f: %+v", sum, r.RTO, r.Spans)
+	}
+}
+
+// The newest point of a volume is taken that the region can restore; that it is not the
+// newest of all is told, with why and what to do.
+func TestRestoreTellsOfAnOlderPoint(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	points, want := g.chained(3)
+	for _, c := range []struct {
+		at     int // the point that is changed
+		change func(*store.PointCopy)
+		takes  int
+		says   []string
+	}{
+		{2, func(c *store.PointCopy) { c.State = store.CopyLanded }, 2, nil},
+		{2, func(c *store.PointCopy) { c.State, c.Note = store.CopyShipped, "the rule says no" }, 1, []string{"not imported there (the rule says no)", "points land " + points[2].ID + " --to b"}},
+		{2, func(c *store.PointCopy) { c.State, c.Note = store.CopyLost, "it burned" }, 1, []string{"lost (it burned)", "farshore audit dbs --repair"}},
+		{2, func(c *store.PointCopy) { c.State, c.Note = store.CopyShipping, "" }, 1, []string{"not been shipped"}},
+		{2, func(c *store.PointCopy) { c.State = store.CopyLanded }, 2, nil},
+		{1, func(c *store.PointCopy) { c.State = store.CopyLost }, 0, []string{"increment upon is lost there"}},
+	} {
+		err := g.ledger.UpdatePoint(t.Context(), points[c.at].ID, func(p *store.Point, _ bool) bool {
+			x, _ := p.Copy("b")
+			c.change(&x)
+			p.SetCopy(x)
+			return true
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := ""
+		out, findings, err := g.shipper().Restore(t.Context(), RestoreRequest{Point: "db", To: "b", Chosen: func(r report.Restore, f *report.Finding) {
+			if told = r.Point; (f != nil) != (c.says != nil) {
+				t.Errorf("told beforehand of %+v", f)
+			}
+		}})
+		if err != nil || out.Point != points[c.takes].ID || told != out.Point || !bytes.Equal(content(g.cloud.Region("b").Volume(out.Volume)), want[c.takes]) {
+			t.Errorf("%v: restored %+v, told of %s: %v", c.says, out, told, err)
+		}
+		if len(findings) != min(len(c.says), 1) {
+			t.Fatalf("%v: findings %+v", c.says, findings)
+		}
+		for _, s := range c.says {
+			f := findings[0]
+			text := f.Cause + " → " + f.Hint
+			if !strings.Contains(text, s) || !strings.Contains(text, out.Point) || f.Name != points[2].ID || f.Kind != report.KindOlderPoint || f.Level != report.Warn || f.Region != "b" {
+				t.Errorf("finding %+v does not say %q", f, s)
+			}
+		}
+	}
+	// What is not there at all is told with what is.
+	_, _, err := g.shipper().Restore(t.Context(), RestoreRequest{Point: "nosuch", To: "b"})
+	if err == nil || !strings.Contains(hintOf(err), "it has points of: db ("+points[0].Volume.ID+")") {
+		t.Errorf("%v → %s", err, hintOf(err))
+	}
+}
+
 // Killed before and after any call, a restore is gone on with by the same request: one
 // volume, right and proven, and nothing else.
 func TestRestoreSurvivesAKillAnywhere(t *testing.T) {
@@ -438,6 +515,7 @@ func TestRestoreSurvivesAKillAnywhere(t *testing.T) {
 			if out.Resumed {
 				resumed++
 			}
+			inOrder(t, out)
 			if t.Failed() {
 				t.Fatalf("killed %s, step %d", k.where, at)
 			}

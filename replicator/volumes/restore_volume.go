@@ -16,7 +16,7 @@ import (
 
 // makeVolume gives the scratch volume that is to be filled, made now or by an earlier run.
 func (j *restoring) makeVolume(ctx context.Context) (transport.Volume, error) {
-	j.start("make the volume")
+	j.start(spanMake)
 	v, found, err := j.made(ctx)
 	if err != nil {
 		return v, err
@@ -93,20 +93,22 @@ func (j *restoring) refused(err error) error {
 // wait asks until a status is no longer the passing one given. One that lasts longer than the request
 // allows is a *stuckError.
 func (j *restoring) wait(ctx context.Context, what, during string, status func(context.Context) (string, error)) error {
-	began := j.s.o.Clock.Now()
-	phase := j.phase(j.span.Name)
+	now := j.s.o.Clock.Now()
+	began, phase := now, j.phase(j.doing)
+	if j.data.Span.Name == j.doing { // of an earlier run, perhaps
+		began = j.data.Span.Began
+	}
 	return j.s.await(ctx, phase, func(ctx context.Context) (bool, error) {
 		is, err := status(ctx)
 		if err != nil {
 			return false, err
 		}
-		took := j.s.o.Clock.Now().Sub(began)
-		if is == during && took > j.req.Wait {
+		if is == during && j.s.o.Clock.Now().Sub(now) > j.req.Wait {
 			id := j.work.Resource
 			return false, &stuckError{what: what, region: j.req.To, id: id, status: is,
 				command: fmt.Sprintf("openstack volume set --state error %s (and openstack volume backup set --state available %s)", id, j.at.Backup)}
 		}
-		j.s.o.Progress.Phase(fmt.Sprintf("%s, %s", phase, took.Round(time.Second)))
+		j.s.o.Progress.Phase(fmt.Sprintf("%s, %s", phase, j.s.o.Clock.Now().Sub(began).Round(time.Second)))
 		return is != during, nil
 	})
 }
@@ -119,7 +121,8 @@ const (
 
 // fillVolume restores the backup into the volume, unless that has been done.
 func (j *restoring) fillVolume(ctx context.Context, v transport.Volume) error {
-	j.start("restore the backup")
+	j.start(spanFill)
+	began := j.s.o.Clock.Now()
 	watched := false // from its beginning
 	if j.data.Phase == phaseRestoring && v.Status == statusAvailable && j.filled(v) {
 		return nil
@@ -154,7 +157,7 @@ func (j *restoring) fillVolume(ctx context.Context, v transport.Volume) error {
 	case v.Status != statusAvailable:
 		return j.explain(ctx, v)
 	case watched:
-		return j.s.learnSpeed(j.req.To, v.Size, j.s.o.Clock.Now().Sub(j.span.Began))
+		return j.s.learnSpeed(j.req.To, v.Size, j.s.o.Clock.Now().Sub(began))
 	}
 	return nil
 }
@@ -193,7 +196,7 @@ func (j *restoring) tokenEnded(why, hint string) (string, string) {
 
 // finishVolume sets what the restore overwrote or lost (C15), and the volume's own name.
 func (j *restoring) finishVolume(ctx context.Context) error {
-	j.start("set the properties")
+	j.start(spanFinish)
 	p, name := j.point.Volume, j.data.Name
 	if j.scratch {
 		name = scratchName(j.work.ID)

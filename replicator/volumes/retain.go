@@ -20,21 +20,12 @@ import (
 
 // Pass makes one pass for a policy: it ships what is due, and then lets go of what its
 // keep and keep_source no longer choose. What the retention found is among the findings
-// of the pass. A pass that could not run retains nothing.
+// of the pass, and the points are counted after it. A pass that could not run retains nothing.
 func (s *Shipper) Pass(ctx context.Context, p policies.Policy, o ShipOptions) (report.Result, error) {
-	res, err := s.Ship(ctx, p, o)
-	if err != nil {
-		return res, err
-	}
-	kept, err := s.Retain(ctx, p, RetainOptions{DryRun: o.DryRun})
-	res.Retention = kept.Retention
-	res.Findings = append(res.Findings, kept.Findings...)
-	for kind, n := range kept.Counts {
-		res.Counts[kind] += n
-	}
-	res.Errors += kept.Errors
-	res.Seconds += kept.Seconds
-	return res, err
+	return s.pass(ctx, p, o, func(r *run, res *report.Result) error {
+		res.Retention = &report.Retention{}
+		return s.retain(ctx, p, RetainOptions{DryRun: o.DryRun}, r.f, res.Retention)
+	})
 }
 
 // RetainOptions qualify a retention.
@@ -54,14 +45,20 @@ func (s *Shipper) Retain(ctx context.Context, p policies.Policy, o RetainOptions
 	began := s.o.Clock.Now()
 	res := report.Result{Policy: p.Name, Command: "retain", Began: began.UTC(), Retention: &report.Retention{}}
 	f := report.NewFindings(p.Accept, s.o.OnFinding)
-	r := &retention{s: s, p: p, dry: o.DryRun, f: f, out: res.Retention}
-	err := r.run(ctx)
-	slices.SortStableFunc(r.out.Points, func(a, b report.Fate) int {
-		return cmp.Or(cmp.Compare(a.Volume, b.Volume), sourceFirst(a, b), cmp.Compare(a.Region, b.Region))
-	})
+	err := s.retain(ctx, p, o, f, res.Retention)
 	res.Findings, res.Counts, res.Errors = f.List(), f.Counts(), f.Errors()
 	res.Seconds = s.o.Clock.Now().Sub(began).Seconds()
 	return res, err
+}
+
+// retain does what Retain says.
+func (s *Shipper) retain(ctx context.Context, p policies.Policy, o RetainOptions, f *report.Findings, out *report.Retention) error {
+	r := &retention{s: s, p: p, dry: o.DryRun, f: f, out: out}
+	err := r.run(ctx)
+	slices.SortStableFunc(out.Points, func(a, b report.Fate) int {
+		return cmp.Or(cmp.Compare(a.Volume, b.Volume), sourceFirst(a, b), cmp.Compare(a.Region, b.Region))
+	})
+	return err
 }
 
 func sourceFirst(a, b report.Fate) int {

@@ -55,6 +55,11 @@ type run struct {
 // nil when the pass ran, whatever it found. A kill at any moment loses nothing: the
 // next pass goes on.
 func (s *Shipper) Ship(ctx context.Context, p policies.Policy, o ShipOptions) (report.Result, error) {
+	return s.pass(ctx, p, o, nil)
+}
+
+// pass ships, does what comes after that, if anything does, and then counts.
+func (s *Shipper) pass(ctx context.Context, p policies.Policy, o ShipOptions, after func(*run, *report.Result) error) (report.Result, error) {
 	began := s.o.Clock.Now()
 	res := report.Result{Policy: p.Name, Command: "sync", Began: began.UTC()}
 	if o.DryRun {
@@ -62,6 +67,9 @@ func (s *Shipper) Ship(ctx context.Context, p policies.Policy, o ShipOptions) (r
 	}
 	r := s.newRun(p, o)
 	err := r.ship(ctx)
+	if err == nil && after != nil {
+		err = after(r, &res)
+	}
 	if err == nil && !o.DryRun {
 		r.reportDown()
 	}
@@ -181,7 +189,8 @@ func (r *run) mine(volume string) ([]store.Point, error) {
 // pointsOf gives the points of a volume at the source, whatever policy made them.
 func (r *run) pointsOf(volume string) ([]store.Point, error) {
 	all, err := r.s.o.Ledger.Points(volume)
-	return slices.DeleteFunc(all, func(pt store.Point) bool { return pt.Region != r.p.From || pt.Project != r.project }), err
+	// A ledger that was rebuilt without the source may not know whose project a point is.
+	return slices.DeleteFunc(all, func(pt store.Point) bool { return pt.Region != r.p.From || pt.Project != r.project && pt.Project != "" }), err
 }
 
 // unfinished reports whether a point still has a way to go.
@@ -410,50 +419,26 @@ func (r *run) reportDown() {
 	}
 }
 
-// replicas judges a policy by the regions that hold its points; holds says of a point
-// whether a copy counts.
-func replicas(p policies.Policy, points []store.Point, holds func(store.Point, store.PointCopy) bool) report.Replicas {
-	counts := policies.ReplicaCounts{ByRegions: map[int]int64{}}
-	for _, pt := range points {
-		if pt.Made == 0 {
-			continue
-		}
-		n, expired := 0, 0
-		for _, to := range p.To {
-			c, _ := pt.Copy(to)
-			switch {
-			case c.State == store.CopyExpired:
-				expired++
-			case holds(pt, c):
-				n++
-			}
-		}
-		if n == 0 && expired > 0 {
-			continue // retention took it away
-		}
-		counts.Objects++
-		counts.ByRegions[n+expired]++
-	}
-	v := policies.Judge(p, counts)
-	return report.Replicas{Wanted: v.Needed, Objects: counts.Objects, ByCount: counts.ByRegions, Short: v.Short, Satisfied: v.Satisfied}
-}
-
-// judge counts the policy's points by the regions that hold them landed.
+// judge says what was done, and how the policy's points stand now.
 func (r *run) judge(res *report.Result, failed error) error {
 	points, err := r.mine("")
 	if err != nil {
 		return err
 	}
-	r.volumes.Points = int64(len(points))
+	all, err := r.pointsOf("")
+	if err != nil {
+		return err
+	}
 	slices.SortFunc(r.points, func(a, b report.PointResult) int {
 		return cmp.Or(cmp.Compare(a.Volume, b.Volume), a.Taken.Compare(b.Taken), cmp.Compare(a.Point, b.Point))
 	})
 	res.Volumes, res.Points, res.Totals = &r.volumes, r.points, r.copied
-	res.Replicas = replicas(r.p, points, func(_ store.Point, c store.PointCopy) bool { return c.State == store.CopyLanded })
-	if v := res.Replicas; !v.Satisfied && !r.o.DryRun && failed == nil {
-		r.f.Add(report.Finding{Kind: report.KindTooFew, Level: report.Error, Policy: r.p.Name, Op: "count replicas",
-			Cause: fmt.Sprintf("%d of %d points are landed in fewer than %d regions", v.Short, v.Objects, v.Wanted),
-			Hint:  "see the other findings for why; farshore points " + r.p.Name + " shows which"})
+	c := newCensus(r.p, points, all)
+	r.volumes.Points, r.volumes.Alone = c.points, c.alone
+	res.Replicas = c.replicas(c.whole)
+	if !r.o.DryRun && failed == nil {
+		c.lostCopies(r.f)
+		c.judge(r.f, res.Replicas)
 	}
 	return nil
 }
