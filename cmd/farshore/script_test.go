@@ -35,7 +35,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"run": runCmd, "start": startCmd, "signal": signalCmd, "finish": finishCmd, "await": awaitCmd,
+			"run": runCmd, "start": startCmd, "signal": signalCmd, "logged": loggedCmd, "finish": finishCmd, "await": awaitCmd,
 			"put": putCmd, "fill": fillCmd, "has": hasCmd, "names": namesCmd, "same": sameCmd, "delete": deleteCmd, "container": containerCmd,
 			"header": headerCmd, "fault": faultCmd, "mend": mendCmd, "region": regionCmd, "requests": requestsCmd, "mode": modeCmd, "json": jsonCmd, "sub": subCmd, "corrupt": corruptCmd, "token": tokenCmd,
 			"block": blockCmd, "take": takeCmd,
@@ -53,8 +53,38 @@ type world struct {
 }
 
 type job struct {
-	cmd      *exec.Cmd
-	out, err bytes.Buffer
+	cmd *exec.Cmd
+	out bytes.Buffer
+	err growing
+
+	looked int // bytes of err that the command logged has seen
+}
+
+// growing is text that somebody waits for.
+type growing struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	more chan struct{} // closed and replaced with each write
+}
+
+func (g *growing) Write(b []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.more != nil {
+		close(g.more)
+		g.more = nil
+	}
+	return g.text.Write(b)
+}
+
+// read gives what is there, and what is closed when there is more.
+func (g *growing) read() (string, <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.more == nil {
+		g.more = make(chan struct{})
+	}
+	return g.text.String(), g.more
 }
 
 type worldKey struct{}
@@ -152,10 +182,30 @@ func startCmd(ts *testscript.TestScript, neg bool, args []string) {
 	w.jobs[args[0]] = j
 }
 
-// signal NAME INT|TERM|KILL
+// logged NAME REGEXP: wait until the job's stderr has a new line that matches; lines
+// up to it are not looked at again.
+func loggedCmd(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, !neg && len(args) == 2, "logged NAME REGEXP")
+	j, expr := worldOf(ts).jobs[args[0]], regexp.MustCompile(`(?m)^.*(?:`+args[1]+`).*\n`)
+	late := time.After(time.Minute)
+	for {
+		text, more := j.err.read()
+		if at := expr.FindStringIndex(text[j.looked:]); at != nil {
+			j.looked += at[1]
+			return
+		}
+		select {
+		case <-more:
+		case <-late:
+			ts.Fatalf("%s never logged %s:\n%s", args[0], args[1], text)
+		}
+	}
+}
+
+// signal NAME INT|TERM|KILL|HUP
 func signalCmd(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, !neg && len(args) == 2, "signal NAME INT|TERM|KILL")
-	s := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}[args[1]]
+	want(ts, !neg && len(args) == 2, "signal NAME INT|TERM|KILL|HUP")
+	s := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "HUP": syscall.SIGHUP}[args[1]]
 	ts.Check(worldOf(ts).jobs[args[0]].cmd.Process.Signal(s))
 }
 
@@ -173,10 +223,11 @@ func finishCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%v", err)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".out"), j.out.Bytes(), 0o600))
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".err"), j.err.Bytes(), 0o600))
-	ts.Logf("[%s stdout]\n%s[%s stderr]\n%s", args[0], &j.out, args[0], &j.err)
+	stderr, _ := j.err.read()
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".err"), []byte(stderr), 0o600))
+	ts.Logf("[%s stdout]\n%s[%s stderr]\n%s", args[0], &j.out, args[0], stderr)
 	noSecrets(ts, args[0]+".out", j.out.String())
-	noSecrets(ts, args[0]+".err", j.err.String())
+	noSecrets(ts, args[0]+".err", stderr)
 	if got := strconv.Itoa(j.cmd.ProcessState.ExitCode()); got != args[1] {
 		ts.Fatalf("%s ended with %s (%v), want %s", args[0], got, j.cmd.ProcessState, args[1])
 	}
@@ -203,10 +254,16 @@ func subCmd(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 
-// token VAR: the --release-brake token of the last JSON output.
+// token VAR [NAME]: the --release-brake token of the last JSON output, or of a job's log.
 func tokenCmd(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, !neg && len(args) == 1, "token VAR")
-	m := regexp.MustCompile(`"release_brake": "([0-9a-f]+)"`).FindStringSubmatch(ts.ReadFile("stdout"))
+	want(ts, !neg && (len(args) == 1 || len(args) == 2), "token VAR [NAME]")
+	var m []string
+	if len(args) == 2 {
+		text, _ := worldOf(ts).jobs[args[1]].err.read()
+		m = regexp.MustCompile(`--release-brake ([0-9a-f]+)`).FindStringSubmatch(text)
+	} else {
+		m = regexp.MustCompile(`"release_brake": "([0-9a-f]+)"`).FindStringSubmatch(ts.ReadFile("stdout"))
+	}
 	if m == nil {
 		ts.Fatalf("no token in the output")
 	}

@@ -31,7 +31,8 @@ type session struct {
 
 	mu       sync.Mutex
 	engine   *replicator.Engine
-	limit    *int64 // wanted before there was an engine
+	schedule scheduler // of a daemon; nil: nothing is done again and again
+	limit    *int64    // wanted before there was an engine
 	stopping bool
 }
 
@@ -125,6 +126,30 @@ func (s *session) drive(e *replicator.Engine) {
 	}
 }
 
+// scheduler is a daemon's schedule.
+type scheduler interface {
+	Tasks() []control.Task
+	Order(o control.Order) error
+}
+
+// follow gives the session the schedule that the socket shows and changes.
+func (s *session) follow(x scheduler) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.schedule = x
+}
+
+// Order implements control.Handler.
+func (s *session) Order(o control.Order) error {
+	s.mu.Lock()
+	schedule := s.schedule
+	s.mu.Unlock()
+	if schedule == nil {
+		return errors.New("this process works once and ends: only farshore run keeps a schedule")
+	}
+	return schedule.Order(o)
+}
+
 // Status implements control.Handler.
 func (s *session) Status() control.Status {
 	s.mu.Lock()
@@ -133,6 +158,9 @@ func (s *session) Status() control.Status {
 		Stopping: s.stopping, Snapshot: s.progress.Snapshot()}
 	if s.engine != nil {
 		st.TotalLimit = s.engine.TotalLimit()
+	}
+	if s.schedule != nil {
+		st.Tasks = s.schedule.Tasks()
 	}
 	return st
 }

@@ -150,6 +150,7 @@ func showHolder(c *console, st control.Status) {
 		c.warn("  it was asked to stop and is finishing")
 	}
 	c.warn("  limit of all bytes sent: %s", policies.Rate(st.TotalLimit))
+	showTasks(c, st.Tasks)
 	c.warn("  %s", phaseLine(st.Snapshot))
 	for _, r := range st.Snapshot.Regions {
 		c.warn("  %s: %s", r.Region, regionLine(r, 0, st.Snapshot.Final))

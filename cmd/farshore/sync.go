@@ -169,29 +169,7 @@ func (w *work) passes(ctx context.Context, x *running, c *console, out *passResu
 	}
 	var worst error
 	for _, t := range w.tasks {
-		var r report.Result
-		var err error
-		began := time.Now().UTC()
-		if t.policy.Volumes != nil && ship != nil {
-			r, err = vols(ctx, ship, t.policy)
-			r = withMaps(r)
-		} else {
-			r, err = w.runTask(ctx, x.engine, t, do)
-		}
-		if r.Command == "" { // nothing could run
-			r.Policy, r.Command, r.Began = t.policy.Name, cmp.Or(w.command, "sync"), began
-		}
-		for _, f := range x.links.importFindings(t.policy) {
-			r.Findings = append(r.Findings, f)
-			r.Counts[f.Kind]++
-		}
-		for _, f := range x.links.skew(t.policy.Name) {
-			r.Findings = append(r.Findings, f)
-			r.Counts[f.Kind]++
-		}
-		if err != nil {
-			r.Replicas.Satisfied = false // nobody looked at everything
-		}
+		r, err := w.one(ctx, x, t, ship, do, vols)
 		told := policyResult{Result: r}
 		if stopOf(ctx) == nil && err == nil && r.Errors > 0 {
 			err = &findingsError{n: r.Errors}
@@ -218,6 +196,31 @@ func (w *work) passes(ctx context.Context, x *running, c *console, out *passResu
 	}
 	x.hide()
 	return worst
+}
+
+// one runs one task, about containers or, with a shipper, about volumes, and adds what
+// the logins have to say.
+func (w *work) one(ctx context.Context, x *running, t task, ship *volumes.Shipper, do passFunc, vols volumeFunc) (report.Result, error) {
+	var r report.Result
+	var err error
+	began := time.Now().UTC()
+	if t.policy.Volumes != nil && ship != nil {
+		r, err = vols(ctx, ship, t.policy)
+		r = withMaps(r)
+	} else {
+		r, err = w.runTask(ctx, x.engine, t, do)
+	}
+	if r.Command == "" { // nothing could run
+		r.Policy, r.Command, r.Began = t.policy.Name, cmp.Or(w.command, "sync"), began
+	}
+	for _, f := range append(x.links.importFindings(t.policy), x.links.skew(t.policy.Name)...) {
+		r.Findings = append(r.Findings, f)
+		r.Counts[f.Kind]++
+	}
+	if err != nil {
+		r.Replicas.Satisfied = false // nobody looked at everything
+	}
+	return r, err
 }
 
 func total(counts map[string]int64) (n int64) {

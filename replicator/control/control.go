@@ -48,6 +48,7 @@ type Task struct {
 	Kind    string    `json:"kind"` // pass, audit or drill
 	Running bool      `json:"running"`
 	Paused  bool      `json:"paused"`
+	Asked   bool      `json:"asked"`          // a person asked for a run, which has not begun yet
 	Began   time.Time `json:"began,omitzero"` // the run under way, or the last one
 	Ended   time.Time `json:"ended,omitzero"` // absent: it runs, was cut short, or was never done
 	Next    time.Time `json:"next,omitzero"`  // absent: it runs, is paused, or is never due

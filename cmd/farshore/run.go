@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"farshore/replicator"
+	"farshore/replicator/daemon"
+)
+
+type runOptions struct {
+	selectOptions
+	limitOptions
+	Parallel int
+}
+
+// AddFlags adds them.
+func (o *runOptions) AddFlags(f *pflag.FlagSet) {
+	o.selectOptions.AddFlags(f)
+	o.limitOptions.AddFlags(f)
+	f.IntVar(&o.Parallel, "parallel", 8, "policies that are worked on at once, at most")
+}
+
+func newRun(c *console) *cobra.Command {
+	o := runOptions{selectOptions: selectOptions{volumes: true}}
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Keep every policy of the file true: passes, audits and drills, each when it is due",
+		Long: `Work on every policy of the file until a signal ends it: a pass as often as every or
+schedule says, an audit (with repair) as audit.every says, a drill at drill.schedule.
+A pass never overlaps another of its policy; policies work side by side within the limits.
+What was missed while nobody ran is made up for once, and a pass that was cut short is gone
+on with at once. What fails is tried again after a minute, then ever more rarely.
+
+It logs to stderr what it does. SIGHUP reads the policy file again: a file with a mistake,
+or with a region that refuses the login, changes nothing. SIGTERM and SIGINT cut transfers
+off, write down what is confirmed, and end it. A region that does not answer is logged in to
+again by itself.
+
+While it runs, farshore status, limit, pause, resume, run-now and stop speak to it.`,
+		Example: `  farshore run -f /etc/farshore/farshore.yaml --log-format json
+  farshore run --limit 200Mbit/s
+  farshore status -f /etc/farshore/farshore.yaml
+  farshore run-now assets -f /etc/farshore/farshore.yaml`,
+		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	o.AddFlags(cmd.Flags())
+	cmd.RunE = c.do(func(ctx context.Context, _ []string) error { return runDaemon(ctx, &o, c) })
+	return cmd
+}
+
+// service is a daemon at work.
+type service struct {
+	o    *runOptions
+	c    *console
+	s    *session
+	log  *slog.Logger
+	told *told
+	hup  <-chan os.Signal
+}
+
+func runDaemon(ctx context.Context, o *runOptions, c *console) error {
+	if c.json {
+		return usagef("leave it out: --log-format json makes lines of JSON", "farshore run works until it is ended and has no result")
+	}
+	if o.Parallel < 1 {
+		return usagef("", "--parallel is at least 1, not %d", o.Parallel)
+	}
+	w, err := o.load()
+	if err != nil {
+		return err
+	}
+	ctx, s, err := openFor(w.ledger)(ctx, c)
+	if err != nil {
+		return err
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	d := &service{o: o, c: c, s: s, log: c.serviceLogger(), told: newTold(), hup: hup}
+	err = d.work(ctx, w)
+	if cerr := s.Close(); cerr != nil && err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// load reads the policy file.
+func (o *runOptions) load() (*work, error) {
+	w, err := choose(nil, o.selectOptions, adHocOptions{})
+	if err != nil {
+		return nil, err
+	}
+	w.command = "run"
+	return w, o.apply(&w.reach)
+}
+
+// crew is one reading of the policy file at work: its logins, engine and schedule.
+type crew struct {
+	*running
+	work *work
+}
+
+// hire logs in and makes an engine; nothing begins yet.
+func (d *service) hire(ctx context.Context, w *work) (*crew, error) {
+	links, err := connect(ctx, w.regions, w.stall, w.spare, d.s.progress, d.log)
+	if err != nil {
+		return nil, err
+	}
+	x := &running{session: d.s, links: links, log: d.log, hide: func() {}}
+	x.engine = replicator.New(replicator.Options{Ledger: d.s.ledger, Regions: links.sinks, Down: links.down, Limits: w.limits, Progress: d.s.progress, Log: d.log})
+	if err := w.file.CheckPlaces(x.engine.Accounts(ctx, sortedNames(w.file.Regions))); err != nil {
+		links.Close()
+		return nil, err
+	}
+	return &crew{running: x, work: w}, nil
+}
+
+// work runs one crew after the other until ctx ends.
+func (d *service) work(ctx context.Context, w *work) error {
+	now, err := d.hire(ctx, w)
+	if err != nil {
+		return stopOr(ctx, err)
+	}
+	d.log.Info("working", "policies", len(w.tasks), "file", w.file.Name, "ledger", w.ledger, "down", sortedNames(now.links.down))
+	notify("READY=1")
+	for now != nil {
+		next, err := d.shift(ctx, now)
+		now.links.Close()
+		if err != nil {
+			return err
+		}
+		now = next
+	}
+	notify("STOPPING=1")
+	return stopOr(ctx, context.Cause(ctx))
+}
+
+// shift lets a crew work until another takes its place, which it gives, or ctx ends.
+func (d *service) shift(ctx context.Context, now *crew) (next *crew, err error) {
+	boundMemory(now.work.limits)
+	sched, err := daemon.New(daemon.Options{Memory: d.s.ledger, Log: d.log, Parallel: d.o.Parallel}, d.tasks(ctx, now))
+	if err != nil {
+		return nil, err
+	}
+	d.s.drive(now.engine)
+	d.s.follow(&orders{Scheduler: sched, told: d.told})
+	working, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		sched.Run(working)
+	}()
+	next = d.watch(ctx, now)
+	stop()
+	<-ended
+	return next, nil
+}
+
+// A region that did not answer is logged in to again after firstTry, then after twice
+// that, up to lastTry.
+const (
+	firstTry = 10 * time.Second
+	lastTry  = 5 * time.Minute
+)
+
+// watch waits for what makes another crew necessary, and hires it: a new policy file, or
+// a region that answers again. It gives nil when ctx ends.
+func (d *service) watch(ctx context.Context, now *crew) *crew {
+	wait := firstTry
+	for {
+		var retry <-chan time.Time
+		if len(now.links.down) > 0 {
+			retry = time.After(wait)
+			wait = min(2*wait, lastTry)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.hup:
+			notify("RELOADING=1")
+			next, err := d.reload(ctx, now)
+			notify("READY=1")
+			if err == nil {
+				return next
+			}
+			d.log.Error("the policy file was not taken: the one read before stays in force", "err", err)
+		case <-retry:
+			next, err := d.hire(ctx, now.work)
+			if err != nil {
+				d.log.Warn("cannot log in again", "err", err)
+				continue
+			}
+			if len(next.links.down) < len(now.links.down) {
+				d.log.Info("a region answers again", "down", sortedNames(next.links.down))
+				return next
+			}
+			next.links.Close()
+		}
+	}
+}
+
+// reload reads the policy file again and hires a crew for it.
+func (d *service) reload(ctx context.Context, now *crew) (*crew, error) {
+	w, err := d.o.load()
+	if err != nil {
+		return nil, err
+	}
+	if w.ledger != now.work.ledger {
+		return nil, fmt.Errorf("it names another ledger, %s: end farshore run and start it again for that", w.ledger)
+	}
+	next, err := d.hire(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	gone := map[string]bool{}
+	for _, t := range now.work.tasks {
+		gone[t.policy.Name] = true
+	}
+	for _, t := range w.tasks {
+		delete(gone, t.policy.Name)
+	}
+	d.log.Info("the policy file was read again", "file", w.file.Name, "policies", len(w.tasks), "gone", sortedNames(gone))
+	return next, nil
+}
+
+// serviceLogger logs a daemon's work to stderr: also without --verbose.
+func (c *console) serviceLogger() *slog.Logger {
+	o := &slog.HandlerOptions{Level: slog.LevelInfo}
+	switch {
+	case c.verbose:
+		o.Level = slog.LevelDebug
+	case c.quiet:
+		o.Level = slog.LevelWarn
+	}
+	if c.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(c, o))
+	}
+	return slog.New(slog.NewTextHandler(c, o))
+}

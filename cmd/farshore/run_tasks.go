@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"farshore/policies"
+	"farshore/replicator"
+	"farshore/replicator/control"
+	"farshore/replicator/daemon"
+	"farshore/replicator/report"
+	"farshore/replicator/volumes"
+)
+
+// tasks is what a crew's policies want done again and again.
+func (d *service) tasks(ctx context.Context, x *crew) []daemon.Task {
+	ship := x.shipper(ctx, x.work.aboutVolumes())
+	var all []daemon.Task
+	for _, t := range x.work.tasks {
+		p := t.policy
+		all = append(all, daemon.Task{Policy: p.Name, Kind: daemon.Pass, Next: p.Next, First: p.Every > 0, Spread: p.Every / 10,
+			Do: func(ctx context.Context) daemon.Outcome { return d.pass(ctx, x, t, ship) }})
+		if p.Audit.Every > 0 {
+			all = append(all, daemon.Task{Policy: p.Name, Kind: daemon.Audit, Spread: p.Audit.Every / 10,
+				Next: func(last time.Time) time.Time { return last.Add(p.Audit.Every) },
+				Do:   func(ctx context.Context) daemon.Outcome { return d.audit(ctx, x, t, ship) }})
+		}
+		if p.Drill != nil {
+			all = append(all, daemon.Task{Policy: p.Name, Kind: daemon.Drill,
+				Next: func(last time.Time) time.Time { return p.Drill.Schedule.Next(last, p.Timezone) },
+				Do:   func(ctx context.Context) daemon.Outcome { return d.drill(ctx, p, ship) }})
+		}
+	}
+	return all
+}
+
+func (d *service) pass(ctx context.Context, x *crew, t task, ship *volumes.Shipper) daemon.Outcome {
+	o := replicator.SyncOptions{ReleaseBrake: d.told.token(t.policy.Name)}
+	return d.outcome(ctx, x, t, ship, daemon.Pass, func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
+		return e.Sync(ctx, p, jobs, o)
+	}, func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
+		return s.Pass(ctx, p, volumes.ShipOptions{})
+	})
+}
+
+func (d *service) audit(ctx context.Context, x *crew, t task, ship *volumes.Shipper) daemon.Outcome {
+	seed := time.Now().UnixNano() >> 16
+	return d.outcome(ctx, x, t, ship, daemon.Audit, func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
+		return e.Audit(ctx, p, jobs, replicator.AuditOptions{Read: p.Audit.Read, Seed: seed, Repair: true})
+	}, func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
+		return s.AuditPoints(ctx, p, volumes.AuditOptions{Read: p.Audit.Read, Seed: seed, Repair: true})
+	})
+}
+
+// outcome makes a run of a task and logs what came of it.
+func (d *service) outcome(ctx context.Context, x *crew, t task, ship *volumes.Shipper, kind daemon.Kind, do passFunc, vols volumeFunc) daemon.Outcome {
+	log := d.log.With("policy", t.policy.Name)
+	log.Info(string(kind) + " begins")
+	began := time.Now()
+	r, err := x.work.one(ctx, x.running, t, ship, do, vols)
+	if ctx.Err() != nil {
+		log.Info(string(kind)+" was cut short: it is gone on with", "copied", r.Totals.Copied, "bytes", r.Totals.Bytes)
+		return daemon.Outcome{Err: ctx.Err()}
+	}
+	d.told.findings(log, t.policy.Name, kind, r.Findings)
+	args := []any{"took", time.Since(began).Round(time.Millisecond), "copied", r.Totals.Copied, "bytes", r.Totals.Bytes, "deleted", r.Totals.Deleted, "unchanged", r.Totals.Unchanged,
+		"errors", r.Errors, "replicas", r.Replicas.Wanted, "satisfied", r.Replicas.Satisfied}
+	out := daemon.Outcome{Errors: r.Errors, Err: err, Wait: errors.Is(err, replicator.ErrBrake)}
+	switch {
+	case out.Wait:
+		log.Error(string(kind)+" was stopped by the brake", "err", err, "hint", "if that is meant: farshore run-now "+quoted(t.policy.Name)+" --release-brake "+r.Brake)
+	case err != nil:
+		log.Error(string(kind)+" failed", append(args, "err", err)...)
+	default:
+		log.Info(string(kind)+" ended", args...)
+	}
+	return out
+}
+
+func (d *service) drill(ctx context.Context, p policies.Policy, ship *volumes.Shipper) daemon.Outcome {
+	log := d.log.With("policy", p.Name)
+	log.Info("drill begins")
+	r, err := ship.Drill(ctx, volumes.DrillRequest{Policy: p, Wait: volumes.DefaultWait, Share: 1, Seed: time.Now().UnixNano() >> 16, Version: version})
+	switch {
+	case ctx.Err() != nil:
+		log.Info("drill was cut short: it is made again")
+		return daemon.Outcome{Err: ctx.Err()}
+	case err != nil:
+		log.Error("drill failed", "err", err)
+		return daemon.Outcome{Err: err}
+	}
+	d.told.findings(log, p.Name, daemon.Drill, r.Findings)
+	if !r.OK {
+		log.Error("drill FAILED", "report", r.ID, "hint", "farshore drill --show "+r.ID)
+		return daemon.Outcome{Errors: max(r.Errors, 1)}
+	}
+	log.Info("drill passed", "report", r.ID, "what", drillLine(r))
+	return daemon.Outcome{}
+}
+
+// told is what a daemon has logged already, and what people told it.
+type told struct {
+	mu     sync.Mutex
+	before map[string]map[string]bool // by policy and kind: findings of the run before
+	tokens map[string]string          // by policy: a brake's, for its next pass
+}
+
+func newTold() *told {
+	return &told{before: map[string]map[string]bool{}, tokens: map[string]string{}}
+}
+
+// findings logs those that the run before did not have.
+func (t *told) findings(log *slog.Logger, policy string, kind daemon.Kind, all []report.Finding) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := string(kind) + "/" + policy
+	now := map[string]bool{}
+	for _, f := range all {
+		id := f.Kind + "\x00" + f.Region + "\x00" + f.Container + "\x00" + f.Name + "\x00" + f.Op
+		now[id] = true
+		if t.before[key][id] {
+			continue
+		}
+		level := slog.LevelInfo
+		switch f.Level {
+		case report.Warn:
+			level = slog.LevelWarn
+		case report.Error:
+			level = slog.LevelError
+		}
+		args := []any{"kind", f.Kind}
+		for _, x := range [][2]string{{"region", f.Region}, {"container", f.Container}, {"name", f.Name}, {"op", f.Op}, {"cause", f.Cause}, {"hint", f.Hint}} {
+			if x[1] != "" {
+				args = append(args, x[0], x[1])
+			}
+		}
+		log.Log(context.Background(), level, "finding", args...)
+	}
+	t.before[key] = now
+}
+
+// token takes the brake's token that a person gave for a policy's next pass.
+func (t *told) token(policy string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	token := t.tokens[policy]
+	delete(t.tokens, policy)
+	return token
+}
+
+// orders is a schedule that also keeps tokens of brakes.
+type orders struct {
+	*daemon.Scheduler
+	told *told
+}
+
+// Order does what a person wants.
+func (o *orders) Order(x control.Order) error {
+	o.told.mu.Lock()
+	defer o.told.mu.Unlock()
+	if err := o.Scheduler.Order(x); err != nil {
+		return err
+	}
+	if x.Do == control.RunNow && x.ReleaseBrake != "" {
+		o.told.tokens[x.Policy] = x.ReleaseBrake
+	}
+	return nil
+}
