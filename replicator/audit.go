@@ -227,6 +227,7 @@ type object struct {
 	version store.Version // the replicas that count are of this one
 	counts  bool          // it is one of the objects that must have replicas
 	gone    bool          // the source no longer has it
+	cannot  bool          // a destination cannot keep it, which a pass has found
 	seen    uint64        // destinations, by bit, that have the replica as recorded
 	held    uint64        // the same, of the version that counts
 }
@@ -385,6 +386,7 @@ func (x *auditJob) compare(r *replica) (recorded, doubt bool) {
 		return false, false
 	case store.Cannot:
 		if !gone {
+			r.obj.cannot = r.obj.cannot || r.rec.Version == r.obj.version
 			x.p.cannotFinding(d, s.Name, r.rec.Note)
 		}
 		return false, false
@@ -401,6 +403,10 @@ func (x *auditJob) compare(r *replica) (recorded, doubt bool) {
 	r.seen = at.Entry != nil && r.want.Differs(at.Entry.ETag, at.Entry.Size) == ""
 	return r.seen, !r.seen
 }
+
+// excuses reports whether the policy accepts objects that cannot be kept: it is not short
+// of their replicas, in a pass or in an audit.
+func (x *auditJob) excuses() bool { return slices.Contains(x.policy.Accept, report.KindCannot) }
 
 // stray reports what stands at a destination and is in no record of this route.
 func (x *auditJob) stray(d *dest, e *transport.Entry) {
@@ -440,6 +446,9 @@ func (x *auditJob) count(objects []object) {
 		}
 		if o.counts {
 			held[len(here)]++
+			if o.cannot && len(here) < x.policy.Replicas && x.excuses() {
+				x.tally.excused.Add(1)
+			}
 		}
 	}
 	x.tally.heldMany(held)
