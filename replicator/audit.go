@@ -41,7 +41,7 @@ func (e *Engine) Audit(ctx context.Context, p policies.Policy, jobs []Job, o Aud
 	}
 	res := report.Result{Policy: p.Name, Command: "audit", Began: began.UTC()}
 	f := report.NewFindings(p.Accept, e.o.OnFinding)
-	a := &auditor{e: e, o: o, policy: p, findings: f, byRegion: map[string]int64{},
+	a := &auditor{e: e, o: o, policy: p, findings: f, byRegion: map[string]int64{}, audited: map[store.RouteID]bool{},
 		tally: &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}}
 	defer e.budget.follow()()
 	along, firstErr := e.alongside(ctx, jobs)
@@ -82,6 +82,8 @@ type auditor struct {
 	mu       sync.Mutex
 	byRegion map[string]int64 // replicas seen
 	blind    []string         // destinations that could not be looked at
+
+	audited map[store.RouteID]bool // of containers whose properties were compared
 }
 
 func (a *auditor) totals() *report.AuditTotals {
