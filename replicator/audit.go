@@ -41,7 +41,7 @@ func (e *Engine) Audit(ctx context.Context, p policies.Policy, jobs []Job, o Aud
 	}
 	res := report.Result{Policy: p.Name, Command: "audit", Began: began.UTC()}
 	f := report.NewFindings(p.Accept, e.o.OnFinding)
-	a := &auditor{e: e, o: o, policy: p, findings: f, byRegion: map[string]int64{},
+	a := &auditor{e: e, o: o, policy: p, findings: f, byRegion: map[string]int64{}, audited: map[store.RouteID]bool{},
 		tally: &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}}
 	defer e.budget.follow()()
 	along, firstErr := e.alongside(ctx, jobs)
@@ -82,6 +82,8 @@ type auditor struct {
 	mu       sync.Mutex
 	byRegion map[string]int64 // replicas seen
 	blind    []string         // destinations that could not be looked at
+
+	audited map[store.RouteID]bool // of containers whose properties were compared
 }
 
 func (a *auditor) totals() *report.AuditTotals {
@@ -227,6 +229,7 @@ type object struct {
 	version store.Version // the replicas that count are of this one
 	counts  bool          // it is one of the objects that must have replicas
 	gone    bool          // the source no longer has it
+	cannot  bool          // a destination cannot keep it, which a pass has found
 	seen    uint64        // destinations, by bit, that have the replica as recorded
 	held    uint64        // the same, of the version that counts
 }
@@ -385,6 +388,7 @@ func (x *auditJob) compare(r *replica) (recorded, doubt bool) {
 		return false, false
 	case store.Cannot:
 		if !gone {
+			r.obj.cannot = r.obj.cannot || r.rec.Version == r.obj.version
 			x.p.cannotFinding(d, s.Name, r.rec.Note)
 		}
 		return false, false
@@ -401,6 +405,10 @@ func (x *auditJob) compare(r *replica) (recorded, doubt bool) {
 	r.seen = at.Entry != nil && r.want.Differs(at.Entry.ETag, at.Entry.Size) == ""
 	return r.seen, !r.seen
 }
+
+// excuses reports whether the policy accepts objects that cannot be kept: it is not short
+// of their replicas, in a pass or in an audit.
+func (x *auditJob) excuses() bool { return slices.Contains(x.policy.Accept, report.KindCannot) }
 
 // stray reports what stands at a destination and is in no record of this route.
 func (x *auditJob) stray(d *dest, e *transport.Entry) {
@@ -440,6 +448,9 @@ func (x *auditJob) count(objects []object) {
 		}
 		if o.counts {
 			held[len(here)]++
+			if o.cannot && len(here) < x.policy.Replicas && x.excuses() {
+				x.tally.excused.Add(1)
+			}
 		}
 	}
 	x.tally.heldMany(held)

@@ -41,9 +41,16 @@ func (x *auditJob) properties(ctx context.Context) error {
 
 // container audits one of them.
 func (x *auditJob) container(ctx context.Context, d *dest) error {
-	last, _, carried, err := x.e.o.Ledger.Properties(d.info.ID)
+	pr, err := x.p.properties(ctx, d)
 	if err != nil {
 		return err
+	}
+	var last [8]byte
+	carried := false
+	if !pr.off {
+		if last, _, carried, err = x.e.o.Ledger.Properties(pr.route); err != nil {
+			return err
+		}
 	}
 	if d.absent {
 		if carried || !d.info.Listed.IsZero() {
@@ -51,16 +58,13 @@ func (x *auditJob) container(ctx context.Context, d *dest) error {
 		}
 		return nil
 	}
-	if err := x.keeping(ctx, d, *d.seen); err != nil {
+	if err := x.keeping(ctx, d, *d.seen); err != nil || pr.off || !carried || x.p.partial(d) && !pr.own.Made {
 		return err
 	}
-	pr, err := x.p.properties(ctx, d)
-	if err == nil && pr.whole {
-		last, _, carried, err = x.e.o.Ledger.Properties(pr.route)
+	if x.audited[pr.route] { // by the job over another part of it
+		return nil
 	}
-	if err != nil || pr.off || !carried || x.p.partial(d) && !pr.own.Made {
-		return err
-	}
+	x.audited[pr.route] = true
 	pr.mu.Lock()
 	defer pr.mu.Unlock()
 	pr.own.Policy = d.seen.Policy

@@ -94,11 +94,14 @@ func (p *pass) knownHere(ctx context.Context) (int64, error) {
 
 // checkOverwrites walks once without changing anything, to count what would be
 // overwritten before the first of it is.
-func (p *pass) checkOverwrites(ctx context.Context) error {
+func (p *pass) checkOverwrites(ctx context.Context, walk func(context.Context) error) error {
+	if p.job.Policy.Brake.Overwrites < 0 || p.o.DryRun || p.present == 0 {
+		return nil
+	}
 	saved := p.tally
 	p.tally = &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}
 	p.counting = true
-	err := p.walkAll(ctx)
+	err := walk(ctx)
 	p.counting, p.tally = false, saved
 	p.listedHere.Store(0)
 	if err != nil {

@@ -91,14 +91,16 @@ func (c *certificate) jobs(ctx context.Context, jobs []Job) error {
 		}
 		return nil
 	}
-	if err := each(jobs); err != nil {
-		return err
+	for len(jobs) > 0 {
+		if err := each(jobs); err != nil {
+			return err
+		}
+		var err error
+		if jobs, err = c.e.companions(seen); err != nil {
+			return err
+		}
 	}
-	more, err := c.e.companions(seen)
-	if err != nil {
-		return err
-	}
-	return each(more)
+	return nil
 }
 
 // certJob is the comparison of one job.
@@ -116,6 +118,9 @@ func (c *certificate) job(ctx context.Context, j Job) (*pass, error) {
 	x := &certJob{certificate: c, p: s.p, s: s}
 	x.p.findings, x.p.tally = c.findings, &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}
 	c.unseen.Add(int64(len(j.To) - len(s.p.dests)))
+	if nowhere, err := x.nowhere(ctx); err != nil || nowhere {
+		return s.p, err
+	}
 	info, err := c.source(ctx, j)
 	if err != nil {
 		return s.p, err

@@ -55,6 +55,34 @@ func (x *certJob) containers(ctx context.Context, src transport.ContainerInfo) e
 	return nil
 }
 
+// nowhere deals with a container that others' manifests or links point to and that the
+// source does not have: a copy is to have none either.
+func (x *certJob) nowhere(ctx context.Context) (bool, error) {
+	if !x.p.job.along || !x.s.srcGone {
+		return false, nil
+	}
+	_, err := x.p.src.Container(ctx, x.p.job.From.Container)
+	if !transport.Is(err, transport.NotFound) {
+		return false, nil // source reports other errors
+	}
+	for _, d := range x.p.dests {
+		if d.dead.Load() {
+			x.unseen.Add(1)
+			continue
+		}
+		r := x.rows(d, itemContainer, "")
+		if d.absent {
+			r.add("container", report.Kept, "what points to it points to nothing, at the source as there", "", "")
+		} else {
+			r.add("container", report.Cannot, "objects of the source point to a container of this name that is not there: here it is, made by others or before it was lost at the source", "", "")
+		}
+		if err := x.emit(r); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
 // leftOut says which keys the policy does not carry.
 func leftOut(r *rows, keys transport.Header) {
 	for _, n := range names(keys, nil) {

@@ -100,10 +100,8 @@ func (p *pass) work(ctx context.Context) error {
 			}
 		}
 	}
-	if p.job.Policy.Brake.Overwrites >= 0 && !p.o.DryRun && p.present > 0 {
-		if err := p.checkOverwrites(ctx); err != nil {
-			return err
-		}
+	if err := p.checkOverwrites(ctx, p.walkAll); err != nil {
+		return err
 	}
 	if err := p.walkAll(ctx); err != nil {
 		return err
@@ -212,22 +210,44 @@ func (p *pass) open(ctx context.Context) error {
 	return nil
 }
 
-// countOnly walks the ledger for the replica counts when no destination answers.
+// countOnly walks the ledger for the replica counts when no destination can be used. What
+// the source holds and the ledger has never seen counts as held nowhere.
 func (p *pass) countOnly(ctx context.Context) error {
-	after := ""
+	after, present := "", int64(0)
 	for ctx.Err() == nil && p.known {
 		page, err := p.e.o.Ledger.Page(p.place, after, "", p.job.From.Prefix, pageSize)
-		if err != nil || len(page) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(page) == 0 {
+			break
 		}
 		for i := range page {
 			if page[i].Missing == 0 {
+				present++
 				p.tally.held(p.heldBy(&page[i], page[i].Version))
 			}
 		}
 		after = page[len(page)-1].Name
 	}
-	return ctx.Err()
+	if err := ctx.Err(); err != nil || p.gone {
+		return err
+	}
+	there := p.objects
+	if p.job.From.Prefix != "" {
+		there = 0
+		err := p.src.List(ctx, p.job.From.Container, transport.Range{Prefix: p.job.From.Prefix}, func(page []transport.Entry) error {
+			there += int64(len(page))
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if there > present {
+		p.tally.heldMany(map[int]int64{0: there - present})
+	}
+	return nil
 }
 
 // key names the pass in the ledger.

@@ -83,6 +83,7 @@ type past struct {
 	there  map[*dest][]transport.VersionEntry
 	begun  map[*dest]bool // an earlier run wrote there and did not record it, or may have
 	final  bool           // it has been put off once already
+	hidden bool           // the source shows none of it any more, although its listing says so: it has expired
 
 	mu sync.Mutex // around series while several destinations are written at the same time
 }
@@ -95,6 +96,10 @@ func (p *pass) carryHistories(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := p.checkOverwrites(ctx, p.walkHistories); err != nil {
+		return err
+	}
+	h.rows = 0
 	p.rec = store.Pass{Key: p.key(), Began: micros(p.e.o.Clock.Now()), Ranges: []store.PassRange{{}}}
 	if err := p.savePass(ctx); err != nil {
 		return err

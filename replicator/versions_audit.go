@@ -142,6 +142,9 @@ func (x *auditJob) judge(ctx context.Context, o *past) error {
 		}
 	}
 	x.tally.held(len(held))
+	if len(held) < x.policy.Replicas && x.excuses() && slices.ContainsFunc(l.Replicas, func(r store.SeriesReplica) bool { return r.State == store.Cannot && x.p.byRoute(r.Route) != nil }) {
+		x.tally.excused.Add(1)
+	}
 	return nil
 }
 

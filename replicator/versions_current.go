@@ -125,6 +125,7 @@ func (p *pass) stillShown(ctx context.Context, x *past) (bool, error) {
 	obj, err := p.src.HeadVersion(ctx, p.job.From.Container, x.name, "")
 	switch {
 	case transport.Is(err, transport.NotFound):
+		x.hide()
 		return want == "", nil
 	case err != nil:
 		return false, err

@@ -58,8 +58,16 @@ func (p *pass) writePast(ctx context.Context, x *past, v *store.SeriesVersion, t
 	if err := turn.write(ctx); err != nil {
 		return err
 	}
+	if x.hidden { // what is written now is not to be shown there either
+		for _, s := range to {
+			s.deeds.Current = ""
+		}
+	}
+	if src.obj.Header[expiryHeader] != "" && !v.Latest && p.losesExpiry(x, v, src, to) {
+		return nil
+	}
 	if src.obj.Kind == transport.SLO {
-		return p.writePastManifest(ctx, x, v, to)
+		return p.writePastManifest(ctx, x, v, src.obj.Header[expiryHeader], to)
 	}
 	if err := p.readyFor(ctx, src.obj, to); err != nil {
 		return err
@@ -91,10 +99,9 @@ func (p *pass) skipPast(v *store.SeriesVersion, to []*pastSide) {
 func (p *pass) openPast(ctx context.Context, x *past, v *store.SeriesVersion) (*source, error) {
 	var last error
 	for range 3 { // what was damaged on the way is read again
-		o := transport.OpenOptions{Length: -1, Version: v.ID, Unchecked: v.Size > bufferUpTo}
-		obj, rc, err := p.src.Open(ctx, p.job.From.Container, x.name, o)
+		obj, rc, err := p.openVersion(ctx, x, v, transport.OpenOptions{Length: -1, Unchecked: v.Size > bufferUpTo})
 		if errors.Is(err, transport.ErrManifest) { // its segments may be there all the same, or the manifest says which is not
-			obj, err = p.src.HeadVersion(ctx, p.job.From.Container, x.name, v.ID)
+			obj, err = versionAt(ctx, p.src, p.job.From.Container, x.name, v.ID, v.Latest)
 		}
 		if err != nil {
 			if last = err; transport.Is(err, transport.Corrupt) {
@@ -169,7 +176,8 @@ func (p *pass) bringFor(ctx context.Context, wants []want, to []*pastSide) error
 
 // writePastManifest writes a version that is a static large object by its manifest,
 // its segments first (S3, S4).
-func (p *pass) writePastManifest(ctx context.Context, x *past, v *store.SeriesVersion, to []*pastSide) error {
+// expiry is that of its name, if it is the current one.
+func (p *pass) writePastManifest(ctx context.Context, x *past, v *store.SeriesVersion, expiry string, to []*pastSide) error {
 	obj, raw, err := p.src.Manifest(ctx, p.job.From.Container, x.name, v.ID)
 	if transport.Is(err, transport.NotFound) {
 		p.skipPast(v, to)
@@ -184,6 +192,9 @@ func (p *pass) writePastManifest(ctx context.Context, x *past, v *store.SeriesVe
 			s.err = err
 		}
 		return p.atAll(to)
+	}
+	if expiry != "" {
+		obj.Header[expiryHeader] = expiry
 	}
 	for _, c := range m.Containers() {
 		if c == p.job.From.Container {

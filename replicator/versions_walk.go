@@ -223,11 +223,16 @@ func (p *pass) stretch(ctx context.Context, lo, hi string, pasts []*past) error 
 			}
 			x.todo = append(x.todo, d)
 		}
-		if len(x.todo) == 0 {
+		switch {
+		case len(x.todo) == 0 && !p.counting:
 			p.rest(x)
-			continue
+		case len(x.todo) > 0:
+			busy = append(busy, x)
 		}
-		busy = append(busy, x)
+	}
+	if p.counting {
+		p.countCovered(busy)
+		return ctx.Err()
 	}
 	if err := p.lookAhead(ctx, lo, busy); err != nil {
 		return err

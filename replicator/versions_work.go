@@ -348,13 +348,13 @@ func (p *pass) adoptPast(ctx context.Context, x *past, s *pastSide, a plan.Adopt
 	rep.Current = a.Row.ID == s.current
 	if x.begun[s.d] && a.Ours && !v.Marker {
 		// It was written with the headers that the source had then.
-		now, err := p.src.HeadVersion(ctx, p.job.From.Container, x.name, v.ID)
+		now, err := versionAt(ctx, p.src, p.job.From.Container, x.name, v.ID, v.Latest)
 		switch {
 		case transport.Is(err, transport.NotFound):
 		case err != nil:
 			return err
 		default:
-			there, err := s.d.ep.HeadVersion(ctx, s.d.side.Container, p.destName(s.d, x.name), a.Row.ID)
+			there, err := versionAt(ctx, s.d.ep, s.d.side.Container, p.destName(s.d, x.name), a.Row.ID, a.Row.ID == s.current)
 			if err != nil {
 				return err
 			}
@@ -383,14 +383,14 @@ func (p *pass) postPast(ctx context.Context, x *past, s *pastSide, id string) er
 		return nil
 	}
 	name := p.destName(d, x.name)
-	now, err := p.src.HeadVersion(ctx, p.job.From.Container, x.name, v.ID)
+	now, err := versionAt(ctx, p.src, p.job.From.Container, x.name, v.ID, v.Latest)
 	if transport.Is(err, transport.NotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	there, err := d.ep.HeadVersion(ctx, d.side.Container, name, rep.ID)
+	there, err := versionAt(ctx, d.ep, d.side.Container, name, rep.ID, rep.ID == s.current)
 	if err != nil {
 		return err
 	}
@@ -469,7 +469,9 @@ func (p *pass) settlePast(ctx context.Context, x *past, s *pastSide) error {
 		if s.deeds.Current == "" {
 			err = p.noCurrent(ctx, x, s)
 		} else if rep, there := x.series.Find(s.deeds.Current).Replica(s.d.info.ID); there && rep.State == store.Confirmed {
-			err = p.makeCurrent(ctx, x, s, rep.ID)
+			if err = p.makeCurrent(ctx, x, s, rep.ID); err == nil {
+				err = p.carryExpiry(ctx, x, s)
+			}
 		}
 		if err != nil {
 			return err

@@ -497,15 +497,14 @@ func (p *pass) count(s plan.Step) {
 		held = p.heldAt(s.Subject)
 		p.tally.held(held)
 	}
+	overwrites := false // once, wherever: the brake's bound is a share of the objects
 	for _, rs := range s.Routes {
 		d := p.byRoute(rs.Route)
 		switch rs.Action {
 		case plan.Copy:
 			p.tally.copied.Add(1)
 			p.tally.sent(d.side.Region, e.Size)
-			if !rs.IfAbsent {
-				p.addOverwrite()
-			}
+			overwrites = overwrites || !rs.IfAbsent
 		case plan.Meta:
 			p.tally.meta.Add(1)
 		case plan.Adopt:
@@ -513,6 +512,9 @@ func (p *pass) count(s plan.Step) {
 		case plan.Conflict, plan.Recheck:
 			p.tally.conflicts.Add(1)
 		}
+	}
+	if overwrites {
+		p.addOverwrite()
 	}
 	if s.Gone || len(s.Inherit) > 0 {
 		p.tally.pending.Add(1)

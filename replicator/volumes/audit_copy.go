@@ -362,7 +362,7 @@ func (v *visit) blocks(ctx context.Context, x store.Point) (why string, err erro
 			return fmt.Sprintf("the digest of its blocks is %x, not %s", info.Digest, x.BlocksDigest), nil
 		}
 	}
-	if errors.Is(err, backup.ErrFormat) || errors.Is(err, errNoList) {
+	if errors.Is(err, backup.ErrFormat) || errors.Is(err, errNoList) || transport.Is(err, transport.Corrupt) {
 		return err.Error(), nil
 	}
 	return "", err

@@ -33,7 +33,8 @@ func found(res report.Result) (out []string) {
 	return out
 }
 
-// flip changes one byte of an object, as a failing disk would: its ETag is the new content's.
+// flip puts an object again with one byte changed: its ETag is the new content's, so that
+// a listing tells.
 func (g *rig) flip(region, container, name string) {
 	g.t.Helper()
 	o, ok := g.cloud.Region(region).Get(container, name)
@@ -43,6 +44,19 @@ func (g *rig) flip(region, container, name string) {
 	data := o.Bytes()
 	data[len(data)/2] ^= 1
 	g.cloud.Region(region).Put(container, name, data, nil)
+}
+
+// rot changes one byte of an object at rest, as a failing disk would: its ETag, and all that
+// a listing and a HEAD tell, stay as they were.
+func (g *rig) rot(region, container, name string) {
+	g.t.Helper()
+	before, _ := g.cloud.Region(region).Get(container, name)
+	if !g.cloud.Region(region).Corrupt(container, name) {
+		g.t.Fatalf("%s has no %s/%s", region, container, name)
+	}
+	if after, _ := g.cloud.Region(region).Get(container, name); after.ETag != before.ETag || bytes.Equal(after.Bytes(), before.Bytes()) {
+		g.t.Fatalf("%s: ETag %s became %s", name, before.ETag, after.ETag)
+	}
 }
 
 func TestAuditOfPointsSeesNothingWrong(t *testing.T) {
@@ -74,6 +88,7 @@ func TestAuditFindsAndMends(t *testing.T) {
 		kind   string
 		object func(c store.PointCopy, p store.Point) string
 		beyond bool // it cannot be mended
+		hidden bool // only reading finds it
 	}{
 		"a data object is missing": {kind: report.KindMissing,
 			harm: func(g *rig, c store.PointCopy, _ store.Point) {
@@ -115,6 +130,21 @@ func TestAuditFindsAndMends(t *testing.T) {
 				g.cloud.Region("b").Delete(PointsContainer, blocksName(p.Volume.ID, c.Backup))
 			},
 			object: func(c store.PointCopy, p store.Point) string { return blocksName(p.Volume.ID, c.Backup) }},
+		"a data object rots": {kind: report.KindDamaged, read: 1, hidden: true,
+			harm: func(g *rig, c store.PointCopy, _ store.Point) {
+				g.rot("b", c.Container, backup.Part(2).Name(c.Prefix))
+			},
+			object: func(c store.PointCopy, _ store.Point) string { return backup.Part(2).Name(c.Prefix) }},
+		"the list rots": {kind: report.KindDamaged, // it is always read
+			harm: func(g *rig, c store.PointCopy, _ store.Point) {
+				g.rot("b", c.Container, backup.MetadataPart.Name(c.Prefix))
+			},
+			object: func(c store.PointCopy, _ store.Point) string { return backup.MetadataPart.Name(c.Prefix) }},
+		"the block list rots": {kind: report.KindDamaged, read: 1, hidden: true,
+			harm: func(g *rig, c store.PointCopy, p store.Point) {
+				g.rot("b", PointsContainer, blocksName(p.Volume.ID, c.Backup))
+			},
+			object: func(c store.PointCopy, p store.Point) string { return blocksName(p.Volume.ID, c.Backup) }},
 		"the block list is damaged": {kind: report.KindDamaged, read: 1,
 			harm: func(g *rig, c store.PointCopy, p store.Point) {
 				g.flip("b", PointsContainer, blocksName(p.Volume.ID, c.Backup))
@@ -129,6 +159,11 @@ func TestAuditFindsAndMends(t *testing.T) {
 			x.harm(g, c, p)
 			bad := fmt.Sprintf("%s b %s", x.kind, x.object(c, p))
 
+			if x.hidden {
+				if res := g.audit(AuditOptions{Seed: 1}); res.Errors > 0 || res.PointAudit.Whole != 2 {
+					t.Fatalf("without reading: %+v%s", res.PointAudit, findingsOf(res))
+				}
+			}
 			res := g.audit(AuditOptions{Read: x.read, Seed: 1})
 			if got := found(res); !slices.Contains(got, bad) || res.PointAudit.Whole != 0 || res.PointAudit.Broken != 2 {
 				t.Fatalf("found %v, want %s; %+v", got, bad, res.PointAudit)
@@ -161,6 +196,35 @@ func TestAuditFindsAndMends(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What rots at one destination is mended from another when the source is gone, though
+// its ETag is still the right one; what the sample leaves out is not read.
+func TestAuditMendsRotWithoutTheSource(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b", "d")
+	want := g.chain(1)
+	c := g.copies("b")[1]
+	name := backup.Part(1).Name(c.Prefix)
+	g.rot("b", c.Container, name)
+	if err := g.cloud.Region("a").Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if res := g.audit(AuditOptions{Read: 1, Seed: 1}); !slices.Contains(found(res), report.KindDamaged+" b "+name) {
+		t.Fatalf("found %v", found(res))
+	}
+	res := g.audit(AuditOptions{Repair: true})
+	if a := res.PointAudit; !slices.Contains(found(res), report.KindRepaired+" b "+name) || a.Whole != 4 || res.Totals.Copied != 1 || res.Totals.ByRegion["b"] == 0 {
+		t.Fatalf("after the repair: %+v %+v%s", a, res.Totals, findingsOf(res))
+	}
+	got, _ := g.cloud.Region("b").Get(c.Container, name)
+	if right, _ := g.cloud.Region("d").Get(c.Container, name); !bytes.Equal(got.Bytes(), right.Bytes()) {
+		t.Error("it is not as in d")
+	}
+	for i, c := range g.copies("b") {
+		if !bytes.Equal(g.restored("b", c.Backup), want[i]) {
+			t.Errorf("point %d restores to other bytes", i)
+		}
 	}
 }
 

@@ -174,7 +174,7 @@ func (g *rig) shipper() *Shipper {
 	}
 	limits := policies.Limits{Streams: 4, Memory: 8 << 20}
 	engine := replicator.New(replicator.Options{Ledger: g.ledger, Regions: sinks, Clock: slow{c: g.clock}, Limits: limits})
-	return New(Options{Ledger: g.ledger, Engine: engine, Regions: regions, Clock: g.clock})
+	return New(Options{Ledger: g.ledger, Engine: engine, Regions: regions, Clock: g.clock, Poll: 8 * time.Second}) // a second at first
 }
 
 func (g *rig) try(o ShipOptions) (report.Result, error) {

@@ -37,7 +37,7 @@ type Options struct {
 	Log      *slog.Logger     // nil: silent
 	// OnFinding sees each finding as it is made; nil: nobody. Called from many goroutines.
 	OnFinding func(report.Finding)
-	Poll      time.Duration // between two looks at what a Cinder is doing; 0: 2 s
+	Poll      time.Duration // between two looks at what a Cinder is doing, once that takes long; 0: 2 s
 	// Lost is how long something is looked for whose create had no reply, and how long a
 	// listing may lack what was written; 0: 30 s.
 	Lost time.Duration

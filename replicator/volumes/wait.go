@@ -11,13 +11,13 @@ import (
 // it does goes on meanwhile.
 const patience = 10 * time.Minute
 
-// await asks until ready says so, every Options.Poll. what is shown as the phase the
-// run is in. A region that does not answer for a while is asked again; any other
-// error of ready ends the wait and is returned.
+// await asks until ready says so: often at first, because what is small is done soon, then
+// every Options.Poll. what is shown as the phase the run is in. A region that does not
+// answer for a while is asked again; any other error of ready ends the wait and is returned.
 func (s *Shipper) await(ctx context.Context, what string, ready func(context.Context) (done bool, err error)) error {
 	s.o.Progress.Phase(what)
 	answered := s.o.Clock.Now()
-	for {
+	for pause := s.o.Poll / 8; ; pause = min(2*pause, s.o.Poll) {
 		done, err := ready(ctx)
 		switch {
 		case err == nil && done:
@@ -29,7 +29,7 @@ func (s *Shipper) await(ctx context.Context, what string, ready func(context.Con
 		default:
 			s.o.Log.Debug("asked in vain", "what", what, "err", err)
 		}
-		if err := transport.Sleep(ctx, s.o.Clock, s.o.Poll, nil); err != nil {
+		if err := transport.Sleep(ctx, s.o.Clock, pause, nil); err != nil {
 			return err
 		}
 	}

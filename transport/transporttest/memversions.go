@@ -52,9 +52,9 @@ func (c *memContainer) write(name string, obj *memObject) {
 // keep gives a current object that was written without versions an id and a place among them.
 func (c *memContainer) keep(name string) {
 	if old := c.objects[name]; old != nil && old.id == "" {
-		v := old.asVersion()
+		v := *old // with an expiry of its own
 		v.id = versionID(old.modified)
-		c.versions[name] = slices.Insert(c.versions[name], 0, v)
+		c.versions[name] = slices.Insert(c.versions[name], 0, &v)
 	}
 }
 
@@ -154,7 +154,7 @@ func (m *Mem) version(container, name, version string) *memObject {
 		return nil
 	}
 	for _, v := range c.versions[name] {
-		if v.id == version && !v.marker {
+		if v.id == version && !v.marker && (v.expires == 0 || v.expires > m.o.Now().Unix()) {
 			return v
 		}
 	}
