@@ -181,7 +181,7 @@ func (w *work) passes(ctx context.Context, x *running, c *console, out *passResu
 		if r.Command == "" { // nothing could run
 			r.Policy, r.Command, r.Began = t.policy.Name, cmp.Or(w.command, "sync"), began
 		}
-		for _, f := range x.links.importFindings(t.policy) {
+		for _, f := range x.links.importFindings(t.policy.Name, t.policy.To...) { // none of a policy of containers
 			r.Findings = append(r.Findings, f)
 			r.Counts[f.Kind]++
 		}
