@@ -41,7 +41,7 @@ func (e *Engine) Fidelity(ctx context.Context, p policies.Policy, jobs []Job, o 
 	}
 	res := report.Result{Policy: p.Name, Command: "audit", Began: began.UTC()}
 	f := report.NewFindings(p.Accept, e.o.OnFinding)
-	c := &certificate{e: e, o: o, policy: p, findings: f, compared: map[[2]string]bool{}, totals: report.FidelityTotals{Never: report.NeverKept, CannotBy: map[string]int64{}}}
+	c := &certificate{e: e, o: o, policy: p, findings: f, totals: report.FidelityTotals{Never: report.NeverKept, CannotBy: map[string]int64{}}}
 	defer e.budget.follow()()
 	err := c.jobs(ctx, jobs)
 	if err == nil {
@@ -69,8 +69,6 @@ type certificate struct {
 	findings *report.Findings
 
 	unseen, read, readBytes, listed atomic.Int64
-
-	compared map[[2]string]bool // containers, by region and name: of one several parts may come along
 
 	mu     sync.Mutex // around rows and totals
 	totals report.FidelityTotals
@@ -145,7 +143,7 @@ func (c *certificate) job(ctx context.Context, j Job) (*pass, error) {
 	if err := x.containers(ctx, *info); err != nil {
 		return s.p, err
 	}
-	if err := x.walk(ctx); err != nil {
+	if err := s.walk(ctx, x.visit, nil); err != nil {
 		return s.p, err
 	}
 	if keepsHistory(*info) {
@@ -187,9 +185,6 @@ func (x *certJob) visit(ctx context.Context, subjects []plan.Subject) error {
 	g.SetLimit(max(1, x.e.o.Limits.Streams/walkers))
 	for i := range subjects {
 		if subjects[i].Entry == nil {
-			if standsAnywhere(subjects[i]) {
-				g.Go(func() error { return x.extra(ctx, subjects[i]) })
-			}
 			continue
 		}
 		x.listed.Add(1)
@@ -239,11 +234,6 @@ func (r *rows) secret() {
 func (c *certificate) emit(r *rows) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch t := &c.totals; {
-	case len(r.list) == 1 && r.list[0].Verdict == report.Extra:
-		t.Extra++
-		return c.rowsOut(r)
-	}
 	switch t := &c.totals; r.like.Item {
 	case itemObject:
 		t.Objects++
