@@ -259,7 +259,10 @@ func (c *certificate) emit(r *rows) error {
 			}
 			c.totals.CannotBy[property]++
 			hint := "a pass carries what changed at the source, farshore audit --read 100% --repair sets again what was changed there; accept: [cannot] in the policy lets it pass"
-			if row.Item == itemContainer || row.Item == itemAccount {
+			switch row.Item {
+			case itemContainer:
+				hint = "a pass carries what changed at the source, farshore audit --repair sets again what was changed there; accept: [cannot] in the policy lets it pass"
+			case itemAccount:
 				hint = "a pass carries what changed at the source; what was changed there is set again by hand, or by a pass with takeover: true in the policy; accept: [cannot] lets it pass"
 			}
 			c.findings.Add(report.Finding{Kind: report.KindCannot, Level: report.Error, Policy: row.Policy, Region: row.Region, Container: row.Container, Name: row.Name,

@@ -44,6 +44,7 @@ type pass struct {
 	histories  *histories               // of a container that has or had X-Versions-Enabled; else nil
 	place      store.PlaceID
 	known      bool  // the source place is in the ledger
+	relays     bool  // the source is a copy: its stamp is the right one
 	objects    int64 // in the source container, as its region counts
 	present    int64
 	dests      []*dest

@@ -52,7 +52,7 @@ func (p *pass) mergeFindings(d *dest, pr *destProps, m plan.Merged) {
 	}
 	for _, n := range m.Drifted {
 		p.propFinding(d, report.KindDegraded, report.Warn, n+" was changed there by others since it was carried; it was left alone",
-			"set it again there, or set takeover: true in the policy to overwrite it")
+			"farshore audit --repair sets it again; with takeover: true in the policy every pass does")
 	}
 	for _, n := range m.Foreign {
 		if slices.Contains(pr.own.Foreign, n) {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"farshore/replicator/audit"
 	"farshore/replicator/report"
 	"farshore/store"
 	"farshore/transport"
@@ -177,10 +178,18 @@ func (p *pass) expired(o transport.Object) bool {
 	return p.e.o.Clock.Now().After(time.Unix(at, 0))
 }
 
-// stamped gives an object's headers with the origin stamp (R15).
+// stamped gives an object's headers with the origin stamp (R15), never with the one that
+// the source's object has itself. On the way back to the region that it came from it gets
+// none. In a container with versions it does: by it a write that was tried again is told
+// from an older version with the same bytes.
 func (p *pass) stamped(o transport.Object, d *dest) transport.Header {
 	h := p.mapped(o.Header, d)
-	if !p.job.Policy.Stamp {
+	if p.relays {
+		return h
+	}
+	delete(h, transport.OriginHeader)
+	origin, known := audit.ReadOrigin(o.Header)
+	if !p.job.Policy.Stamp || known && origin.Region == d.side.Region && p.histories == nil {
 		return h
 	}
 	stamp := fmt.Sprintf("%s %d %s", p.job.From.Region, micros(o.Modified), o.ETag)

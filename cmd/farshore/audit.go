@@ -32,7 +32,7 @@ func (o *auditOptions) AddFlags(f *pflag.FlagSet) {
 	o.limitOptions.AddFlags(f)
 	f.StringVar(&o.Read, "read", "0%", "read this share of the destinations' objects through, such as 5%, and compare every byte's digest")
 	f.Int64Var(&o.Seed, "seed", 0, "take the same sample as an earlier audit, which printed it")
-	f.BoolVar(&o.Repair, "repair", false, "send again what is missing or damaged, set again headers that differ, and look again")
+	f.BoolVar(&o.Repair, "repair", false, "send again what is missing or damaged, set again headers and properties that differ, and look again")
 	f.IntVar(&o.Replicas, "replicas", 0, "ad hoc: how many destinations must hold a copy (default: all)")
 	f.BoolVar(&o.Fidelity, "fidelity", false, "compare every property of everything with its source, by name, and say of each: kept, mapped or cannot")
 	f.StringVar(&o.Output, "output", "", "with --fidelity: write a row for each property to this file, as JSON lines (with --json and without this: to stdout)")
@@ -44,10 +44,17 @@ func newAudit(c *console) *cobra.Command {
 		Use:   "audit [POLICY… | CLOUD:CONTAINER[/PREFIX] CLOUD:CONTAINER[/PREFIX]…]",
 		Short: "Prove what the ledger says: count the replicas that are really there",
 		Long: `Compare every copy that the ledger has with what its region lists now, ask by name where
-they disagree, and count the replicas that were seen, not those believed. With --read, a
+they disagree, and count the replicas that were seen, not those believed. What comes along by
+itself (segments, link targets, archives of old versions) is audited too. With --read, a
 sample of the objects is read through; each audit takes another sample, so that in time
-everything is read. Headers are compared as far as a listing or a read shows them. It changes
-nothing unless --repair is given.
+everything is read. Headers are compared as far as a listing or a read shows them, and
+properties of containers with those that were carried. It changes nothing unless --repair is
+given: then what is missing or damaged is sent again and looked at once more, and headers and
+properties that were changed at the destination are set again. What others put in a copy's
+place is left alone.
+
+It works without the source, too: then it looks at the containers that the ledger knows,
+says what it could not compare, and --repair takes what it needs from another destination.
 
 Of a policy of volumes it proves the restore points: that each destination's Cinder has the
 record, that the listing of its objects is what the backup's own list names, and, with
@@ -58,13 +65,14 @@ records.
 With --fidelity it trusts no record: it asks both ends for each object, version, container
 and, where the policy chooses it, account, and compares content, kind, manifests, links,
 histories and every header, one by one. What is not the same is an error (cannot), unless
-the policy accepts it. That costs two HEADs an object and a copy.
+the policy accepts it. That costs two HEADs an object and a copy. It needs both ends and no
+ledger, and changes nothing; run it after a pass.
 
 ` + placesHelp,
 		Example: `  farshore audit                       # all policies of ./farshore.yaml
   farshore audit assets --read 5%      # and read one object in twenty
-  farshore audit --read 100% --repair
-  farshore audit paris:photos lyon:photos
+  farshore audit --read 100% --repair  # everything, and mend it
+  farshore audit paris:photos lyon:photos   # what was copied ad hoc
   farshore audit --fidelity --output certificate.jsonl
   farshore audit paris:photos lyon:photos --fidelity --read 100%`,
 		ValidArgsFunction: completeTasks(&o.selectOptions),

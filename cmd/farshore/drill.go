@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -128,11 +129,11 @@ func (o *drillOptions) request(args []string) (volumes.DrillRequest, *volumeWork
 	}
 	p, ok := w.policy(args[0])
 	if !ok {
-		return r, nil, usagef("farshore policy check lists them", "no policy %q in %s", args[0], w.file.Name)
+		return r, nil, usagef("it has: "+strings.Join(policyNames(w.file), ", "), "no policy %q in %s", args[0], w.file.Name)
 	}
 	for _, region := range o.Regions {
 		if !slices.Contains(p.To, region) && region != p.From {
-			return r, nil, usagef("", "policy %s does not copy to region %s", p.Name, region)
+			return r, nil, usagef("it copies from "+p.From+" to "+strings.Join(p.To, ", "), "policy %s does not copy to region %s", p.Name, region)
 		}
 	}
 	if len(o.Regions) == 0 {
@@ -146,6 +147,34 @@ func (o *drillOptions) request(args []string) (volumes.DrillRequest, *volumeWork
 	return r, w, nil
 }
 
+// policyNames are the names of a file's policies, as they stand there.
+func policyNames(f *policies.File) []string {
+	names := make([]string, len(f.Policies))
+	for i, p := range f.Policies {
+		names[i] = p.Name
+	}
+	return names
+}
+
+// writable finds out before a drill whether its report can be written into a folder,
+// which it makes; "" is none.
+func writable(folder string) error {
+	if folder == "" {
+		return nil
+	}
+	err := os.MkdirAll(folder, 0o755)
+	if err == nil {
+		var f *os.File
+		if f, err = os.CreateTemp(folder, ".farshore-drill-*"); err == nil {
+			err = errors.Join(f.Close(), os.Remove(f.Name()))
+		}
+	}
+	if err != nil {
+		return &hintError{op: "write the report", item: folder, err: err, hint: "nothing was started: name a folder with --out that can be written to"}
+	}
+	return nil
+}
+
 // drillResult is the result of drill in JSON.
 type drillResult struct {
 	Ledger string       `json:"ledger"`
@@ -155,6 +184,9 @@ type drillResult struct {
 
 func runDrill(ctx context.Context, o *drillOptions, args []string, c *console) error {
 	r, w, err := o.request(args)
+	if err == nil {
+		err = writable(o.Out)
+	}
 	if err != nil {
 		return err
 	}
@@ -272,8 +304,10 @@ func showDrill(c *console, d report.Drill) {
 		say = c.warn // loudly, with --quiet too
 	}
 	say("drill %s %s: %s", d.ID, verdict(d.OK), drillLine(d))
+	findings := d.Findings
 	for _, v := range d.Volumes {
 		r := v.Restore
+		findings = slices.DeleteFunc(slices.Clone(findings), func(f report.Finding) bool { return f.Region == r.Region && f.Cause == v.Cause }) // told here
 		name := transport.PrintName(cmp.Or(r.SourceVolumeName, r.SourceVolume, r.Point))
 		if !v.OK {
 			c.warn("%s in %s: FAILED: %s", name, r.Region, cmp.Or(v.Cause, "it could not be removed"))
@@ -298,7 +332,7 @@ func showDrill(c *console, d report.Drill) {
 		}
 		c.warn("FAILED: %s; %d differ, %d failed%s", line, x.Differing, x.Failed, of("; ", x.Cause))
 	}
-	showFindings(c, d.Findings, int64(len(d.Findings)))
+	showFindings(c, findings, int64(len(findings)))
 }
 
 // writeDrill writes a report into a folder in three forms; "" writes nothing.

@@ -101,6 +101,9 @@ func runPoints(ctx context.Context, o *pointsOptions, names []string, c *console
 	if err := knownPolicies(o, names, all); err != nil {
 		return err
 	}
+	if err := knownPlaces(o, all); err != nil {
+		return err
+	}
 	// Chains are counted among all of them, whatever is shown.
 	out.Points = slices.DeleteFunc(volumes.Standing(all, o.From == ""), func(p report.PointStanding) bool {
 		return len(names) > 0 && !slices.Contains(names, p.Policy) || o.Volume != "" && o.Volume != p.Volume && o.Volume != p.VolumeName || o.Region != "" && !inRegion(p, o.Region)
@@ -111,7 +114,7 @@ func runPoints(ctx context.Context, o *pointsOptions, names []string, c *console
 }
 
 func inRegion(p report.PointStanding, region string) bool {
-	return p.Region == region && p.Source == "has" ||
+	return p.Region == region && p.Source != "gone" ||
 		slices.ContainsFunc(p.Copies, func(x report.CopyStanding) bool { return x.Region == region && x.State != string(store.CopyExpired) })
 }
 
@@ -175,6 +178,37 @@ func knownPolicies(o *pointsOptions, names []string, all []store.Point) error {
 	return nil
 }
 
+// knownPlaces refuses a volume that no point is of, and a region that neither a point nor
+// the policy file knows.
+func knownPlaces(o *pointsOptions, all []store.Point) error {
+	labels, regions := map[string]bool{}, map[string]bool{}
+	found := o.Volume == ""
+	for _, p := range all {
+		regions[p.Region] = true
+		for _, x := range p.Copies {
+			regions[x.Region] = true
+		}
+		label := p.Volume.ID
+		if p.Volume.Name != "" {
+			label = transport.PrintName(p.Volume.Name) + " (" + p.Volume.ID + ")"
+		}
+		labels[label] = true
+		found = found || o.Volume == p.Volume.ID || o.Volume == p.Volume.Name
+	}
+	if f, err := loadPolicies(o.PolicyFile); err == nil {
+		for name := range f.Regions {
+			regions[name] = true
+		}
+	}
+	switch {
+	case !found:
+		return usagef("there are points of: "+cmp.Or(strings.Join(sortedNames(labels), ", "), "none"), "no point is of a volume with the id or name %s", transport.PrintName(o.Volume))
+	case o.Region != "" && !regions[o.Region]:
+		return usagef("there are: "+cmp.Or(strings.Join(sortedNames(regions), ", "), "none"), "no region %q", o.Region)
+	}
+	return nil
+}
+
 // showPoints prints the points of each volume under a line of its own, the newest last.
 func showPoints(c *console, out pointsResult) {
 	if len(out.Points) == 0 {
@@ -199,7 +233,7 @@ func showPoints(c *console, out pointsResult) {
 		newest := list[len(list)-1]
 		c.say("%s (%s) of %s, %d GiB: %s", transport.PrintName(cmp.Or(newest.VolumeName, "unnamed")), newest.Volume, newest.Region, newest.Size, count(int64(len(list)), "point"))
 		for _, p := range list {
-			c.say("  %s  %s  %-14s %9s  %s", p.Taken.Local().Format(time.DateTime), p.Point, kindOf(p), size(p.Bytes), strings.Join(standsWhere(p), "; "))
+			c.say("  %s  %s  %-14s %9s  %s", p.Taken.Local().Format(time.DateTime), p.Point, kindOf(p), size(p.Bytes), strings.Join(standsWhere(p, out.From != ""), "; "))
 		}
 	}
 }
@@ -218,11 +252,16 @@ func kindOf(p report.PointStanding) string {
 	return p.Kind
 }
 
-// standsWhere says where a point is: at its source, then in each region.
-func standsWhere(p report.PointStanding) []string {
+// standsWhere says where a point is: at its source, then in each region. With own, a
+// region tells of itself, which knows nothing of the source.
+func standsWhere(p report.PointStanding, own bool) []string {
 	var out []string
-	if p.Source == "has" && p.Kind != "making" {
+	switch {
+	case p.Kind == "making":
+	case p.Source == "has":
 		out = append(out, p.Region)
+	case p.Source == "unknown" && !own:
+		out = append(out, p.Region+" unknown")
 	}
 	for _, x := range p.Copies {
 		if x.State == string(store.CopyExpired) {

@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"farshore/replicator/report"
-	"farshore/replicator/volumes"
 	"farshore/transport"
 )
 
@@ -51,14 +50,21 @@ func runPointsLand(ctx context.Context, o *landOptions, point string, c *console
 	}
 	out := &passResult{Ledger: w.ledger, Policies: []policyResult{}}
 	var r report.Result
-	err = withVolumes(ctx, w, c, func(ctx context.Context, s *volumes.Shipper) (err error) {
-		r, err = s.Land(ctx, point, o.To)
-		return err
+	err = w.run(ctx, c, openFor(w.ledger), w.spare, func(ctx context.Context, x *running) (err error) {
+		s := x.shipper(ctx, []string{o.To})
+		if r, err = s.Land(ctx, point, o.To); err != nil {
+			return stopOr(ctx, err)
+		}
+		r = withMaps(r)
+		for _, f := range x.links.importFindings(r.Policy, o.To) {
+			r.Findings = append(r.Findings, f)
+			r.Counts[f.Kind]++
+		}
+		return nil
 	})
 	if err != nil {
 		return err
 	}
-	r = withMaps(r)
 	out.Policies = append(out.Policies, policyResult{Result: r})
 	c.result = out
 	for _, x := range r.Points {

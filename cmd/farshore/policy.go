@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"farshore/policies"
+	"farshore/transport/region"
 )
 
 func newPolicy(c *console) *cobra.Command {
@@ -15,7 +17,8 @@ func newPolicy(c *console) *cobra.Command {
 	check := &cobra.Command{
 		Use: "check [FILE]", Short: "Check a policy file, without asking any region",
 		Long: `Check a policy file: unknown keys, wrong units, and combinations that cannot be meant, such
-as two policies that write one container. All problems are shown, each with its place.`,
+as two policies that write one container. All problems are shown, each with its place. Where
+there is a clouds.yaml, the entries that the regions name must be in it.`,
 		Example: `  farshore policy check                    # the file that other commands would take
   farshore policy check -f farshore.yaml   # or: farshore policy check farshore.yaml`,
 		Args: cobra.MaximumNArgs(1),
@@ -79,6 +82,9 @@ func runPolicyCheck(file string, c *console) error {
 	if err != nil {
 		return err
 	}
+	if err := cloudsKnown(f); err != nil {
+		return err
+	}
 	out := policyCheckResult{File: f.Name, Ledger: ledgerPath("", f), Regions: sortedNames(f.Regions), Policies: []policyRow{}}
 	c.say("%s: no problems; %s, ledger %s", f.Name, count(int64(len(f.Regions)), "region"), out.Ledger)
 	for _, p := range f.Policies {
@@ -96,6 +102,27 @@ func runPolicyCheck(file string, c *console) error {
 	c.result = out
 	return nil
 }
+
+// cloudsKnown sees that what the file says of logins is in the clouds.yaml that other
+// commands would read. Where there is none, or it cannot be read, they say so.
+func cloudsKnown(f *policies.File) error {
+	names, err := region.Names()
+	if err != nil {
+		return nil
+	}
+	for _, n := range sortedNames(f.Regions) {
+		r := f.Regions[n]
+		for _, x := range [][2]string{{"cloud", r.Cloud}, {"import_cloud", r.ImportCloud}} {
+			if x[1] != "" && !slices.Contains(names, x[1]) && !fromEnvironment(x[1]) {
+				return usagef("clouds.yaml has: "+strings.Join(names, ", "), "%s: region %s: its %s, %s, is no entry of clouds.yaml", f.Name, n, x[0], x[1])
+			}
+		}
+	}
+	return nil
+}
+
+// fromEnvironment reports whether a cloud's name stands for the OS_* variables.
+func fromEnvironment(cloud string) bool { return cloud == "env" || cloud == "envvars" }
 
 func when(p policies.Policy) string {
 	if !p.Schedule.IsZero() {

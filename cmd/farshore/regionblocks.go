@@ -149,7 +149,8 @@ func (r *blockResult) mayImport(ctx context.Context, l *links, name string) {
 	if cloud := l.want[name].ImportCloud; cloud != "" {
 		r.Import.By = cloud
 	}
-	if err := l.openImports(ctx, name); err != nil {
+	l.openImports(ctx, name)
+	if err := l.importErrs[name]; err != nil {
 		r.add("import-login", transport.No, strings.TrimSuffix(err.Error()+"; "+transport.HintOf(err), "; "))
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"farshore/replicator/report"
 	"farshore/replicator/volumes"
 	"farshore/transport"
+	"farshore/transport/region"
 	"farshore/transport/wire"
 )
 
@@ -153,12 +155,27 @@ func chooseRegions(names []string, s selectOptions, l *limitOptions) (*volumeWor
 		w.regions[n] = policies.Region{Name: n, Cloud: n}
 		if w.file != nil && w.file.Regions[n].Name != "" {
 			w.regions[n] = w.file.Regions[n]
+		} else if err := w.knows(n); err != nil {
+			return nil, err
 		}
 	}
 	if l == nil {
 		return w, nil
 	}
 	return w, l.apply(&w.reach)
+}
+
+// knows refuses the name of a region that is neither in the policy file nor in
+// clouds.yaml, and says which names are.
+func (w *volumeWork) knows(name string) error {
+	clouds, err := region.Names()
+	if err != nil || slices.Contains(clouds, name) || fromEnvironment(name) {
+		return nil // without a clouds.yaml, the login says so
+	}
+	if w.file == nil {
+		return usagef("it has: "+strings.Join(clouds, ", "), "no region %q: there is no policy file, and it is no entry of clouds.yaml", name)
+	}
+	return usagef("the regions of "+w.file.Name+" are: "+strings.Join(sortedNames(w.file.Regions), ", ")+"; entries of clouds.yaml: "+strings.Join(clouds, ", "), "no region %q", name)
 }
 
 // policy gives a policy of the file by its name.
@@ -211,6 +228,7 @@ func runRestore(ctx context.Context, o *restoreOptions, point string, c *console
 	}
 	r.Point, r.To = point, o.To
 	r.Types, r.Abandon = w.types, o.Abandon
+	r.Chosen = func(x report.Restore, older *report.Finding) { c.chosen(x, older) }
 	out := &restoreResult{Ledger: w.ledger, Findings: []report.Finding{}}
 	err = withVolumes(ctx, w, c, func(ctx context.Context, s *volumes.Shipper) (err error) {
 		out.Restore, out.Findings, err = s.Restore(ctx, r)
@@ -235,6 +253,16 @@ func runRestore(ctx context.Context, o *restoreOptions, point string, c *console
 		c.warn("%s: the same command goes on from here", stop.how)
 	}
 	return volumeError(err, out.Errors)
+}
+
+// chosen tells on stderr, while there is time to think again, which point is taken.
+func (c *console) chosen(r report.Restore, older *report.Finding) {
+	if !c.json && !c.quiet {
+		fmt.Fprint(c, printable(fmt.Sprintf("taking point %s of %s, as the volume was at %s in %s\n", r.Point, cmp.Or(r.SourceVolumeName, r.SourceVolume), timeOf(r.Taken), r.From)))
+	}
+	if older != nil {
+		fmt.Fprint(c, printable(fmt.Sprintf("farshore: warning: not the newest point of the volume: %s\n  hint: %s\n", older.Cause, older.Hint)))
+	}
 }
 
 // volumeError gives what decides the exit code: a proof that does not agree and error
@@ -307,5 +335,4 @@ func showProof(c *console, p report.Proof) {
 	for _, x := range p.First {
 		c.warn("    %s bytes at offset %s", humanize.Comma(x.Length), humanize.Comma(x.Offset))
 	}
-	c.warn("    → farshore audit --read 100%% tells whether the copies are damaged, and --repair sends them again")
 }

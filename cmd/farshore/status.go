@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -13,6 +15,8 @@ import (
 	"farshore/policies"
 	"farshore/replicator"
 	"farshore/replicator/control"
+	"farshore/replicator/report"
+	"farshore/replicator/volumes"
 	"farshore/store"
 	"farshore/transport"
 )
@@ -23,7 +27,9 @@ func newStatus(c *console) *cobra.Command {
 		Use:   "status",
 		Short: "Say what is running, or how things stood after the last passes",
 		Long: `Ask whoever holds the ledger what it is doing. When nobody does, read the ledger: the
-last passes, and how many objects of each container have a confirmed copy where.`,
+last passes, how many objects of each container have a confirmed copy where, and how the restore
+points of each policy of volumes stand: how old the newest is, how many each region can restore,
+and when one was last proven or drilled.`,
 		Example: `  farshore status
   farshore status --ledger /var/lib/farshore/ledger.db --json
   watch -n 2 farshore status`,
@@ -39,6 +45,8 @@ type statusResult struct {
 	Holder *control.Status `json:"holder"` // null: nobody holds the ledger
 	Passes []passStatus    `json:"passes"` // empty while somebody holds it
 	Routes []routeStatus   `json:"routes"`
+	// Points are those of volumes, by policy.
+	Points []report.PointSummary `json:"points"`
 }
 
 type passStatus struct {
@@ -64,7 +72,7 @@ func runStatus(ctx context.Context, o *selectOptions, c *console) error {
 	if err != nil {
 		return err
 	}
-	out := statusResult{Ledger: path, Passes: []passStatus{}, Routes: []routeStatus{}}
+	out := statusResult{Ledger: path, Passes: []passStatus{}, Routes: []routeStatus{}, Points: []report.PointSummary{}}
 	st, err := control.NewClient(path).Status(ctx)
 	switch {
 	case err == nil:
@@ -131,7 +139,15 @@ func (out *statusResult) read(l *store.Ledger) error {
 		}
 		out.Routes = append(out.Routes, x)
 	}
-	return nil
+	points, err := l.Points("")
+	if err != nil {
+		return err
+	}
+	drills, err := l.Drills("")
+	if err == nil {
+		out.Points = volumes.Summary(points, drills, time.Now())
+	}
+	return err
 }
 
 // end is region:container/prefix in the exact bytes of the names.
@@ -178,10 +194,46 @@ func showStanding(c *console, s statusResult) {
 		}
 		c.warn("  %s → %s: %s confirmed%s", transport.PrintName(r.From), transport.PrintName(r.To), of, more)
 	}
-	if len(s.Passes) == 0 {
+	for _, p := range s.Points {
+		showPointSummary(c, p)
+	}
+	if len(s.Passes)+len(s.Points) == 0 {
 		c.warn("  no pass was made yet")
 	}
 }
+
+// showPointSummary prints how a policy's restore points stand.
+func showPointSummary(c *console, p report.PointSummary) {
+	line := fmt.Sprintf("%s: %s of %s of %s", transport.PrintName(p.Policy), count(int64(p.Points), "point"), count(int64(p.Volumes), "volume"), p.Region)
+	if !p.Newest.IsZero() {
+		line += ", the newest " + age(p.Age) + " old"
+	}
+	c.warn("  %s", line)
+	for _, r := range p.Regions {
+		line := fmt.Sprintf("%s: %s can be restored", r.Region, count(int64(r.Restorable), "point"))
+		if r.Restorable > 0 {
+			line += ", the newest " + age(r.Age) + " old"
+		}
+		if more := joined([]string{"not imported", "on the way", "lost"}, []int64{int64(r.NotImported), int64(r.Shipping), int64(r.Lost)}, 0); more != "" {
+			line += "; " + more
+		}
+		c.warn("    %s", line)
+	}
+	proof, drill := "never", "never"
+	if x := p.Proof; x != nil {
+		proof = fmt.Sprintf("%s, %s in %s: equal", timeOf(x.At), transport.PrintName(cmp.Or(x.VolumeName, x.Point)), x.Region)
+		if !x.OK {
+			proof = strings.TrimSuffix(proof, "equal") + "NOT EQUAL"
+		}
+	}
+	if x := p.Drill; x != nil {
+		drill = timeOf(x.Began) + ", " + verdict(x.OK)
+	}
+	c.warn("    last proof: %s; last drill: %s", proof, drill)
+}
+
+// age is how old something is, for people.
+func age(s float64) string { return seconds(time.Duration(s * float64(time.Second)).Round(time.Second)) }
 
 func newLimit(c *console) *cobra.Command {
 	var o selectOptions
@@ -247,7 +299,7 @@ func ask(ctx context.Context, o *selectOptions, c *console, do func(context.Cont
 	if err != nil {
 		return fmt.Errorf("ask the holder of %s: %w", path, err)
 	}
-	c.result = statusResult{Ledger: path, Holder: &st, Passes: []passStatus{}, Routes: []routeStatus{}}
+	c.result = statusResult{Ledger: path, Holder: &st, Passes: []passStatus{}, Routes: []routeStatus{}, Points: []report.PointSummary{}}
 	show(st)
 	return nil
 }

@@ -213,7 +213,7 @@ func (w *work) one(ctx context.Context, x *running, t task, ship *volumes.Shippe
 	if r.Command == "" { // nothing could run
 		r.Policy, r.Command, r.Began = t.policy.Name, cmp.Or(w.command, "sync"), began
 	}
-	for _, f := range append(x.links.importFindings(t.policy), x.links.skew(t.policy.Name)...) {
+	for _, f := range append(x.links.importFindings(t.policy.Name, t.policy.To...), x.links.skew(t.policy.Name)...) {
 		r.Findings = append(r.Findings, f)
 		r.Counts[f.Kind]++
 	}

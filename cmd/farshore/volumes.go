@@ -39,9 +39,9 @@ func (x *running) shipper(ctx context.Context, names []string) *volumes.Shipper 
 	if err := l.openBlocks(names...); err != nil {
 		x.log.Warn("no block storage", "err", err)
 	}
-	if err := l.openImports(ctx, names...); err != nil {
-		x.log.Warn("no login to import by", "err", err)
-		l.importErr = err
+	l.openImports(ctx, names...)
+	for name, err := range l.importErrs {
+		x.log.Warn("no login to import by", "region", name, "err", err)
 	}
 	regions := map[string]volumes.Region{}
 	for name, sink := range l.sinks {
@@ -50,13 +50,18 @@ func (x *running) shipper(ctx context.Context, names []string) *volumes.Shipper 
 	return volumes.New(volumes.Options{Ledger: x.ledger, Engine: x.engine, Regions: regions, Down: l.down, Progress: x.progress, Log: x.log})
 }
 
-// importFindings says of an import login that it cannot be used.
-func (l *links) importFindings(p policies.Policy) []report.Finding {
-	if l.importErr == nil || p.Volumes == nil {
-		return nil
+// importFindings says of the import logins of regions that they cannot be used.
+func (l *links) importFindings(policy string, regions ...string) (out []report.Finding) {
+	for _, name := range slices.Sorted(slices.Values(regions)) {
+		if err := l.importErrs[name]; err != nil {
+			hint := "records are imported by the region's own login, if it may; see import_cloud in the policy file"
+			if h := transport.HintOf(err); h != "" {
+				hint = h + ". Until then " + hint
+			}
+			out = append(out, report.Finding{Kind: report.KindNotImported, Level: report.Warn, Policy: policy, Region: name, Op: "log in to import", Cause: err.Error(), Hint: hint})
+		}
 	}
-	return []report.Finding{{Kind: report.KindNotImported, Level: report.Warn, Policy: p.Name, Op: "log in to import", Cause: l.importErr.Error(),
-		Hint: "records are imported by the region's own login, if it may; see import_cloud in the policy file"}}
+	return out
 }
 
 // showVolumes prints what one pass over volumes did.

@@ -29,8 +29,8 @@ type links struct {
 	blocks  map[string]transport.BlockStorage
 	imports map[string]transport.BlockStorage
 	extra   []*region.Region // logins of import clouds
-	// importErr is why import clouds could not be logged in to.
-	importErr error
+	// importErrs is why regions' import clouds cannot be used, by region.
+	importErrs map[string]error
 
 	want    map[string]policies.Region
 	stall   time.Duration
@@ -51,7 +51,7 @@ func none(string, []string, []error) bool { return false }
 // has other destinations.
 func connect(ctx context.Context, want map[string]policies.Region, stall time.Duration, spare spareFunc, p *report.Progress, log *slog.Logger) (*links, error) {
 	l := &links{sinks: map[string]transport.Sink{}, down: map[string]error{}, raw: map[string]*swift.Endpoint{}, open: map[string]*region.Region{},
-		blocks: map[string]transport.BlockStorage{}, imports: map[string]transport.BlockStorage{}, want: want, stall: stall, log: log}
+		blocks: map[string]transport.BlockStorage{}, imports: map[string]transport.BlockStorage{}, importErrs: map[string]error{}, want: want, stall: stall, log: log}
 	observe := func(a transport.Attempt) {
 		p.Region(a.Region).Retried()
 		log.Info("trying again", "op", a.Op, "region", a.Region, "container", a.Container, "name", a.Name, "try", a.Try, "wait", a.Wait, "err", a.Err)

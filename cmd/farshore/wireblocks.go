@@ -44,10 +44,9 @@ func (l *links) retried(name string, c *cinder.Storage) transport.BlockStorage {
 
 // openImports finds the login that imports records into each region: that of its
 // import_cloud, or else its own, which may have the right or not (R21). The regions'
-// block storage must be open. The error is of a login that cannot be used; the region is
-// not in imports then.
-func (l *links) openImports(ctx context.Context, names ...string) error {
-	var failed error
+// block storage must be open. A region whose login cannot be used is not in imports
+// then, and importErrs has the error.
+func (l *links) openImports(ctx context.Context, names ...string) {
 	for _, name := range slices.Sorted(slices.Values(names)) {
 		if l.blocks[name] == nil || l.imports[name] != nil {
 			continue
@@ -58,12 +57,11 @@ func (l *links) openImports(ctx context.Context, names ...string) error {
 		}
 		b, err := l.importer(ctx, name, l.want[name])
 		if err != nil {
-			failed = errors.Join(failed, err)
+			l.importErrs[name] = err
 			continue
 		}
 		l.imports[name] = b
 	}
-	return failed
 }
 
 // importer logs in by a region's import_cloud. What it imports becomes its own project's

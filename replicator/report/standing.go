@@ -48,3 +48,45 @@ type ProofStanding struct {
 	OK      bool      `json:"ok"`
 	Detail  string    `json:"detail,omitempty"`
 }
+
+// PointSummary says how the restore points of a policy stand, by what the ledger knows.
+type PointSummary struct {
+	Policy  string    `json:"policy"`
+	Region  string    `json:"region"` // the source
+	Volumes int       `json:"volumes"`
+	Points  int       `json:"points"`
+	Newest  time.Time `json:"newest"` // when the volume of the newest complete point was like that; zero: there is none
+	Age     float64   `json:"age_seconds"`
+	// Regions are the destinations, by name.
+	Regions []PointRegionSummary `json:"regions"`
+	// Proof is the last comparison of a restored volume with a point, Drill the last drill of
+	// the policy; nil: never.
+	Proof *ProofSummary `json:"last_proof"`
+	Drill *DrillSummary `json:"last_drill"`
+}
+
+// PointRegionSummary says how a policy's points stand at one destination.
+type PointRegionSummary struct {
+	Region      string    `json:"region"`
+	Restorable  int       `json:"restorable"`   // landed, with all that they need
+	NotImported int       `json:"not_imported"` // shipped
+	Shipping    int       `json:"shipping"`
+	Lost        int       `json:"lost"`            // or upon one that is
+	Newest      time.Time `json:"newest,omitzero"` // of the restorable ones
+	Age         float64   `json:"age_seconds"`     // 0: there is none
+}
+
+// ProofSummary is a proof, and what was proven.
+type ProofSummary struct {
+	ProofStanding
+	Point      string `json:"point"`
+	VolumeName string `json:"volume_name"`
+	Region     string `json:"region"`
+}
+
+// DrillSummary is a drill that was made.
+type DrillSummary struct {
+	ID    string    `json:"id"`
+	Began time.Time `json:"began"`
+	OK    bool      `json:"ok"`
+}

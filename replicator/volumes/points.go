@@ -67,9 +67,13 @@ func copyStanding(c store.PointCopy, held map[string]store.PointCopy) report.Cop
 		y.Chain = chainLength(held, c.Backup)
 	}
 	if c.Proof.At != 0 {
-		y.Proof = &report.ProofStanding{At: when(c.Proof.At), Against: c.Proof.Kind, OK: c.Proof.OK, Detail: c.Proof.Detail}
+		y.Proof = proofStanding(c.Proof)
 	}
 	return y
+}
+
+func proofStanding(p store.Proof) *report.ProofStanding {
+	return &report.ProofStanding{At: when(p.At), Against: p.Kind, OK: p.OK, Detail: p.Detail}
 }
 
 // chainLength counts a backup and what it is an increment upon; 0 if a part of it is
