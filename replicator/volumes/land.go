@@ -323,6 +323,18 @@ func (t *trip) importRecord(ctx context.Context, c store.PointCopy) (note string
 			return "", err
 		}
 	}
+	if c.Note != "" { // it was shipped a while ago, and somebody may have removed what was in the way with all under its name
+		meta, err := t.s.readMetadata(ctx, r.Objects, c)
+		if err == nil {
+			_, _, err = t.s.compareListing(ctx, r.Objects, c, meta)
+		}
+		if transport.Is(err, transport.NotFound) || transport.Is(err, transport.Corrupt) {
+			return "", t.shipAgain(ctx, c.Region, "its objects are no longer there as they were shipped: "+err.Error())
+		}
+		if err != nil {
+			return "", err
+		}
+	}
 	record, err := recordOf(t.pt, c).Encode()
 	if err != nil {
 		return "", fmt.Errorf("encode record of backup %s: %w", c.Backup, err)
@@ -385,7 +397,7 @@ func (t *trip) imported(ctx context.Context, r Region, c store.PointCopy) (bool,
 		if b.Container != c.Container || b.Objects != c.Objects {
 			return false, &transport.Error{Op: "import backup " + c.Backup, Region: c.Region, Class: transport.Exists,
 				Err:  fmt.Errorf("a backup of this id is there with %d objects in container %s; the point has %d in %s", b.Objects, b.Container, c.Objects, c.Container),
-				Hint: "remove it if it is not wanted: openstack volume backup delete " + c.Backup + " (that removes the objects under its name as well)"}
+				Hint: "remove it if it is not wanted: openstack volume backup delete " + c.Backup + " (that removes the objects under its name as well; they are copied again)"}
 		}
 		return true, nil
 	}
@@ -400,12 +412,12 @@ func (t *trip) imported(ctx context.Context, r Region, c store.PointCopy) (bool,
 	if err == nil || passing(err) || ctx.Err() != nil {
 		return false, err
 	}
-	return false, t.shipAgain(ctx, c.Region)
+	return false, t.shipAgain(ctx, c.Region, "an import had failed, and removing what it left took the objects away")
 }
 
 // shipAgain forgets that a point's objects stand at a destination: the next pass copies
 // them again.
-func (t *trip) shipAgain(ctx context.Context, region string) error {
+func (t *trip) shipAgain(ctx context.Context, region, why string) error {
 	if err := t.forget(ctx); err != nil {
 		return err
 	}
@@ -413,7 +425,7 @@ func (t *trip) shipAgain(ctx context.Context, region string) error {
 		return err
 	}
 	return &transport.Error{Op: "import backup " + t.pt.ID, Region: region, Class: transport.Permanent,
-		Err: errors.New("an import had failed, and removing what it left took the objects away"), Hint: "the next pass copies them again"}
+		Err: errors.New(why), Hint: "the next pass copies them again"}
 }
 
 // forget removes the records of the point's objects.

@@ -12,6 +12,8 @@ import (
 	"farshore/replicator/report"
 	"farshore/store"
 	"farshore/transport"
+	"farshore/transport/backup"
+	"farshore/transport/cinder"
 )
 
 // An operator lands what could only be shipped: the whole chain, parents first, and
@@ -82,6 +84,97 @@ func TestLandLooksFirst(t *testing.T) {
 	_, err := g.shipper().Land(context.Background(), p.ID, "b")
 	if !transport.Is(err, transport.Corrupt) || g.count("b", "backup") != 0 {
 		t.Errorf("%v, %d backups", err, g.count("b", "backup"))
+	}
+}
+
+// A record of the point's id that is somebody else's, seen or not, is left alone and told
+// of, with what to do; when that was done, the point lands, whatever went with the record.
+func TestARecordOfTheIDIsThere(t *testing.T) {
+	for name, x := range map[string]struct {
+		login  string
+		change func(*backup.Record)
+		says   []string
+	}{
+		"in another container": {"b-admin", func(r *backup.Record) { r.Container = "elsewhere" },
+			[]string{"a backup of this id is there with 16 objects in container elsewhere; the point has 16 in volumebackups", "openstack volume backup delete "}},
+		"of more objects": {"b-admin", func(r *backup.Record) { r.Objects += 7 },
+			[]string{"a backup of this id is there with 23 objects in container volumebackups; the point has 16", "openstack volume backup delete "}},
+		"another project's": {"b-other", func(*backup.Record) {}, []string{"already exists", "perhaps another project's: openstack volume backup show as an admin tells whose"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newRig(t, rigOptions{noImport: true}, "b")
+			want := content(g.volume("db", 6))
+			if _, err := g.try(ShipOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			p := g.points()[0]
+			c, _ := p.Copy("b")
+			rec := recordOf(p, c)
+			x.change(&rec)
+			text, err := rec.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			file, err := g.cloud.CloudsYAML(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			owner, err := cinder.New(g.login(file, "b", x.login), cinder.Options{Clock: g.clock.Now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.cloud.Region("b").SetBlockRule(importRule, "member")
+			if _, err := owner.ImportBackup(t.Context(), backup.Service, text); err != nil {
+				t.Fatal(err)
+			}
+			var theirs transport.Backup
+			g.until(func() bool {
+				theirs, err = owner.Backup(t.Context(), p.ID)
+				return err != nil || theirs.Status != "creating"
+			})
+			g.cloud.Region("b").SetBlockRule(importRule, "")
+			reg := g.regions["b"]
+			reg.Import = g.admin["b"]
+			g.regions["b"] = reg
+
+			for range 2 {
+				res, err := g.try(ShipOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				wantFinding(t, res, report.KindNotShipped, "b", append(x.says, p.ID)...)
+			}
+			res, err := g.shipper().Land(t.Context(), p.ID, "b")
+			if err != nil || res.Errors != 1 || res.Volumes.Landed != 0 {
+				t.Errorf("landing: %+v, %v", res, err)
+			}
+			wantFinding(t, res, report.KindNotImported, "b", append(x.says, p.ID)...)
+			if c, _ := g.points()[0].Copy("b"); c.State != store.CopyShipped || !strings.Contains(c.Note, x.says[0]) {
+				t.Errorf("copy %+v", c)
+			}
+			g.sameObjects()
+			if now, err := owner.Backup(t.Context(), p.ID); err != nil || now.Container != theirs.Container || now.Objects != theirs.Objects || now.Status != statusAvailable {
+				t.Errorf("theirs is %+v, was %+v, %v", now, theirs, err)
+			}
+
+			if err := owner.DeleteBackup(t.Context(), p.ID); err != nil { // as the hint says
+				t.Fatal(err)
+			}
+			g.until(func() bool { return g.count("b", "backup") == 0 })
+			for range 2 { // the objects may have gone with it
+				if res, err = g.try(ShipOptions{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c, _ := g.points()[0].Copy("b"); res.Errors > 0 || c.State != store.CopyLanded || c.Note != "" {
+				t.Fatalf("copy %+v%s", c, findingsOf(res))
+			}
+			g.sameObjects()
+			if !bytes.Equal(g.restored("b", p.ID), want) {
+				t.Error("it restores to other bytes")
+			}
+			g.clean()
+		})
 	}
 }
 

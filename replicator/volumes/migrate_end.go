@@ -35,13 +35,13 @@ func (m *migration) close(ctx context.Context) error {
 		}
 	}
 	if m.r.Retire && !out.Retired {
-		if err := m.retire(ctx); err != nil {
-			return err
-		}
-		if out.Name != "" { // which finds it from now on
+		if out.Name != "" { // which finds it when the source is gone
 			if err := m.s.o.Ledger.PutNote(m.nameKey(out.Name), []byte(m.r.Volume)); err != nil {
 				return fmt.Errorf("record the migration: %w", err)
 			}
+		}
+		if err := m.retire(ctx); err != nil {
+			return err
 		}
 		out.Retired, out.State = true, migrateRetired
 	}

@@ -101,7 +101,7 @@ func classify(region string, status int, text string) (transport.Class, string) 
 	case http.StatusBadRequest, http.StatusConflict:
 		switch {
 		case strings.Contains(text, "already exists in database"):
-			return transport.Exists, "a backup of this id is there already, perhaps another project's: openstack backup show as an admin tells whose"
+			return transport.Exists, "a backup of this id is there already, perhaps another project's: openstack volume backup show as an admin tells whose"
 		case strings.Contains(text, "Incremental backups exist"):
 			return transport.Changed, "delete the backups that are increments upon it first"
 		case strings.Contains(text, "No backups available to do an incremental"):
