@@ -20,12 +20,17 @@ type runOptions struct {
 	selectOptions
 	limitOptions
 	Parallel int
+	Listen   string
 }
+
+// metricsAddress is where metrics are served unless somebody says otherwise.
+const metricsAddress = "127.0.0.1:9913"
 
 // AddFlags adds them.
 func (o *runOptions) AddFlags(f *pflag.FlagSet) {
 	o.selectOptions.AddFlags(f)
 	o.limitOptions.AddFlags(f)
+	f.StringVar(&o.Listen, "listen", metricsAddress, "where /metrics, /healthz and /readyz are served, to everybody who can reach it; off: nowhere")
 	f.IntVar(&o.Parallel, "parallel", 8, "policies that are worked on at once, at most")
 }
 
@@ -60,11 +65,12 @@ While it runs, farshore status, limit, pause, resume, run-now and stop speak to 
 // service is a daemon at work.
 type service struct {
 	o    *runOptions
-	c    *console
 	s    *session
 	log  *slog.Logger
 	told *told
+	eyes *watched
 	hup  <-chan os.Signal
+	deaf func() // ends listening
 }
 
 func runDaemon(ctx context.Context, o *runOptions, c *console) error {
@@ -85,12 +91,35 @@ func runDaemon(ctx context.Context, o *runOptions, c *console) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	d := &service{o: o, c: c, s: s, log: c.serviceLogger(), told: newTold(), hup: hup}
-	err = d.work(ctx, w)
+	d := &service{o: o, s: s, log: c.serviceLogger(), told: newTold(), eyes: newWatched(s), hup: hup}
+	if err = d.listen(ctx); err == nil {
+		err = d.work(ctx, w)
+		d.deaf()
+	}
 	if cerr := s.Close(); cerr != nil && err == nil {
 		err = cerr
 	}
 	return err
+}
+
+// listen opens the address of metrics. One that nobody chose and that is taken is no
+// reason not to work.
+func (d *service) listen(ctx context.Context) error {
+	d.deaf = func() {}
+	if d.o.Listen == "off" {
+		return nil
+	}
+	at, stop, err := d.eyes.listen(ctx, d.o.Listen)
+	switch {
+	case err == nil:
+		d.deaf = stop
+		d.log.Info("listening", "metrics", "http://"+at.String()+"/metrics")
+	case d.o.Listen == metricsAddress:
+		d.log.Warn("no metrics", "err", err, "hint", "choose another address with --listen, or --listen off")
+	default:
+		return &hintError{op: "listen on", item: d.o.Listen, err: err, hint: "choose another address with --listen, or --listen off"}
+	}
+	return nil
 }
 
 // load reads the policy file.
@@ -151,6 +180,8 @@ func (d *service) shift(ctx context.Context, now *crew) (next *crew, err error) 
 	if err != nil {
 		return nil, err
 	}
+	d.eyes.at(now)
+	defer d.eyes.at(nil)
 	d.s.drive(now.engine)
 	d.s.follow(&orders{Scheduler: sched, told: d.told})
 	working, stop := context.WithCancel(ctx)

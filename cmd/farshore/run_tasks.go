@@ -66,6 +66,7 @@ func (d *service) outcome(ctx context.Context, x *crew, t task, ship *volumes.Sh
 		return daemon.Outcome{Err: ctx.Err()}
 	}
 	d.told.findings(log, t.policy.Name, kind, r.Findings)
+	d.eyes.counted(t.policy.Name, r.Replicas)
 	args := []any{"took", time.Since(began).Round(time.Millisecond), "copied", r.Totals.Copied, "bytes", r.Totals.Bytes, "deleted", r.Totals.Deleted, "unchanged", r.Totals.Unchanged,
 		"errors", r.Errors, "replicas", r.Replicas.Wanted, "satisfied", r.Replicas.Satisfied}
 	out := daemon.Outcome{Errors: r.Errors, Err: err, Wait: errors.Is(err, replicator.ErrBrake)}

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"farshore/integration/fakecloud"
@@ -35,7 +38,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"run": runCmd, "start": startCmd, "signal": signalCmd, "logged": loggedCmd, "finish": finishCmd, "await": awaitCmd,
+			"run": runCmd, "start": startCmd, "signal": signalCmd, "logged": loggedCmd, "scrape": scrapeCmd, "documented": documentedCmd, "finish": finishCmd, "await": awaitCmd,
 			"put": putCmd, "fill": fillCmd, "has": hasCmd, "names": namesCmd, "same": sameCmd, "delete": deleteCmd, "container": containerCmd,
 			"header": headerCmd, "fault": faultCmd, "mend": mendCmd, "region": regionCmd, "requests": requestsCmd, "mode": modeCmd, "json": jsonCmd, "sub": subCmd, "corrupt": corruptCmd, "token": tokenCmd,
 			"block": blockCmd, "take": takeCmd,
@@ -199,6 +202,41 @@ func loggedCmd(ts *testscript.TestScript, neg bool, args []string) {
 		case <-late:
 			ts.Fatalf("%s never logged %s:\n%s", args[0], args[1], text)
 		}
+	}
+}
+
+// scrape NAME PATH: what the daemon answers there; its status and body go to the file scraped.
+func scrapeCmd(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, !neg && len(args) == 2, "scrape NAME PATH")
+	text, _ := worldOf(ts).jobs[args[0]].err.read()
+	m := regexp.MustCompile(`metrics=(http://[0-9.:]+)/metrics`).FindStringSubmatch(text)
+	if m == nil {
+		ts.Fatalf("it does not say where it listens:\n%s", text)
+	}
+	resp, err := http.Get(m[1] + args[1])
+	ts.Check(err)
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(errors.Join(err, resp.Body.Close()))
+	noSecrets(ts, args[1], string(body))
+	ts.Check(os.WriteFile(ts.MkAbs("scraped"), append([]byte(resp.Status+"\n"), body...), 0o600))
+}
+
+// documented FILE DOC: every series of the scraped FILE is in DOC of docs/, and the other
+// way round.
+func documentedCmd(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, !neg && len(args) == 2, "documented FILE DOC")
+	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", args[1]))
+	ts.Check(err)
+	names := func(expr, text string) map[string]bool {
+		all := map[string]bool{}
+		for _, m := range regexp.MustCompile(expr).FindAllStringSubmatch(text, -1) {
+			all[m[1]] = true
+		}
+		return all
+	}
+	served, told := names(`(?m)^# TYPE (farshore_\S+)`, ts.ReadFile(args[0])), names("(?m)^\\| `(farshore_[a-z_]+)", string(doc))
+	if d := cmp.Diff(served, told); d != "" {
+		ts.Fatalf("docs/%s (-served +told):\n%s", args[1], d)
 	}
 }
 

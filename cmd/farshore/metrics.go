@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"farshore/replicator/report"
+)
+
+// watched is what Prometheus and load balancers are told of a daemon: docs/metrics.md
+// lists the names. It is read where it stands, at each scrape.
+type watched struct {
+	session *session
+
+	mu       sync.Mutex
+	crew     *crew // nil: not at work
+	replicas map[string]report.Replicas
+}
+
+func newWatched(s *session) *watched {
+	return &watched{session: s, replicas: map[string]report.Replicas{}}
+}
+
+// at says who works now; what gone policies had is forgotten.
+func (w *watched) at(x *crew) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.crew = x
+	if x == nil {
+		return
+	}
+	there := map[string]bool{}
+	for _, t := range x.work.tasks {
+		there[t.policy.Name] = true
+	}
+	for name := range w.replicas {
+		if !there[name] {
+			delete(w.replicas, name)
+		}
+	}
+}
+
+// counted keeps what the last run that looked at everything counted.
+func (w *watched) counted(policy string, r report.Replicas) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.replicas[policy] = r
+}
+
+// Describe implements prometheus.Collector: which series there are depends on the policy
+// file, so nothing is promised beforehand.
+func (w *watched) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (w *watched) Collect(out chan<- prometheus.Metric) {
+	st := w.session.Status()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := collector{out: out}
+	c.gauge("build_info", "1, with the version as a label.", 1, "version", version)
+	if info, err := os.Stat(st.Ledger); err == nil {
+		c.gauge("ledger_bytes", "Size of the ledger's file.", float64(info.Size()))
+	}
+	c.gauge("limit_bytes_per_second", "Limit of all bytes sent that is in force; 0: none.", float64(st.TotalLimit))
+	for _, t := range st.Tasks {
+		on := []string{"policy", t.Policy, "kind", t.Kind}
+		c.gauge("task_running", "1 while the task runs.", truth(t.Running), on...)
+		c.gauge("task_paused", "1 while the policy is paused.", truth(t.Paused), on...)
+		c.gauge("task_failed", "1 if the last run could not be done, or not to its end.", truth(t.Error != ""), on...)
+		c.gauge("task_error_findings", "Error findings of the last run.", float64(t.Errors), on...)
+		c.moment("task_begin_timestamp_seconds", "When the last run began.", t.Began, on...)
+		c.moment("task_end_timestamp_seconds", "When the last run ended; absent while one is under way or was cut short.", t.Ended, on...)
+		c.moment("task_next_timestamp_seconds", "When the next run is due; absent while one runs and while the policy is paused.", t.Next, on...)
+	}
+	for policy, r := range w.replicas {
+		c.gauge("policy_satisfied", "1 if the last pass or audit found enough confirmed replicas of everything.", truth(r.Satisfied), "policy", policy)
+		c.gauge("policy_replicas_wanted", "Destinations that must hold a confirmed copy.", float64(r.Wanted), "policy", policy)
+		c.gauge("policy_short", "Objects, or restore points, with fewer confirmed replicas than wanted.", float64(r.Short), "policy", policy)
+		for n, objects := range r.ByCount {
+			c.gauge("policy_objects", "Objects, or restore points, by how many destinations hold a confirmed copy.", float64(objects), "policy", policy, "replicas", strconv.Itoa(n))
+		}
+	}
+	for _, r := range st.Snapshot.Regions {
+		c.counter("copied_objects_total", "Objects confirmed at a destination.", float64(r.DoneObjects), "region", r.Region)
+		c.counter("copied_bytes_total", "Bytes of them.", float64(r.DoneBytes), "region", r.Region)
+		c.counter("failed_objects_total", "Copies that failed.", float64(r.Failed), "region", r.Region)
+		c.counter("retries_total", "Calls made again.", float64(r.Retries), "region", r.Region)
+		c.gauge("backlog_objects", "Objects that are known to be missing at a destination now.", float64(max(r.WantObjects-r.DoneObjects-r.Failed, 0)), "region", r.Region)
+		c.gauge("backlog_bytes", "Bytes of them.", float64(max(r.WantBytes-r.DoneBytes, 0)), "region", r.Region)
+	}
+	if w.crew != nil {
+		c.regions(w.crew)
+	}
+}
+
+// regions is what goes over the wire.
+func (c collector) regions(x *crew) {
+	for name := range x.work.regions {
+		_, down := x.links.down[name]
+		c.gauge("region_up", "1 if the region could be logged in to when the policy file was read, or since.", truth(!down), "region", name)
+	}
+	for name, r := range x.links.open {
+		n := r.Counters()
+		for what, v := range n.Requests {
+			c.counter("requests_total", "Requests made, tries included, by method and kind.", float64(v), "region", name, "request", what)
+		}
+		for class, v := range n.Status {
+			c.counter("responses_total", "Replies by class of status; none: no reply.", float64(v), "region", name, "status", class)
+		}
+		c.counter("throttled_total", "Replies that asked for less: 429, 498 and 503.", float64(n.Throttled), "region", name)
+		c.counter("stalls_total", "Connections that were cut because the peer was silent.", float64(n.Stalls), "region", name)
+		c.counter("sent_bytes_total", "Bytes of request bodies.", float64(n.Sent), "region", name)
+		c.counter("received_bytes_total", "Bytes of reply bodies.", float64(n.Received), "region", name)
+	}
+	for _, g := range x.links.gates {
+		s := g.Stats()
+		c.gauge("region_requests_limit", "Requests at once that the region is found to bear.", float64(s.Limit), "region", s.Region)
+		c.gauge("region_requests_active", "Requests under way.", float64(s.InFlight), "region", s.Region)
+		c.gauge("region_requests_waiting", "Requests that wait for their turn.", float64(s.Waiting), "region", s.Region)
+	}
+}
+
+// collector writes series, named farshore_….
+type collector struct{ out chan<- prometheus.Metric }
+
+func (c collector) gauge(name, help string, v float64, labels ...string) {
+	c.write(prometheus.GaugeValue, name, help, v, labels)
+}
+
+func (c collector) counter(name, help string, v float64, labels ...string) {
+	c.write(prometheus.CounterValue, name, help, v, labels)
+}
+
+// moment is a time, left out where there is none.
+func (c collector) moment(name, help string, t time.Time, labels ...string) {
+	if !t.IsZero() {
+		c.gauge(name, help, float64(t.UnixMilli())/1000, labels...)
+	}
+}
+
+// write takes labels as name, value, name, value.
+func (c collector) write(kind prometheus.ValueType, name, help string, v float64, labels []string) {
+	var names, values []string
+	for i := 0; i < len(labels); i += 2 {
+		names, values = append(names, labels[i]), append(values, labels[i+1])
+	}
+	c.out <- prometheus.MustNewConstMetric(prometheus.NewDesc("farshore_"+name, help, names, nil), kind, v, values...)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// listen serves /metrics, /healthz and /readyz until the function it gives is called.
+func (w *watched) listen(ctx context.Context, address string) (net.Addr, func(), error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listen for metrics: %w", err)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(w)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprintln(rw, "alive") })
+	mux.HandleFunc("GET /readyz", w.ready)
+	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = s.Serve(l) // http.ErrServerClosed, by the function below
+	}()
+	return l.Addr(), func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if errors.Is(s.Shutdown(ctx), context.DeadlineExceeded) {
+			_ = s.Close()
+		}
+		<-ended
+	}, nil
+}
+
+// ready answers 200 while policies are worked on and every region could be logged in to.
+func (w *watched) ready(rw http.ResponseWriter, _ *http.Request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.crew == nil:
+		http.Error(rw, "not at work", http.StatusServiceUnavailable)
+	case len(w.crew.links.down) > 0:
+		http.Error(rw, fmt.Sprintf("regions that do not answer: %v", sortedNames(w.crew.links.down)), http.StatusServiceUnavailable)
+	default:
+		fmt.Fprintln(rw, "ready")
+	}
+}
