@@ -25,14 +25,16 @@ func furnished(t *testing.T) *world {
 // What lies in containers that no policy names is audited as what it is for, and repaired.
 func TestAuditOfWhatComesAlong(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		read float64
-		harm func(b *tt.Mem)
-		kind string
+		name            string
+		read            float64
+		harm            func(b *tt.Mem)
+		kind            string
+		container, item string
 	}{
-		{"a segment is gone", 0, func(b *tt.Mem) { b.Remove("segs", "s%41/0") }, report.KindMissing},
-		{"a segment is gone, and everything is read", 1, func(b *tt.Mem) { b.Remove("segs", "s%41/0") }, report.KindMissing},
-		{"a segment is rotten", 1, func(b *tt.Mem) { b.Rot("segs", "s%41/0", rot) }, report.KindDamaged},
+		{"a segment is gone", 0, func(b *tt.Mem) { b.Remove("segs", "s%41/0") }, report.KindMissing, "segs", "s%41/0"},
+		{"a segment is gone, and everything is read", 1, func(b *tt.Mem) { b.Remove("segs", "s%41/0") }, report.KindMissing, "segs", "s%41/0"},
+		{"a segment is rotten", 1, func(b *tt.Mem) { b.Rot("segs", "s%41/0", rot) }, report.KindDamaged, "segs", "s%41/0"},
+		{"a dynamic part is gone", 0, func(b *tt.Mem) { b.Remove("more", "dyn/1") }, report.KindMissing, "more", "dyn/1"},
 	} {
 		for _, away := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, source away %v", c.name, away), func(t *testing.T) {
@@ -44,7 +46,7 @@ func TestAuditOfWhatComesAlong(t *testing.T) {
 				r := w.audit(AuditOptions{Read: c.read})
 				found := false
 				for _, f := range r.Findings {
-					found = found || f.Kind == c.kind && f.Level == report.Error && f.Region == "b" && f.Container == "segs" && f.Name == "s%41/0"
+					found = found || f.Kind == c.kind && f.Level == report.Error && f.Region == "b" && f.Container == c.container && f.Name == c.item
 				}
 				if !found || r.Replicas.Satisfied {
 					t.Fatalf("%+v %+v", r.Replicas, r.Findings)
@@ -55,6 +57,7 @@ func TestAuditOfWhatComesAlong(t *testing.T) {
 				}
 				w.alike("c", "c")
 				w.alike("segs", "segs")
+				w.alike("more", "more")
 				if r := w.audit(AuditOptions{Read: 1}); len(r.Findings) != 0 {
 					t.Errorf("after the repair: %+v", r.Findings)
 				}

@@ -181,5 +181,11 @@ func TestAuditOfHowVersionsAreKept(t *testing.T) {
 			t.Errorf("%s: %+v", h, r.Findings)
 		}
 		w.sameArchives(h)
+		w.mem["b"].Remove("old", w.mem["b"].Names("old")[0]) // an old version
+		if r := w.audit(AuditOptions{}); r.Audit.Missing != 1 || r.Replicas.Satisfied {
+			t.Errorf("%s: %+v", h, r.Findings)
+		}
+		w.clean(w.audit(AuditOptions{Repair: true}))
+		w.sameArchives(h)
 	}
 }

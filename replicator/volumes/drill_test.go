@@ -137,43 +137,6 @@ func TestDrillFailsLoudly(t *testing.T) {
 	}
 }
 
-// What a killed drill left is removed by the next one, wherever it was killed.
-func TestDrillReapsAKilledOne(t *testing.T) {
-	g := newRig(t, rigOptions{}, "b")
-	g.volume("db", 1)
-	g.ship()
-	for at := 1; at < 200; at += 7 {
-		ctx, cancel := context.WithCancelCause(context.Background())
-		k := &kills{at: at, after: at%2 == 0, cancel: cancel}
-		g.wrap = func(name string, r Region) Region {
-			if name == "b" {
-				r.Blocks = killer{r.Blocks, k}
-			}
-			return r
-		}
-		_, err := g.shipper().Drill(ctx, DrillRequest{Policy: g.policy})
-		g.wrap = nil
-		cancel(nil)
-		if k.where == "" {
-			if at < 10 {
-				t.Errorf("only %d calls", at)
-			}
-			return
-		}
-		if err == nil && at < 10 {
-			t.Errorf("killed %s, and it ended well", k.where)
-		}
-		g.restart()
-		if d := g.drill(DrillRequest{}); !d.OK {
-			t.Fatalf("killed %s: %+v", k.where, d)
-		}
-		g.bare("b", 0, 1)
-		if t.Failed() {
-			t.Fatalf("killed %s", k.where)
-		}
-	}
-}
-
 // A container drill restores a sample, reads it back, and finds what is damaged.
 func TestDrillOfContainers(t *testing.T) {
 	g := newRig(t, rigOptions{}, "b")

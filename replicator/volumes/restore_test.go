@@ -293,9 +293,10 @@ func TestRestoreExplainsAFailure(t *testing.T) {
 		g := newRig(t, rigOptions{}, "b")
 		g.volume("db", 1)
 		g.ship()
-		ctx, cancel := context.WithCancelCause(t.Context())
-		k := &kills{at: 6, after: true, cancel: cancel}
-		g.wrap = func(name string, r Region) Region { r.Blocks = killer{r.Blocks, k}; return r }
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		f := &fuse{at: "create volume b", after: true, cancel: cancel}
+		g.wrap = f.wrap
 		req := RestoreRequest{Point: "db", To: "b"}
 		if _, _, err := g.shipper().Restore(ctx, req); err == nil {
 			t.Fatal("not killed")
@@ -333,74 +334,6 @@ type shortLived struct {
 
 func (x shortLived) Renew(context.Context) (time.Time, error) {
 	return x.clock.Now().Add(2 * time.Minute), nil
-}
-
-// killer counts the calls of a region's block storage, object store and the ledger's
-// commits, and ends the context before or after the n-th.
-type killer struct {
-	transport.BlockStorage
-	k *kills
-}
-
-type kills struct {
-	at, n  int
-	after  bool // the call is made, its reply lost
-	cancel context.CancelCauseFunc
-	where  string
-}
-
-var errKilled = errors.New("killed")
-
-func (k *kills) step(where string, do func() error) error {
-	k.n++
-	if k.n == k.at && !k.after {
-		k.where = "before " + where
-		k.cancel(errKilled)
-		return errKilled
-	}
-	err := do()
-	if k.n == k.at {
-		k.where = "after " + where
-		k.cancel(errKilled)
-		return errKilled
-	}
-	return err
-}
-
-func (x killer) CreateVolume(ctx context.Context, s transport.VolumeSpec) (v transport.Volume, err error) {
-	err = x.k.step("create volume", func() error { v, err = x.BlockStorage.CreateVolume(ctx, s); return err })
-	return v, err
-}
-
-func (x killer) Volume(ctx context.Context, id string) (v transport.Volume, err error) {
-	err = x.k.step("volume", func() error { v, err = x.BlockStorage.Volume(ctx, id); return err })
-	return v, err
-}
-
-func (x killer) ChangeVolume(ctx context.Context, id string, c transport.VolumeChange) error {
-	return x.k.step("change volume", func() error { return x.BlockStorage.ChangeVolume(ctx, id, c) })
-}
-
-func (x killer) RestoreBackup(ctx context.Context, backup, volume string) error {
-	return x.k.step("restore backup", func() error { return x.BlockStorage.RestoreBackup(ctx, backup, volume) })
-}
-
-func (x killer) CreateBackup(ctx context.Context, s transport.BackupSpec) (b transport.Backup, err error) {
-	err = x.k.step("create backup", func() error { b, err = x.BlockStorage.CreateBackup(ctx, s); return err })
-	return b, err
-}
-
-func (x killer) Backup(ctx context.Context, id string) (b transport.Backup, err error) {
-	err = x.k.step("backup", func() error { b, err = x.BlockStorage.Backup(ctx, id); return err })
-	return b, err
-}
-
-func (x killer) DeleteBackup(ctx context.Context, id string) error {
-	return x.k.step("delete backup", func() error { return x.BlockStorage.DeleteBackup(ctx, id) })
-}
-
-func (x killer) DeleteVolume(ctx context.Context, id string) error {
-	return x.k.step("delete volume", func() error { return x.BlockStorage.DeleteVolume(ctx, id) })
 }
 
 // inOrder asserts that each part of a restore is told of once, after the one before it
@@ -477,57 +410,5 @@ func TestRestoreTellsOfAnOlderPoint(t *testing.T) {
 	_, _, err := g.shipper().Restore(t.Context(), RestoreRequest{Point: "nosuch", To: "b"})
 	if err == nil || !strings.Contains(hintOf(err), "it has points of: db ("+points[0].Volume.ID+")") {
 		t.Errorf("%v → %s", err, hintOf(err))
-	}
-}
-
-// Killed before and after any call, a restore is gone on with by the same request: one
-// volume, right and proven, and nothing else.
-func TestRestoreSurvivesAKillAnywhere(t *testing.T) {
-	g := newRig(t, rigOptions{}, "b")
-	want := content(g.volume("db", 1))
-	g.ship()
-	req := RestoreRequest{Point: "db", To: "b", Proof: ProofBlocks}
-	for _, after := range []bool{false, true} {
-		resumed := 0
-		for at := map[bool]int{false: 1, true: 2}[after]; ; at += 2 {
-			ctx, cancel := context.WithCancelCause(context.Background())
-			k := &kills{at: at, after: after, cancel: cancel}
-			g.wrap = func(name string, r Region) Region {
-				if name == "b" {
-					r.Blocks = killer{r.Blocks, k}
-				}
-				return r
-			}
-			out, _, err := g.shipper().Restore(ctx, req)
-			g.wrap = nil
-			cancel(nil)
-			if k.where != "" {
-				g.restart()
-				if err != nil { // the last kills come when all is done
-					out = g.restore(req)
-				}
-			}
-			v := g.cloud.Region("b").Volume(out.Volume)
-			if v == nil || !bytes.Equal(content(v), want) || out.Proof == nil || !out.Proof.OK {
-				t.Errorf("killed %s: %+v, proof %+v", k.where, out, out.Proof)
-			}
-			g.bare("b", 1, 1)
-			if out.Resumed {
-				resumed++
-			}
-			inOrder(t, out)
-			if t.Failed() {
-				t.Fatalf("killed %s, step %d", k.where, at)
-			}
-			if err := g.shipper().removeVolume(t.Context(), g.regions["b"].Blocks, "b", out.Volume); err != nil {
-				t.Fatal(err)
-			}
-			if k.where == "" {
-				if resumed < 5 {
-					t.Errorf("only %d restores were gone on with", resumed)
-				}
-				break
-			}
-		}
 	}
 }

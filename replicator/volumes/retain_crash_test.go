@@ -3,41 +3,23 @@ package volumes
 import (
 	"bytes"
 	"context"
-	"os"
 	"testing"
 	"time"
 
 	"farshore/integration/fakecloud"
 	"farshore/policies"
 	"farshore/store"
-	"farshore/transport"
 )
-
-func (s *shipFusedSink) Collapse(ctx context.Context, fc, fn, tc, tn, md5 string, size int64, h transport.Header) (r transport.Receipt, err error) {
-	err = s.f.step("copy "+s.name, func() error { r, err = s.Sink.Collapse(ctx, fc, fn, tc, tn, md5, size, h); return err })
-	return r, err
-}
 
 // A retention that makes a synthetic full and deletes chains at both sides, killed
 // before and after every step: at no moment is the newest point not to be restored, and
 // the next retention ends it with nothing left behind.
 func TestRetentionKilledAnywhere(t *testing.T) {
-	every := 9
-	if os.Getenv("FARSHORE_CRASH_STEPS") != "" {
-		every = 1
-	}
 	total := retentionKilledAt(t, 0, false)
 	if total < 60 {
 		t.Fatalf("only %d steps", total)
 	}
-	t.Logf("%d steps, every %dth", total, every)
-	for _, after := range []bool{false, true} {
-		for n := 1; n <= total; n += every {
-			if retentionKilledAt(t, n, after); t.Failed() {
-				return
-			}
-		}
-	}
+	crashAt(t, total, 9, func(n int, after bool) { retentionKilledAt(t, n, after) })
 }
 
 func retentionKilledAt(t *testing.T, n int, after bool) int {
