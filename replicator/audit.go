@@ -25,6 +25,10 @@ type AuditOptions struct {
 	Read   float64 // share of the destinations' objects that is read through, 0 to 1
 	Seed   int64   // chooses which; 0: taken from the clock, and reported
 	Repair bool    // send what is missing or damaged again; needs a ledger opened for writing
+	// KeepEdits has a repair leave headers and properties that were changed at a
+	// destination as they are: where nobody asked for just this repair, somebody may have
+	// meant the change. Not where the policy takes over.
+	KeepEdits bool
 }
 
 // Audit proves what the ledger says: it compares every recorded replica with what

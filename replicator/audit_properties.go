@@ -131,7 +131,7 @@ func (x *auditJob) drifted(ctx context.Context, d *dest, pr *destProps, there tr
 				"give both the same value, or "+takeoverHint(x.policy)+" and run farshore sync")
 		}
 	}
-	if !x.o.Repair {
+	if !x.setsAgain() {
 		for _, n := range fix {
 			x.addOf(d, report.KindDegraded, report.Warn, cause(n, since), "give it the source's again with farshore audit --repair")
 		}
