@@ -243,7 +243,9 @@ func showPointSummary(c *console, p report.PointSummary) {
 }
 
 // age is how old something is, for people.
-func age(s float64) string { return seconds(time.Duration(s * float64(time.Second)).Round(time.Second)) }
+func age(s float64) string {
+	return seconds(time.Duration(s * float64(time.Second)).Round(time.Second))
+}
 
 func newLimit(c *console) *cobra.Command {
 	var o selectOptions
