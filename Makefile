@@ -8,7 +8,8 @@ GOLANGCI_LINT := $(CURDIR)/.cache/golangci-lint-$(LINT_VERSION)/golangci-lint
 FUZZTIME ?= 10s
 export FARSHORE_LAB_STATE ?= /var/tmp/farshore-lab
 # The suites share one lab and take regions of it away: one package after the other.
-LAB_TEST := FARSHORE_LAB_CLOUDS=$(FARSHORE_LAB_STATE)/clouds.yaml go test -tags integration -count=1 -p 1
+LAB_TAGS := integration
+LAB_TEST = FARSHORE_LAB_CLOUDS=$(FARSHORE_LAB_STATE)/clouds.yaml go test -tags $(LAB_TAGS) -count=1 -p 1
 
 .PHONY: help build demo test race lint fuzz integration lab-full bench lab-up lab-down clean
 
@@ -49,6 +50,8 @@ integration: lab-up ## the suites on real OpenStack regions (starts the lab and 
 
 # What they measure is in their output: bytes sent twice, seeds, requests, times.
 lab-full: SHELL := /bin/bash
+# The emulator is held against the real Swift and Cinder as well.
+lab-full: LAB_TAGS := integration,lab
 lab-full: lab-up ## the same with the full numbers of objects, bytes, kills and scripts: some hours
 	set -o pipefail; FARSHORE_CRASH_STEPS=400 go test -count=1 -v -p 1 -timeout 2h -run 'Crash|Killed' ./replicator ./replicator/volumes | grep -v '^=== '
 	set -o pipefail; FARSHORE_SCALE=full $(LAB_TEST) -v -timeout 3h ./integration/... ./transport/... | grep -v '^=== '

@@ -79,8 +79,11 @@ func (w *labWorld) requests(since int64) (n int, lines []string) {
 func (w *labWorld) mark() int64 { return logMark(w.t, w.lab) }
 
 // proxyLog is the log of region two's proxy: a line a request.
-func proxyLog(l *lab.Lab) string {
-	return filepath.Join(filepath.Dir(l.CloudsFile()), "log", "swift-proxy-two.log")
+func proxyLog(l *lab.Lab) string { return swiftLog(l, "two") }
+
+// swiftLog is that of any region's.
+func swiftLog(l *lab.Lab, alias string) string {
+	return filepath.Join(filepath.Dir(l.CloudsFile()), "log", "swift-proxy-"+alias+".log")
 }
 
 // logMark is where that log ends now.

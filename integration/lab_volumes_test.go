@@ -36,6 +36,15 @@ func newVolumes(t *testing.T, keys string) *volumes {
 	v := &volumes{farshore: newFarshore(t, l.CloudsFile()), lab: l, one: l.Block(t, "one", lab.Tenant), two: l.Block(t, "two", lab.Tenant),
 		swift: l.Client(t, "lab-two"), rng: rand.New(rand.NewPCG(11, 12))}
 	v.volume = v.one.Create(t, lab.Volumes, map[string]any{"size": 1, "name": "shipped ✓", "volume_type": lab.GoldType("one"), "metadata": map[string]string{"dr": "gold"}})
+	v.says(keys)
+	t.Cleanup(v.clear)
+	v.others = v.left()
+	return v
+}
+
+// says writes the policy anew, with more keys, and other policies after it.
+func (v *volumes) says(keys string, more ...string) {
+	v.t.Helper()
 	v.policy = v.policyFile(fmt.Sprintf(`
 regions:
   one: {cloud: lab-one}
@@ -46,10 +55,7 @@ policies:
     to: [two]
     volumes: {ids: [%s]}
     volume_types: {%s: %s}
-%s`, v.volume, lab.GoldType("one"), lab.GoldType("two"), keys))
-	t.Cleanup(v.clear)
-	v.others = v.left()
-	return v
+%s%s`, v.volume, lab.GoldType("one"), lab.GoldType("two"), keys, strings.Join(more, "")))
 }
 
 // clear removes the volume's backups at both sides and what is kept of its points. Increments go first.
@@ -142,18 +148,26 @@ func (v *volumes) sum(alias, volume string) string { return v.lab.VolumeSHA256(v
 // own Cinder sent it.
 func (v *volumes) put(since int64) (n int64) {
 	v.t.Helper()
-	text, err := os.ReadFile(proxyLog(v.lab))
+	n, _ = v.moved("two", "PUT", since)
+	return n
+}
+
+// moved counts the bytes that a region's proxy took from farshore and gave it, by one method, since a mark of its log.
+func (v *volumes) moved(alias, method string, since int64) (in, out int64) {
+	v.t.Helper()
+	text, err := os.ReadFile(swiftLog(v.lab, alias))
 	if err != nil {
 		v.t.Fatal(err)
 	}
 	for line := range strings.Lines(string(text[since:])) {
 		f := strings.Fields(line)
-		if len(f) > 12 && f[4] == "PUT" && strings.HasPrefix(f[9], "farshore/") {
-			got, _ := strconv.ParseInt(f[11], 10, 64)
-			n += got
+		if len(f) > 12 && f[4] == method && strings.HasPrefix(f[9], "farshore/") {
+			got, _ := strconv.ParseInt(f[11], 10, 64) // "-" is none
+			gave, _ := strconv.ParseInt(f[12], 10, 64)
+			in, out = in+got, out+gave
 		}
 	}
-	return n
+	return in, out
 }
 
 // volumeAnswer is what the suites read of the commands about volumes (docs/json.md).
@@ -177,6 +191,10 @@ type volumeAnswer struct {
 					Bytes_sent                                  int64
 					First_object, Last_object, Listed, Imported time.Time
 				}
+			}
+			Retention *struct {
+				Deleted, Synthesized, Failed int
+				Server_side_copied_bytes     int64
 			}
 			Findings       []struct{ Kind, Level, Region, Container, Name, Op, Cause, Hint string }
 			Finding_counts map[string]int64
@@ -432,6 +450,11 @@ func TestLabMigration(t *testing.T) {
 	if a = migrate(); !a.Result.Migration.Already_done || a.Result.Migration.Restore.Volume != moved {
 		t.Errorf("a second run: %+v", a.Result.Migration)
 	}
+	// Nothing of what was done since the final pass counts as a use of the volume.
+	if a = migrate("--retire"); !a.Result.Migration.Retired {
+		t.Errorf("retire: %+v", a.Result.Migration)
+	}
+	v.one.Do(t, "GET", "/volumes/"+v.volume, nil).Want(t, 404)
 	if left := v.left(); len(left) != 0 {
 		t.Errorf("left behind: %q", left)
 	}

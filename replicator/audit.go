@@ -25,6 +25,10 @@ type AuditOptions struct {
 	Read   float64 // share of the destinations' objects that is read through, 0 to 1
 	Seed   int64   // chooses which; 0: taken from the clock, and reported
 	Repair bool    // send what is missing or damaged again; needs a ledger opened for writing
+	// KeepEdits has a repair leave headers and properties that were changed at a
+	// destination as they are: where nobody asked for just this repair, somebody may have
+	// meant the change. Not where the policy takes over.
+	KeepEdits bool
 }
 
 // Audit proves what the ledger says: it compares every recorded replica with what
@@ -412,15 +416,11 @@ func (x *auditJob) excuses() bool { return slices.Contains(x.policy.Accept, repo
 
 // stray reports what stands at a destination and is in no record of this route.
 func (x *auditJob) stray(d *dest, e *transport.Entry) {
-	if d.back != 0 {
-		if _, ok, err := x.e.o.Ledger.Get(d.info.To, e.Name); err == nil && ok {
-			return // the opposite direction knows it
-		}
+	if known, err := x.e.knownBack(d, e.Name); err == nil && known {
+		return
 	}
 	x.foreign.Add(1)
-	x.findings.Add(report.Finding{Kind: report.KindForeign, Level: report.Info, Policy: x.policy.Name, Region: d.side.Region, Container: d.side.Container, Name: e.Name,
-		Op: "audit", Cause: fmt.Sprintf("it is in no record: not written by farshore, or not known to this ledger (%d bytes, %s)", e.Size, e.Modified.UTC().Format(time.DateTime)),
-		Hint: "it is left alone; if it is an old copy whose source was deleted, remove it by hand"})
+	x.findings.Add(foreignObject(x.policy, d, e))
 }
 
 // add reports something about one object at one destination.

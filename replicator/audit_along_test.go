@@ -164,3 +164,27 @@ func TestNothingIsRepairedFromADoubtfulCopy(t *testing.T) {
 		w.clean(w.audit(AuditOptions{Repair: true, Read: 1}))
 	}
 }
+
+// What points to containers that have other names at a destination is as it was carried.
+func TestAuditOfPointersToOtherNames(t *testing.T) {
+	w := newWorld(t, "b", "d")
+	w.policy.Container = "{from}-{container}"
+	w.furnish()
+	w.sync()
+	if r := w.audit(AuditOptions{Read: 1}); len(r.Findings) != 0 {
+		t.Fatalf("as it was carried: %+v", r.Findings)
+	}
+	for _, n := range w.mem["b"].Names("a-c") {
+		w.mem["b"].Remove("a-c", n)
+	}
+	w.mem["b"].RemoveContainer("a-segs")
+	r := w.auditWithout(true, AuditOptions{Repair: true})
+	if r.Errors != 0 || !r.Replicas.Satisfied {
+		t.Fatalf("from another destination: %+v", r.Findings)
+	}
+	w.alike("c", "a-c")
+	w.alike("segs", "a-segs")
+	if r := w.audit(AuditOptions{Read: 1}); len(r.Findings) != 0 {
+		t.Errorf("in the end: %+v", r.Findings)
+	}
+}

@@ -37,12 +37,13 @@ func (x *auditJob) askHeaders(ctx context.Context, r *replica) error {
 // judgeHeaders compares the headers that stand at a destination with those that were
 // copied: by the ledger's digest or, where it has none (the object was adopted), by
 // the source's own. It reports a difference, after its repair if that was asked for.
-func (x *auditJob) judgeHeaders(ctx context.Context, r *replica, there transport.Header) error {
+func (x *auditJob) judgeHeaders(ctx context.Context, r *replica, stands transport.Header) error {
 	rec := r.sub.Record
+	there := x.p.unmapped(stands, r.d)
 	if r.rec.Version != rec.Version || rec.Meta != [8]byte{} && there.Digest() == rec.Meta {
 		return nil
 	}
-	if known, err := x.carriedBack(r, there); err != nil || known {
+	if known, err := x.carriedBack(r, stands); err != nil || known {
 		return err
 	}
 	src, err := x.sourceOf(ctx, r)
@@ -64,11 +65,16 @@ func (x *auditJob) judgeHeaders(ctx context.Context, r *replica, there transport
 		hint = "it stood there already, written by others: remove it there to have it copied with the source's headers, or " + takeoverHint(x.policy)
 	case src == nil:
 		hint = "the source does not answer, or changed since: run farshore sync, then farshore audit --repair"
-	case x.o.Repair:
+	case x.setsAgain():
 		return x.repairHeaders(ctx, r, *src, cause)
 	}
 	x.add(report.KindDegraded, report.Warn, r.d, r.sub.Name, cause, hint)
 	return nil
+}
+
+// setsAgain reports whether what was changed at a destination is to be set again.
+func (x *auditJob) setsAgain() bool {
+	return x.o.Repair && (!x.o.KeepEdits || x.policy.Takeover)
 }
 
 // carriedBack reports whether the opposite direction knows those headers: they were
@@ -105,9 +111,9 @@ func (x *auditJob) repairHeaders(ctx context.Context, r *replica, src transport.
 	if err == nil {
 		now, err = r.d.ep.Head(ctx, r.d.side.Container, name)
 	}
-	if err == nil && now.Header.Digest() != src.Header.Digest() {
+	if is := x.p.unmapped(now.Header, r.d); err == nil && is.Digest() != src.Header.Digest() {
 		err = &transport.Error{Op: "post", Region: r.d.side.Region, Container: r.d.side.Container, Name: name, Class: transport.Permanent,
-			Err: fmt.Errorf("the destination does not keep them: %s", differing(now.Header, src.Header))}
+			Err: fmt.Errorf("the destination does not keep them: %s", differing(is, src.Header))}
 	}
 	if err != nil {
 		if ctx.Err() != nil || !regionTrouble(err) {

@@ -33,6 +33,9 @@ func TestAuditNoticesHeaders(t *testing.T) {
 		if r.Audit.HeadersDiffer != 3 || r.Counts[report.KindDegraded] != 3 || w.faults["b"].Count(tt.Head) != 0 || w.faults["a"].Count(tt.Open) != 0 {
 			t.Errorf("%s, read: %+v %+v", as, r.Audit, r.Findings)
 		}
+		if r = w.audit(AuditOptions{Read: 1, Repair: true, KeepEdits: true}); r.Audit.HeadersDiffer != 3 || r.Audit.HeadersRepaired != 0 || w.faults["b"].Count(tt.Post) != 0 {
+			t.Errorf("%s, edits are kept: %+v %+v", as, r.Audit, r.Findings)
+		}
 		r = w.audit(AuditOptions{Read: 1, Repair: true})
 		if r.Audit.HeadersDiffer != 3 || r.Audit.HeadersRepaired != 3 || r.Counts[report.KindDegraded] != 0 || r.Counts[report.KindRepaired] != 3 || r.Totals.Metadata != 3 || r.Totals.Copied != 0 {
 			t.Errorf("%s, repair: %+v %+v", as, r.Audit, r.Findings)

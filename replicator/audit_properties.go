@@ -96,7 +96,7 @@ func (x *auditJob) lostContainer(ctx context.Context, d *dest) error {
 // again, if that was asked for, what others changed; pr.mu is held. waiting says that
 // the source's changed since: the next pass carries that.
 func (x *auditJob) drifted(ctx context.Context, d *dest, pr *destProps, there transport.Header, waiting bool) error {
-	m := x.p.merging(d, pr, there, func(n string) bool { return !pr.own.Open || !plan.IsQuota(n) })
+	m := x.p.merging(pr, there, func(n string) bool { return !pr.own.Open || !plan.IsQuota(n) })
 	takeover := m.Takeover
 	m.Takeover = false // what others changed is to be told apart from what changed at the source
 	out := m.Do()
@@ -131,7 +131,7 @@ func (x *auditJob) drifted(ctx context.Context, d *dest, pr *destProps, there tr
 				"give both the same value, or "+takeoverHint(x.policy)+" and run farshore sync")
 		}
 	}
-	if !x.o.Repair {
+	if !x.setsAgain() {
 		for _, n := range fix {
 			x.addOf(d, report.KindDegraded, report.Warn, cause(n, since), "give it the source's again with farshore audit --repair")
 		}

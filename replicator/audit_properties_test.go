@@ -55,6 +55,9 @@ func TestAuditOfContainerProperties(t *testing.T) {
 			}
 		}
 	}
+	if r := w.audit(AuditOptions{Repair: true, KeepEdits: true}); r.Counts[report.KindDegraded] != 4 || r.Audit.PropertiesRepaired != 0 || r.Totals.Properties != 0 {
+		t.Errorf("edits are kept: %+v %+v", r.Audit, r.Findings)
+	}
 	w.forget()
 	r = w.audit(AuditOptions{Repair: true})
 	if r.Audit.PropertiesRepaired != 4 || r.Counts[report.KindRepaired] != 4 || r.Totals.Properties != 4 || w.faults["b"].Count(tt.PostContainer) != 1 || w.faults["d"].Count(tt.PostContainer) != 0 {

@@ -41,7 +41,7 @@ func (e *Engine) Fidelity(ctx context.Context, p policies.Policy, jobs []Job, o 
 	}
 	res := report.Result{Policy: p.Name, Command: "audit", Began: began.UTC()}
 	f := report.NewFindings(p.Accept, e.o.OnFinding)
-	c := &certificate{e: e, o: o, policy: p, findings: f, totals: report.FidelityTotals{Never: report.NeverKept, CannotBy: map[string]int64{}}}
+	c := &certificate{e: e, o: o, policy: p, findings: f, compared: map[[2]string]bool{}, totals: report.FidelityTotals{Never: report.NeverKept, CannotBy: map[string]int64{}}}
 	defer e.budget.follow()()
 	err := c.jobs(ctx, jobs)
 	if err == nil {
@@ -69,6 +69,8 @@ type certificate struct {
 	findings *report.Findings
 
 	unseen, read, readBytes, listed atomic.Int64
+
+	compared map[[2]string]bool // containers, by region and name: of one several parts may come along
 
 	mu     sync.Mutex // around rows and totals
 	totals report.FidelityTotals
@@ -108,6 +110,9 @@ type certJob struct {
 	*certificate
 	p *pass
 	s *survey
+
+	failMu sync.Mutex
+	fail   error // of a row that a listing told of
 }
 
 func (c *certificate) job(ctx context.Context, j Job) (*pass, error) {
@@ -143,7 +148,7 @@ func (c *certificate) job(ctx context.Context, j Job) (*pass, error) {
 	if err := x.containers(ctx, *info); err != nil {
 		return s.p, err
 	}
-	if err := s.walk(ctx, x.visit, nil); err != nil {
+	if err := x.walk(ctx); err != nil {
 		return s.p, err
 	}
 	if keepsHistory(*info) {
@@ -185,6 +190,9 @@ func (x *certJob) visit(ctx context.Context, subjects []plan.Subject) error {
 	g.SetLimit(max(1, x.e.o.Limits.Streams/walkers))
 	for i := range subjects {
 		if subjects[i].Entry == nil {
+			if standsAnywhere(subjects[i]) {
+				g.Go(func() error { return x.extra(ctx, subjects[i]) })
+			}
 			continue
 		}
 		x.listed.Add(1)
@@ -234,14 +242,16 @@ func (r *rows) secret() {
 func (c *certificate) emit(r *rows) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch t := &c.totals; r.like.Item {
-	case itemObject:
+	switch t, item := &c.totals, r.like.Item; {
+	case len(r.list) > 0 && r.list[0].Verdict == report.Extra:
+		t.Extra++
+	case item == itemObject:
 		t.Objects++
-	case itemVersion:
+	case item == itemVersion:
 		t.Versions++
-	case itemContainer:
+	case item == itemContainer:
 		t.Containers++
-	case itemAccount:
+	case item == itemAccount:
 		t.Accounts++
 	}
 	for _, row := range r.list {
@@ -310,7 +320,13 @@ func (x *certJob) rows(d *dest, item, name string) *rows {
 // lost says what an error of a destination means: the object is not there (true), the
 // region does not answer, or the run ends.
 func (x *certJob) lost(ctx context.Context, d *dest, name string, err error) (gone bool, _ error) {
+	from := x.p.job.From
+	var te *transport.Error
 	switch {
+	case ctx.Err() == nil && errors.As(err, &te) && te.Region == from.Region && d.side.Region != from.Region: // the source's
+		x.unseen.Add(1)
+		x.failed(te.Region, cmp.Or(te.Container, from.Container), te.Name, err)
+		return false, nil
 	case transport.Is(err, transport.NotFound):
 		return true, nil
 	case ctx.Err() != nil || !regionTrouble(err):

@@ -21,9 +21,11 @@ func (x *certJob) containers(ctx context.Context, src transport.ContainerInfo) e
 		if err != nil {
 			return err
 		}
-		if pr.off || x.p.partial(d) && !pr.own.Made {
+		at := [2]string{d.side.Region, d.side.Container}
+		if pr.off || x.compared[at] {
 			continue // the policy does not carry them
 		}
+		x.compared[at] = true
 		r := x.rows(d, itemContainer, "")
 		there, err := d.ep.Container(ctx, d.side.Container)
 		if err != nil {
@@ -48,6 +50,9 @@ func (x *certJob) containers(ctx context.Context, src transport.ContainerInfo) e
 			there.Keys, keys = nil, nil
 		}
 		properties(r, pr.want, keys, join(there.Header, there.Keys), plan.CarriesContainer)
+		if x.p.partial(d) && !pr.own.Made {
+			othersOwn(r)
+		}
 		if err := x.emit(r); err != nil {
 			return err
 		}
@@ -81,6 +86,16 @@ func (x *certJob) nowhere(ctx context.Context) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// othersOwn says of a container of which only a part is copied, into one that others made,
+// that it keeps the properties that it has there.
+func othersOwn(r *rows) {
+	for i := range r.list {
+		if row := &r.list[i]; row.Verdict == report.Cannot {
+			row.Verdict, row.Why = report.Mapped, "left as it is: a part of a container is copied into one that others made there"
+		}
+	}
 }
 
 // leftOut says which keys the policy does not carry.

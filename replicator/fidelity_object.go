@@ -55,7 +55,7 @@ func (x *certJob) object(ctx context.Context, sub plan.Subject) error {
 			}
 			continue
 		}
-		if e := sub.Entry; e.S3ETag != "" {
+		if e := sub.Entry; e != nil && e.S3ETag != "" {
 			s3 := ""
 			if sub.Dests[i].Entry != nil {
 				s3 = sub.Dests[i].Entry.S3ETag
@@ -89,6 +89,11 @@ func (x *certJob) compare(ctx context.Context, r *rows, d *dest, sub plan.Subjec
 	}
 	if src.Kind == transport.SLO && there.Kind == transport.SLO {
 		if err := x.manifest(ctx, r, d, sub.Name); err != nil {
+			return err
+		}
+	}
+	if src.Kind == transport.DLO && there.Kind == transport.DLO {
+		if err := x.segments(ctx, r, d, sub.Name, src.Header[transport.ManifestHeader]); err != nil {
 			return err
 		}
 	}

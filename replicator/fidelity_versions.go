@@ -3,6 +3,8 @@ package replicator
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"farshore/replicator/report"
 	"farshore/transport"
@@ -20,11 +22,11 @@ func keepsHistory(c transport.ContainerInfo) bool { return c.Header["X-Versions-
 func (x *certJob) versions(ctx context.Context) error {
 	var pending []transport.VersionEntry
 	after := ""
-	flush := func(n int) error {
-		if n == 0 {
-			return nil
+	flush := func(n int, end bool) error {
+		last := ""
+		if !end {
+			last = pending[n-1].Name
 		}
-		last := pending[n-1].Name
 		for _, d := range x.p.dests {
 			if d.dead.Load() {
 				continue
@@ -40,7 +42,7 @@ func (x *certJob) versions(ctx context.Context) error {
 	err := x.p.src.Versions(ctx, x.p.job.From.Container, transport.Range{Prefix: x.p.job.From.Prefix}, func(page []transport.VersionEntry) error {
 		for _, v := range page {
 			if n := len(pending); n >= versionsAtOnce && pending[n-1].Name != v.Name {
-				if failed = flush(n); failed != nil {
+				if failed = flush(n, false); failed != nil {
 					return failed
 				}
 			}
@@ -58,13 +60,17 @@ func (x *certJob) versions(ctx context.Context) error {
 		x.failed(x.p.job.From.Region, x.p.job.From.Container, "", err)
 		return nil
 	}
-	return flush(len(pending))
+	return flush(len(pending), true)
 }
 
-// histories compares the source's versions of the names in (after, last] with a destination's.
+// histories compares the source's versions of the names in (after, last] with a
+// destination's; last "" is the end.
 func (x *certJob) histories(ctx context.Context, d *dest, after, last string, source []transport.VersionEntry) error {
 	there := map[string][]transport.VersionEntry{}
-	r := transport.Range{Prefix: d.side.Prefix, Through: x.p.destName(d, last)}
+	r := transport.Range{Prefix: d.side.Prefix}
+	if last != "" {
+		r.Through = x.p.destName(d, last)
+	}
 	if after != "" {
 		r.After = x.p.destName(d, after)
 	}
@@ -87,7 +93,13 @@ func (x *certJob) histories(ctx context.Context, d *dest, after, last string, so
 		if err := x.history(ctx, d, source[:n], there[x.p.destName(d, source[0].Name)]); err != nil {
 			return err
 		}
+		delete(there, x.p.destName(d, source[0].Name))
 		source = source[n:]
+	}
+	for _, name := range slices.Sorted(maps.Keys(there)) {
+		if err := x.extraHistory(d, name, there[name]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -95,15 +107,6 @@ func (x *certJob) histories(ctx context.Context, d *dest, after, last string, so
 // history compares the versions of one name, newest first at both ends.
 func (x *certJob) history(ctx context.Context, d *dest, source, there []transport.VersionEntry) error {
 	r := x.rows(d, itemVersion, source[0].Name)
-	text := func(list []transport.VersionEntry) string {
-		markers := 0
-		for _, v := range list {
-			if v.Marker {
-				markers++
-			}
-		}
-		return fmt.Sprintf("%d versions, %d delete markers", len(list)-markers, markers)
-	}
 	why := ""
 	if len(source) != len(there) {
 		why = "there is another number of versions"
@@ -115,7 +118,7 @@ func (x *certJob) history(ctx context.Context, d *dest, source, there []transpor
 		}
 	}
 	if why != "" {
-		r.add("versions", report.Cannot, why, text(source), text(there))
+		r.add("versions", report.Cannot, why, versionsText(source), versionsText(there))
 		return x.emit(r)
 	}
 	r.add("versions", report.Kept, "", "", "")
@@ -131,6 +134,16 @@ func (x *certJob) history(ctx context.Context, d *dest, source, there []transpor
 		}
 	}
 	return nil
+}
+
+func versionsText(list []transport.VersionEntry) string {
+	markers := 0
+	for _, v := range list {
+		if v.Marker {
+			markers++
+		}
+	}
+	return fmt.Sprintf("%d versions, %d delete markers", len(list)-markers, markers)
 }
 
 // older compares the headers of an older version.

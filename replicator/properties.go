@@ -39,7 +39,7 @@ type destProps struct {
 	route   store.RouteID // under which the ledger keeps them
 	whole   bool          // that is the route of the whole container, of which a part comes along
 	pairKey string        // note of what is agreed
-	flip    bool   // it is written from the other direction's view
+	flip    bool          // it is written from the other direction's view
 	own     ownProps
 	agreed  map[string]plan.Agreed
 	both    bool // there is a direction back
@@ -255,12 +255,12 @@ func (p *pass) carryProperties(ctx context.Context, d *dest) error {
 		there = join(d.seen.Header, d.seen.Keys)
 	}
 	if p.o.DryRun {
-		m := p.merge(d, pr, there, func(string) bool { return true })
+		m := p.merge(pr, there, func(string) bool { return true })
 		p.tally.properties.Add(int64(m.Changes()))
 		p.mergeFindings(d, pr, m)
 		return nil
 	}
-	m := p.merge(d, pr, there, func(n string) bool { return !plan.IsQuota(n) })
+	m := p.merge(pr, there, func(n string) bool { return !plan.IsQuota(n) })
 	done, err := p.apply(ctx, d, pr, there, m)
 	if err != nil || !done {
 		return err
@@ -288,12 +288,12 @@ func join(a, b transport.Header) transport.Header {
 }
 
 // merge decides the properties that choose takes.
-func (p *pass) merge(d *dest, pr *destProps, there transport.Header, choose func(string) bool) plan.Merged {
-	return p.merging(d, pr, there, choose).Do()
+func (p *pass) merge(pr *destProps, there transport.Header, choose func(string) bool) plan.Merged {
+	return p.merging(pr, there, choose).Do()
 }
 
 // merging is what that decision is made of.
-func (p *pass) merging(d *dest, pr *destProps, there transport.Header, choose func(string) bool) plan.Merge {
+func (p *pass) merging(pr *destProps, there transport.Header, choose func(string) bool) plan.Merge {
 	pol := p.job.Policy
 	choice := func(n string) bool {
 		return choose(n) && plan.CarriesContainer(n) && (pol.Properties.TempURLKeys || !transport.IsKey(n))

@@ -39,7 +39,7 @@ func (p *pass) closeQuotas(ctx context.Context, d *dest) error {
 	if err != nil {
 		return err
 	}
-	m := p.merge(d, pr, info.Header, plan.IsQuota)
+	m := p.merge(pr, info.Header, plan.IsQuota)
 	done, err := p.apply(ctx, d, pr, info.Header, m)
 	if err != nil || !done {
 		return err

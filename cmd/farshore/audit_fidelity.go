@@ -76,6 +76,9 @@ func showFidelity(c *console, r report.Result) {
 	}
 	c.say("%s: %s of %s compared", transport.PrintName(r.Policy), count(f.Rows, "property"), strings.Join(of, ", "))
 	c.say("  %s kept, %s mapped, %s cannot be kept or are not the same", humanize.Comma(f.Kept), humanize.Comma(f.Mapped), humanize.Comma(f.Cannot))
+	if f.Extra > 0 {
+		c.say("  %s only at destinations: copies of what was deleted at the source, and what others wrote", count(f.Extra, "object"))
+	}
 	if f.Read > 0 {
 		c.say("  bytes compared: %s, %s read", count(f.Read, "copy"), size(f.ReadBytes))
 	}

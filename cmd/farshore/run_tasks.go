@@ -49,7 +49,7 @@ func (d *service) pass(ctx context.Context, x *crew, t task, ship *volumes.Shipp
 func (d *service) audit(ctx context.Context, x *crew, t task, ship *volumes.Shipper) daemon.Outcome {
 	seed := time.Now().UnixNano() >> 16
 	return d.outcome(ctx, x, t, ship, daemon.Audit, func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
-		return e.Audit(ctx, p, jobs, replicator.AuditOptions{Read: p.Audit.Read, Seed: seed, Repair: true})
+		return e.Audit(ctx, p, jobs, replicator.AuditOptions{Read: p.Audit.Read, Seed: seed, Repair: true, KeepEdits: true})
 	}, func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
 		return s.AuditPoints(ctx, p, volumes.AuditOptions{Read: p.Audit.Read, Seed: seed, Repair: true})
 	})

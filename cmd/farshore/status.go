@@ -65,6 +65,7 @@ type routeStatus struct {
 	Objects   *int64 `json:"objects"`   // that the source had at its last listing; null where the route has a prefix
 	Confirmed int64  `json:"confirmed"` // of the current versions, held by the destination
 	FirstPass bool   `json:"first_pass_done"`
+	backups   bool   // of volumes: the points say how they stand
 }
 
 func runStatus(ctx context.Context, o *selectOptions, c *console) error {
@@ -124,6 +125,15 @@ func (out *statusResult) read(l *store.Ledger) error {
 		}
 		out.Passes = append(out.Passes, x)
 	}
+	points, err := l.Points("")
+	if err != nil {
+		return err
+	}
+	type place struct{ region, container string }
+	backups := map[place]bool{}
+	for _, p := range points {
+		backups[place{p.Region, p.Container}] = true
+	}
 	routes, err := l.Routes()
 	if err != nil {
 		return err
@@ -133,15 +143,12 @@ func (out *statusResult) read(l *store.Ledger) error {
 			From:      end(r.Route.From, r.FromPrefix),
 			To:        end(r.Route.To, r.ToPrefix),
 			Confirmed: r.Confirmed, FirstPass: !r.Listed.IsZero()}
+		x.backups = backups[place{byID[r.From].Region, byID[r.From].Container}]
 		if r.FromPrefix == "" { // the ledger counts whole containers
 			n := byID[r.From].Present
 			x.Objects = &n
 		}
 		out.Routes = append(out.Routes, x)
-	}
-	points, err := l.Points("")
-	if err != nil {
-		return err
 	}
 	drills, err := l.Drills("")
 	if err == nil {
@@ -184,6 +191,9 @@ func showStanding(c *console, s statusResult) {
 		c.warn("  %s: last pass over %s at %s, it took %s", transport.PrintName(p.Policy), at, p.Began.Local().Format(time.DateTime), seconds(p.Ended.Sub(p.Began)))
 	}
 	for _, r := range s.Routes {
+		if r.backups {
+			continue
+		}
 		more := ""
 		if !r.FirstPass {
 			more = " (the first pass is not complete)"
@@ -233,7 +243,9 @@ func showPointSummary(c *console, p report.PointSummary) {
 }
 
 // age is how old something is, for people.
-func age(s float64) string { return seconds(time.Duration(s * float64(time.Second)).Round(time.Second)) }
+func age(s float64) string {
+	return seconds(time.Duration(s * float64(time.Second)).Round(time.Second))
+}
 
 func newLimit(c *console) *cobra.Command {
 	var o selectOptions

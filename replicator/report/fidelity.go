@@ -11,9 +11,9 @@ type FidelityRow struct {
 	Container     string  `json:"container,omitempty"`
 	Name          string  `json:"name,omitempty"`
 	Version       string  `json:"version,omitempty"` // the version's id at the source
-	Property      string  `json:"property"`          // a header's name; or content, kind, manifest, versions, S3 ETag
+	Property      string  `json:"property"`          // a header's name; or content, kind, manifest, segments, versions, S3 ETag
 	Verdict       Verdict `json:"verdict"`
-	Why           string  `json:"why,omitempty"`    // of mapped: how; of cannot: why
+	Why           string  `json:"why,omitempty"`    // of mapped: how; of cannot and extra: why
 	Source        string  `json:"source,omitempty"` // the values, where they differ and are no secret
 	There         string  `json:"there,omitempty"`
 }
@@ -26,6 +26,7 @@ const (
 	Kept   Verdict = "kept"   // the same at both ends
 	Mapped Verdict = "mapped" // another there, as the policy says
 	Cannot Verdict = "cannot" // lost, or not the same
+	Extra  Verdict = "extra"  // it stands there and not at the source: a copy of nothing
 )
 
 // FidelityTotals sums up a fidelity certificate.
@@ -38,6 +39,7 @@ type FidelityTotals struct {
 	Kept       int64            `json:"kept"`
 	Mapped     int64            `json:"mapped"`
 	Cannot     int64            `json:"cannot"`
+	Extra      int64            `json:"extra"` // objects, and histories, that only the destination has
 	CannotBy   map[string]int64 `json:"cannot_by,omitempty"` // by property; own metadata of objects as one
 	Read       int64            `json:"read_objects"`        // whose bytes were compared too
 	ReadBytes  int64            `json:"read_back_bytes"`     // bytes read for that, at both ends

@@ -222,17 +222,24 @@ func crashAt(t *testing.T, total, limit int, kill func(n int, after bool)) {
 // starts anew; cut is false if the work got to its end before.
 func (g *rig) killed(n int, after bool, work func(context.Context) error) (f *fuse, cut bool) {
 	g.t.Helper()
+	f = &fuse{left: n, after: after}
+	return f, g.killedBy(f, work)
+}
+
+func (g *rig) killedBy(f *fuse, work func(context.Context) error) (cut bool) {
+	g.t.Helper()
 	ctx, cancel := context.WithCancel(g.t.Context())
 	defer cancel()
-	f = &fuse{left: n, after: after, cancel: cancel}
+	f.cancel = cancel
 	g.wrap = f.wrap
 	g.hook = func(point string) error { return f.step("ledger "+point, func() error { return nil }) }
 	g.restart()
 	err := work(ctx)
-	if n == 0 && err != nil {
+	kills := f.left > 0 || f.at != ""
+	if !kills && err != nil {
 		g.t.Fatal(err)
 	}
 	g.wrap, g.hook = nil, nil
 	g.restart()
-	return f, n > 0 && (err != nil || f.blown)
+	return kills && (err != nil || f.blown)
 }

@@ -124,6 +124,9 @@ func (m *migration) retire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if v.Status == "deleting" { // an earlier run, which was killed, has asked for it
+		return m.s.removeVolume(ctx, m.src.Blocks, m.r.From, m.r.Volume)
+	}
 	if v.Attachments > 0 || v.Status != statusAvailable {
 		return fail("detach it and run the same command again", "it is %s", v.Status)
 	}

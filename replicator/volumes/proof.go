@@ -104,6 +104,9 @@ func (j *restoring) prove(ctx context.Context) (report.Proof, error) {
 // backUp makes the scratch backup, or finds the one that an earlier run made.
 func (j *restoring) backUp(ctx context.Context, container string) (b transport.Backup, err error) {
 	j.start(spanBackUp)
+	if err := j.save(ctx); err != nil { // since when: one that goes on with it counts on
+		return b, err
+	}
 	name := scratchName(j.work.ID)
 	find := func() (bool, error) {
 		list, err := j.r.Blocks.Backups(ctx)

@@ -167,3 +167,24 @@ func TestMigrateKilledAnywhere(t *testing.T) {
 	}
 	crashAt(t, total, 8, func(n int, after bool) { kill(n, after) })
 }
+
+// A source that was on its way out when the run was killed is seen to be gone by the next.
+func TestMigrateKilledWhileRetiring(t *testing.T) {
+	g := newRig(t, rigOptions{block: small}, "b")
+	v := g.volume("db", 1)
+	req := MigrateRequest{Volume: v.ID(), From: "a", To: "b", Passes: 3, Delta: 1, Proof: ProofBlocks, Retire: true}
+	if !g.killedBy(&fuse{at: "delete volume a", after: true}, func(ctx context.Context) error {
+		_, err := g.shipper().Migrate(ctx, req)
+		return err
+	}) {
+		t.Fatal("not killed")
+	}
+	if x, err := g.regions["a"].Blocks.Volume(t.Context(), v.ID()); err != nil || x.Status != "deleting" {
+		t.Fatalf("the source is %s, %v", x.Status, err)
+	}
+	if m := g.migrate(req); !m.Retired || m.State != migrateRetired {
+		t.Errorf("migration %+v", m)
+	}
+	g.bare("a", 0, 0)
+	g.bare("b", 1, 0)
+}

@@ -293,15 +293,14 @@ func TestRestoreExplainsAFailure(t *testing.T) {
 		g := newRig(t, rigOptions{}, "b")
 		g.volume("db", 1)
 		g.ship()
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		f := &fuse{at: "create volume b", after: true, cancel: cancel}
-		g.wrap = f.wrap
 		req := RestoreRequest{Point: "db", To: "b"}
-		if _, _, err := g.shipper().Restore(ctx, req); err == nil {
+		cut := g.killedBy(&fuse{at: "create volume b", after: true}, func(ctx context.Context) error {
+			_, _, err := g.shipper().Restore(ctx, req)
+			return err
+		})
+		if !cut {
 			t.Fatal("not killed")
 		}
-		g.wrap = nil
 		if n := g.count("b", "volume"); n != 1 {
 			t.Fatalf("%d volumes", n)
 		}
