@@ -139,10 +139,17 @@ func (p *pass) headersAt(ctx context.Context, it *item, d *dest, at *plan.Dest, 
 	switch there := p.unmapped(at.Head.Header, d).Digest(); {
 	case there == want:
 		return headersEqual, nil
-	case slices.Contains(known, there), p.wroteHeaders(at.Head.Header, rep, len(known) == 0):
+	case slices.Contains(known, there), p.wroteHeaders(at.Head.Header, rep, len(known) == 0), pinnedAsWritten(*at.Head, rep):
 		return postHeaders, nil
 	}
 	return headersConflict, nil
+}
+
+// pinnedAsWritten reports whether a static link is, by its time, as we wrote it. What it
+// calls its target's version may be another at every region (S6), so that its headers
+// cannot be told from others' by those of the source.
+func pinnedAsWritten(there transport.Object, rep store.Replica) bool {
+	return there.Header[transport.TargetETagHeader] != "" && rep.State == store.Confirmed && micros(there.Modified) <= rep.Written
 }
 
 // untouched reports whether a destination's object is, by its time, as it was when we

@@ -139,11 +139,33 @@ func TestEveryKindArrivesAsItIs(t *testing.T) {
 	w.restart()
 }
 
+// pinnedTo are the headers of a static link to an object of c as the source has it now.
+func pinnedTo(w *world, name string) transport.Header {
+	w.t.Helper()
+	o, err := w.mem["a"].Head(w.t.Context(), "c", name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	etag := o.ETag
+	if o.Kind == transport.SLO {
+		etag = o.ManifestETag
+	}
+	return transport.Header{transport.TargetHeader: "c/" + name, transport.TargetETagHeader: etag}
+}
+
 // What a pass over each change needs, and that one pass is enough.
 func TestKindsConvergeInOnePass(t *testing.T) {
 	for name, change := range map[string]func(w *world){
 		"a link is pointed elsewhere": func(w *world) {
 			w.putAt("a", "c", "soft", "", transport.Header{transport.TargetHeader: "c/slo"})
+		},
+		"a link that is pinned to an SLO is pinned to another": func(w *world) {
+			w.slo("c", "other", nil, w.segment("segs", "s%41/1"))
+			w.putAt("a", "c", "pinned", "", pinnedTo(w, "other"))
+		},
+		"a link that is pinned to an SLO is pinned to a plain object": func(w *world) { w.putAt("a", "c", "pinned", "", pinnedTo(w, "plain")) },
+		"a link that is pinned to an SLO becomes a manifest": func(w *world) {
+			w.putAt("a", "c", "pinned", "", transport.Header{transport.ManifestHeader: "more/dyn/"})
 		},
 		"a link becomes an empty object": func(w *world) { w.putAt("a", "c", "soft", "", nil) },
 		"an empty object becomes a link": func(w *world) {
@@ -176,6 +198,7 @@ func TestKindsConvergeInOnePass(t *testing.T) {
 			w := newWorld(t, "b")
 			w.furnish()
 			w.putAt("a", "c", "empty", "", nil)
+			w.putAt("a", "c", "pinned", "", pinnedTo(w, "slo"))
 			w.sync()
 			w.clock.advance(time.Minute)
 			change(w)
