@@ -290,6 +290,8 @@ func (p *pass) put(ctx context.Context, it *item, t target, obj transport.Object
 		case err == nil:
 			p.done(it, t.d, obj, store.Replica{Written: micros(rec.Modified)}, sum)
 			return nil
+		case errors.Is(err, transport.ErrExpired):
+			return p.ended(ctx, it, t, err)
 		case transport.Is(err, transport.NotFound):
 			// the container went away: make it again, once
 			if cerr := p.makeContainer(ctx, t.d); cerr != nil {
@@ -316,6 +318,9 @@ func transient(d *dest, name, why string) error {
 
 // ended deals with the error of a copy that is over, if there is one.
 func (p *pass) ended(ctx context.Context, it *item, t target, err error) error {
+	if p.lostMeanwhile(it, err) {
+		return p.vanished(ctx, it, []target{t})
+	}
 	if err != nil && ctx.Err() == nil && !regionTrouble(err) {
 		return err
 	}
@@ -323,6 +328,14 @@ func (p *pass) ended(ctx context.Context, it *item, t target, err error) error {
 		p.later(ctx, it, t, err)
 	}
 	return context.Cause(ctx)
+}
+
+// lostMeanwhile reports whether a copy failed because the source has the object no more:
+// it was deleted, or has expired.
+func (p *pass) lostMeanwhile(it *item, err error) bool {
+	var te *transport.Error
+	return errors.Is(err, transport.ErrExpired) || errors.As(err, &te) && te.Class == transport.NotFound &&
+		te.Region == p.job.From.Region && te.Container == p.job.From.Container && te.Name == it.name
 }
 
 // exists decides what to do about an object that stands where a new one was to

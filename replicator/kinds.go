@@ -187,6 +187,8 @@ func (p *pass) putManifest(ctx context.Context, it *item, t target, obj transpor
 				return p.ended(ctx, it, t, err)
 			}
 			refused = err
+		case errors.Is(err, transport.ErrExpired):
+			return p.ended(ctx, it, t, err)
 		case transport.Is(err, transport.NotFound):
 			if cerr := p.recreate(ctx, t.d); cerr != nil {
 				return p.ended(ctx, it, t, cerr)

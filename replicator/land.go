@@ -1,9 +1,11 @@
 package replicator
 
 import (
+	"bytes"
 	"context"
 	"crypto/md5" //nolint:gosec // Swift's checksum
 	"encoding/hex"
+	"errors"
 	"slices"
 	"strings"
 
@@ -66,7 +68,7 @@ func (tr *transfer) landAt(ctx context.Context, s *sender) error {
 	}
 	rec, err := t.d.ep.Collapse(ctx, s.container, manifest, t.d.side.Container, name, tr.obj.ETag, tr.obj.Size, h)
 	if err != nil {
-		if ctx.Err() == nil && !transport.Is(err, transport.Quota) && !transport.Is(err, transport.Denied) {
+		if ctx.Err() == nil && !transport.Is(err, transport.Quota) && !transport.Is(err, transport.Denied) && !errors.Is(err, transport.ErrExpired) {
 			p.e.mu.Lock()
 			p.e.noCopy[t.d.side.Region]++
 			failures := p.e.noCopy[t.d.side.Region]
@@ -188,7 +190,9 @@ func (p *pass) sweepOld(ctx context.Context, d *dest, name, keep string) error {
 func (p *pass) abandon(ctx context.Context, d *dest, in store.Intent) error {
 	err := p.settle(ctx, d, in, &plan.RouteStep{})
 	if err == nil && in.Layout.Count() > 0 {
-		err = p.sweep(ctx, d, in.Name)
+		if err = p.sweep(ctx, d, in.Name); err == nil {
+			err = p.sweepUnlanded(ctx, d, in)
+		}
 	}
 	if err != nil {
 		if ctx.Err() != nil || !regionTrouble(err) {
@@ -201,11 +205,30 @@ func (p *pass) abandon(ctx context.Context, d *dest, in store.Intent) error {
 	return nil
 }
 
+// sweepUnlanded removes the segments of a copy that was to stay in segments, unless what
+// stands at the destination consists of them.
+func (p *pass) sweepUnlanded(ctx context.Context, d *dest, in store.Intent) error {
+	name := p.destName(d, in.Name)
+	_, raw, err := d.ep.Manifest(ctx, d.side.Container, name, "")
+	if err != nil && !transport.Is(err, transport.NotFound) {
+		return err
+	}
+	below := chunk.Prefix(d.side.Container, name, in.Version.ETag, in.Version.Modified, in.Layout) + "/"
+	if bytes.Contains(raw, []byte(below)) {
+		return nil
+	}
+	return d.deleteBelow(ctx, d.side.Container+"_segments", below)
+}
+
 // sweep removes all hidden segments of a destination name.
 func (p *pass) sweep(ctx context.Context, d *dest, name string) error {
-	prefix := chunk.ItemPrefix(d.side.Container, p.destName(d, name))
+	return d.deleteBelow(ctx, segmentContainer, chunk.ItemPrefix(d.side.Container, p.destName(d, name)))
+}
+
+// deleteBelow deletes the objects whose names begin with a prefix.
+func (d *dest) deleteBelow(ctx context.Context, container, prefix string) error {
 	var names []string
-	err := d.ep.List(ctx, segmentContainer, transport.Range{Prefix: prefix}, func(page []transport.Entry) error {
+	err := d.ep.List(ctx, container, transport.Range{Prefix: prefix}, func(page []transport.Entry) error {
 		for _, e := range page {
 			names = append(names, e.Name)
 		}
@@ -217,7 +240,7 @@ func (p *pass) sweep(ctx context.Context, d *dest, name string) error {
 	if err != nil || len(names) == 0 {
 		return err
 	}
-	return d.ep.DeleteMany(ctx, segmentContainer, names)
+	return d.ep.DeleteMany(ctx, container, names)
 }
 
 func hexMD5(sum [16]byte) string { return hex.EncodeToString(sum[:]) }
