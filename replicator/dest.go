@@ -28,7 +28,9 @@ type dest struct {
 	absent  bool                     // dry run: its container does not exist yet
 	seen    *transport.ContainerInfo // its container, as this pass found it; nil: not asked
 	props   *destProps
-	propsMu sync.Mutex   // around finding them out
+	propsMu sync.Mutex // around finding them out
+	full    sync.Once  // around asking for its account's quota
+	fullWhy string
 	archive *archive     // how its container archives what is overwritten; nil: not at all
 	dead    atomic.Bool  // it stopped answering: left out of the rest of the pass
 	late    chan laggard // copies that failed beside others and try again alone; nil with one destination

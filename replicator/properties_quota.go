@@ -1,8 +1,12 @@
 package replicator
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 
 	"farshore/replicator/plan"
@@ -98,6 +102,26 @@ func (p *pass) liftQuotas(ctx context.Context, d *dest, pr *destProps) error {
 	}
 	return d.ep.PostContainer(ctx, d.side.Container, nil, lift)
 }
+
+// hintAt is what to do about an error. Swift refuses what a container's and what an
+// account's quota does not allow in the same words, so after a refusal (413) the account is
+// asked, once a pass: its quota is the operator's, and passes do not lift it.
+func (p *pass) hintAt(ctx context.Context, d *dest, err error) string {
+	var te *transport.Error
+	if !transport.Is(err, transport.Quota) || !errors.As(err, &te) || te.Region != d.side.Region {
+		return transport.HintOf(err)
+	}
+	d.full.Do(func() {
+		info, aerr := d.ep.Account(ctx)
+		if quota, perr := strconv.ParseInt(info.Header[accountQuota], 10, 64); aerr == nil && perr == nil {
+			d.fullWhy = fmt.Sprintf("the account in region %s has a quota of %d bytes, of which %d are used: have its operator raise %s, or free space there; the next pass goes on",
+				te.Region, quota, info.Bytes, accountQuota)
+		}
+	})
+	return cmp.Or(d.fullWhy, transport.HintOf(err))
+}
+
+const accountQuota = "X-Account-Meta-Quota-Bytes"
 
 // unbounded is a destination that calls lift before something is written to its container.
 type unbounded struct {

@@ -125,3 +125,39 @@ func TestExpiryOfAnOlderVersion(t *testing.T) {
 		w.restart()
 	}
 }
+
+// A version that a destination takes no PUT of is said to be impossible before anything
+// of it is sent, and the younger ones do not wait for it.
+func TestAVersionTooLargeForOnePut(t *testing.T) {
+	w := newVersioned(t, "b")
+	w.write("a", "x", "one", nil)
+	w.write("a", "x", strings.Repeat("x", 2000), nil)
+	w.write("a", "x", "three", nil)
+	w.mem["b"].SetAbilities(func(a *transport.Abilities) { a.MaxObject = 1000 })
+	r, err := w.try(w.policy, SyncOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := finding(t, r, report.KindCannot); f.Name != "x" || !strings.Contains(f.Cause, "2000 bytes") || !strings.Contains(f.Cause, "one PUT") {
+		t.Errorf("%+v", f)
+	}
+	if h := w.history("b")["x"]; len(h) != 2 || h[1].Data != "three" || r.Totals.Bytes > 100 {
+		t.Errorf("%+v %+v", h, r.Totals)
+	}
+	w.restart()
+}
+
+// A refusal for an account's quota says that it is the account's, and whose to raise.
+func TestAnAccountsQuotaIsNamed(t *testing.T) {
+	w := newWorld(t, "b")
+	w.put("large", 1, 5000, nil)
+	w.mem["b"].SetQuota(4000)
+	r, err := w.try(w.policy, SyncOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := finding(t, r, report.KindFailed)
+	if f.Region != "b" || !strings.Contains(f.Hint, "4000 bytes") || !strings.Contains(f.Hint, accountQuota) {
+		t.Errorf("%+v", f)
+	}
+}

@@ -69,10 +69,32 @@ func (p *pass) writePast(ctx context.Context, x *past, v *store.SeriesVersion, t
 	if src.obj.Kind == transport.SLO {
 		return p.writePastManifest(ctx, x, v, src.obj.Header[expiryHeader], to)
 	}
+	if to, err = p.fitting(ctx, x, v, src.obj, to); err != nil || len(to) == 0 {
+		return err
+	}
 	if err := p.readyFor(ctx, src.obj, to); err != nil {
 		return err
 	}
 	return p.putPast(ctx, x, v, src, to)
+}
+
+// fitting leaves out destinations that take no single PUT of a version's size: it cannot
+// be put together there, as that would be another version.
+func (p *pass) fitting(ctx context.Context, x *past, v *store.SeriesVersion, obj transport.Object, to []*pastSide) (out []*pastSide, err error) {
+	for _, s := range to {
+		a, err := p.e.abilitiesOf(ctx, s.d.side.Region)
+		switch {
+		case err != nil && (ctx.Err() != nil || !regionTrouble(err)):
+			return nil, err
+		case err != nil:
+			s.err = err
+		case a.MaxObject > 0 && obj.Size > a.MaxObject:
+			p.cannotPast(x, v, s, fmt.Sprintf("it has %d bytes, and a version is written with one PUT, of which the destination takes %d bytes", obj.Size, a.MaxObject))
+		default:
+			out = append(out, s)
+		}
+	}
+	return out, nil
 }
 
 // atAll gives the first error of sides that is neither a region's nor absent.
@@ -277,8 +299,7 @@ func (p *pass) limited(ctx context.Context, s *pastSide) context.Context {
 }
 
 // putPast sends one version's bytes to every side: from memory if it is small, else as
-// one stream. It is one PUT whatever its size, up to Swift's 5 GiB: a version that is
-// put together at the destination from segments would be two.
+// one stream. It is one PUT whatever its size, and begins anew when it is interrupted.
 func (p *pass) putPast(ctx context.Context, x *past, v *store.SeriesVersion, src *source, to []*pastSide) error {
 	obj := src.obj
 	var streams *tee

@@ -376,7 +376,7 @@ func (p *pass) failed(ctx context.Context, it *item, d *dest, err error) {
 		container, name = d.side.Container, p.destName(d, it.name)
 	}
 	p.findings.Add(report.Finding{Kind: report.KindFailed, Level: report.Error, Policy: p.job.Policy.Name, Region: region, Container: container,
-		Name: name, Op: fmt.Sprintf("copy to %s", d.side), Cause: err.Error(), Hint: transport.HintOf(err)})
+		Name: name, Op: fmt.Sprintf("copy to %s", d.side), Cause: err.Error(), Hint: p.hintAt(ctx, d, err)})
 }
 
 // recheck looks by name at what was a conflict, or looks like one in a listing that

@@ -39,7 +39,7 @@ type FidelityTotals struct {
 	Kept       int64            `json:"kept"`
 	Mapped     int64            `json:"mapped"`
 	Cannot     int64            `json:"cannot"`
-	Extra      int64            `json:"extra"` // objects, and histories, that only the destination has
+	Extra      int64            `json:"extra"`               // objects, and histories, that only the destination has
 	CannotBy   map[string]int64 `json:"cannot_by,omitempty"` // by property; own metadata of objects as one
 	Read       int64            `json:"read_objects"`        // whose bytes were compared too
 	ReadBytes  int64            `json:"read_back_bytes"`     // bytes read for that, at both ends
