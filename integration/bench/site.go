@@ -234,17 +234,24 @@ func (s *site) fill(ctx context.Context, container string, count int, size int64
 	if err := s.source.create(ctx, container); err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(2)
 	if size < 1<<20 {
 		g.SetLimit(setupStreams)
 	}
 	for i := range count {
 		g.Go(func() error {
-			return s.source.call(ctx, http.MethodPut, place(container, objectName(i)), bytes.NewReader(random(uint64(i), size)), size)
+			return s.source.call(gctx, http.MethodPut, place(container, objectName(i)), bytes.NewReader(random(uint64(i), size)), size)
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	got, err := s.source.settled(ctx, container, count) // what a tool does not see it cannot copy
+	if err == nil && len(got) != count {
+		err = fmt.Errorf("the listing of the source has %d of %d objects", len(got), count)
+	}
+	return err
 }
 
 // drop deletes a container with all its objects, and what a segmented copy keeps beside it.

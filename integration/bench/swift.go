@@ -233,6 +233,9 @@ func same(ctx context.Context, from, to *account, container, copied string) erro
 	if err != nil {
 		return err
 	}
+	if len(got) < len(want) {
+		return lacking(ctx, from, to, container, copied, want, got)
+	}
 	if len(got) != len(want) || len(want) == 0 {
 		return fmt.Errorf("the copy has %d objects, the source %d", len(got), len(want))
 	}
@@ -252,4 +255,45 @@ func same(ctx context.Context, from, to *account, container, copied string) erro
 		}
 	}
 	return nil
+}
+
+// namedAtMost bounds the objects that an error names.
+const namedAtMost = 20
+
+// lacking says which objects the copy's listing does not have, and what either region
+// answers when it is asked for them: a row that was lost is told from an object that was.
+func lacking(ctx context.Context, from, to *account, container, copied string, want, got []entry) error {
+	there := map[string]bool{}
+	for _, g := range got {
+		there[g.Name] = true
+	}
+	text, n := fmt.Sprintf("the listing of the copy has %d objects, that of the source %d", len(got), len(want)), 0
+	for _, w := range want {
+		if there[w.Name] {
+			continue
+		}
+		if n++; n > namedAtMost {
+			continue
+		}
+		text += fmt.Sprintf("; %q is not in it: HEAD there %s, at the source %s", w.Name, to.head(ctx, copied, w.Name), from.head(ctx, container, w.Name))
+	}
+	if n > namedAtMost {
+		text += fmt.Sprintf("; and %d more", n-namedAtMost)
+	}
+	return errors.New(text)
+}
+
+// head says in words what a HEAD of an object answers.
+func (a *account) head(ctx context.Context, container, name string) string {
+	resp, err := a.do(ctx, http.MethodHead, place(container, name), nil, 0, http.StatusNotFound)
+	if err != nil {
+		return err.Error()
+	}
+	if err := finish(resp); err != nil {
+		return err.Error()
+	}
+	if resp.StatusCode == http.StatusNotFound {
+		return "404"
+	}
+	return fmt.Sprintf("%d, %d bytes, X-Timestamp %s", resp.StatusCode, resp.ContentLength, resp.Header.Get("X-Timestamp"))
 }
