@@ -131,16 +131,21 @@ func TestFaults(t *testing.T) {
 		m.Name, m.Times = name, times
 		return m
 	}
-	onOne := func(m fakecloud.Match, a fakecloud.Action) func(*faultWorld) {
-		return func(w *faultWorld) { w.one.AddFault(fakecloud.Fault{Match: m, Do: a}) }
+	// what is armed gives how often it struck
+	on := func(r *fakecloud.Region, m fakecloud.Match, a fakecloud.Action) func() int {
+		id := r.AddFault(fakecloud.Fault{Match: m, Do: a})
+		return func() int { return r.FaultCount(id) }
 	}
-	onTwo := func(m fakecloud.Match, a fakecloud.Action) func(*faultWorld) {
-		return func(w *faultWorld) { w.two.AddFault(fakecloud.Fault{Match: m, Do: a}) }
+	onOne := func(m fakecloud.Match, a fakecloud.Action) func(*faultWorld) func() int {
+		return func(w *faultWorld) func() int { return on(w.one, m, a) }
+	}
+	onTwo := func(m fakecloud.Match, a fakecloud.Action) func(*faultWorld) func() int {
+		return func(w *faultWorld) func() int { return on(w.two, m, a) }
 	}
 	storm := func(code int) fakecloud.Action { return fakecloud.Status(code, nil) }
 	cases := []struct {
 		name   string
-		arm    func(*faultWorld)
+		arm    func(*faultWorld) func() int
 		passes int
 	}{
 		{"498 storm at the destination", onTwo(fakecloud.Match{Class: fakecloud.ClassObject, Rate: 0.3, Seed: 1, Times: 40}, storm(498)), 2},
@@ -164,9 +169,12 @@ func TestFaults(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newFaultWorld(t, fakecloud.Options{})
-			c.arm(w)
+			struck := c.arm(w)
 			o := w.converge(c.passes)
-			for _, r := range []*fakecloud.Region{w.one, w.two} {
+			if struck() == 0 {
+				t.Error("the fault struck nothing, and proves nothing")
+			}
+			for _, r := range []*fakecloud.Region{w.one, w.two} { // how often those with a rate strike is left to their seed
 				if err := r.VerifyFaultsUsed(); err != nil && !strings.Contains(c.name, "storm") && c.name != "connection reset" {
 					t.Error(err)
 				}

@@ -25,6 +25,7 @@ const (
 	killStreams = 4
 	killChunk   = 1 << 20
 	killSmall   = 4 << 10
+	longestLife = 650 * time.Millisecond // of a run that is killed
 )
 
 // killPolicy cuts objects of 12 MiB into twelve chunks.
@@ -68,14 +69,12 @@ func TestKilledAnywhere(t *testing.T) {
 		one.Put("data", fmt.Sprintf("small/%05d", i), content(uint64(100+i), killSmall), nil)
 		total += killSmall
 	}
-	two.SetLatency(3 * time.Millisecond)
+	// The small ones alone take longer than all kills together.
+	two.SetLatency(time.Duration(kills) * longestLife * killStreams / time.Duration(small))
 	two.SetBandwidth(16 << 20)
 	policy := f.policyFile(killPolicy)
 	killed := 0
-	for killed < kills {
-		if !f.runAndKill(time.Duration(150+rng.IntN(500))*time.Millisecond, "sync", "-f", policy) {
-			break
-		}
+	for killed < kills && f.runAndKill(150*time.Millisecond+time.Duration(rng.Int64N(int64(longestLife-150*time.Millisecond))), "sync", "-f", policy) {
 		killed++
 		f.checkLedger()
 	}
@@ -90,8 +89,8 @@ func TestKilledAnywhere(t *testing.T) {
 	sent := two.Counters().Of(fakecloud.ClassObject, "PUT").In
 	allowed := int64(killed) * (killStreams*killChunk + 256*killSmall + killStreams*killSmall)
 	t.Logf("%d kills, %d bytes, %d bytes sent twice (%d a kill; promise 3 allows %d)", killed, total, sent-total, (sent-total)/int64(max(killed, 1)), allowed)
-	if killed < kills/2 {
-		t.Errorf("only %d kills: the copy is too quick for this test", killed)
+	if killed != kills {
+		t.Errorf("only %d of %d kills: the copy is too quick for this test", killed, kills)
 	}
 	if sent-total > allowed {
 		t.Errorf("%d bytes sent twice", sent-total)

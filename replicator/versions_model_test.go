@@ -17,11 +17,12 @@ import (
 // TestHistoriesCrashEverywhere stops a pass at every step of the ledger and of the
 // regions; the restart leaves the same histories, no version twice.
 func TestHistoriesCrashEverywhere(t *testing.T) {
-	build := func(f *fuse) *world {
+	build := func(f *fuse) (*world, map[string][]shown) {
 		w := newVersioned(t, "b", "d")
 		old := w.write("a", "n", "zero", nil)
 		w.write("a", "m", "only", nil)
 		w.sync()
+		before := w.history("a")
 		w.write("a", "n", "one", nil)
 		w.write("a", "n", "one", nil) // the same bytes twice are two versions
 		_ = w.mem["a"].Delete(t.Context(), "c", "n")
@@ -32,10 +33,10 @@ func TestHistoriesCrashEverywhere(t *testing.T) {
 		_ = w.mem["a"].Post(t.Context(), "c", "m", transport.Header{"Content-Type": "text/html"})
 		w.write("a", "x", "new", nil)
 		w.arm(f)
-		return w
+		return w, before
 	}
 	dry := &fuse{}
-	w := build(dry)
+	w, _ := build(dry)
 	w.sync()
 	w.alikeHistories("b", "d")
 	total := dry.steps.Load()
@@ -44,12 +45,15 @@ func TestHistoriesCrashEverywhere(t *testing.T) {
 	}
 	crashes := 0
 	for at := int64(1); at <= total; at++ {
-		w := build(&fuse{at: at})
+		w, before := build(&fuse{at: at})
 		if _, err := w.try(w.policy, SyncOptions{}); err != nil {
 			crashes++
 		}
 		w.arm(nil)
 		w.check2(t, at)
+		for _, d := range []string{"b", "d"} {
+			w.onlySourceVersions(d, at, before)
+		}
 		r, err := w.try(w.policy, SyncOptions{})
 		if err != nil || r.Errors > 0 {
 			t.Fatalf("restart after step %d: %v %+v", at, err, r.Findings)
@@ -67,6 +71,23 @@ func TestHistoriesCrashEverywhere(t *testing.T) {
 	t.Logf("%d steps, %d crashes", total, crashes)
 	if int64(crashes) < total/2 {
 		t.Errorf("only %d of %d runs crashed", crashes, total)
+	}
+}
+
+// onlySourceVersions asserts that whatever a destination shows of a name, as the current
+// object or as a version, the source had then or before.
+func (w *world) onlySourceVersions(region string, at int64, before map[string][]shown) {
+	w.t.Helper()
+	now := w.history("a")
+	for name, versions := range w.history(region) {
+		had := slices.Concat(before[name], now[name])
+		for _, v := range versions {
+			if !slices.ContainsFunc(had, func(s shown) bool {
+				return s.Marker == v.Marker && s.Data == v.Data && cmp.Equal(s.Header, v.Header)
+			}) {
+				w.t.Fatalf("after a crash at step %d %s shows a version of %q that the source never had: marker %v, latest %v, %d bytes, %v", at, region, name, v.Marker, v.Latest, len(v.Data), v.Header)
+			}
+		}
 	}
 }
 
