@@ -28,6 +28,7 @@ type credentials struct {
 type account struct {
 	url, token string
 	client     *http.Client
+	patience   time.Duration // with a listing that lags
 }
 
 // newClient is a plain client without proxies; width connections stay open.
@@ -46,7 +47,7 @@ func login(ctx context.Context, c credentials, width int) (*account, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &account{client: newClient(width)}
+	a := &account{client: newClient(width), patience: time.Minute}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.AuthURL+"/auth/tokens", bytes.NewReader(raw))
 	if err != nil {
 		return nil, err
@@ -204,11 +205,11 @@ func (a *account) digest(ctx context.Context, container, name string) (string, e
 	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
-// settled gives the listing when it has n objects, or after a minute whatever it has: an
+// settled gives the listing when it has n objects, or after its patience whatever it has: an
 // object server that cannot reach its container server in time leaves the row to its
 // updater (S9), so that a listing may lag behind objects that are there.
 func (a *account) settled(ctx context.Context, container string, n int) ([]entry, error) {
-	for deadline := time.Now().Add(time.Minute); ; {
+	for deadline := time.Now().Add(a.patience); ; {
 		got, err := a.list(ctx, container)
 		if err != nil || len(got) >= n || time.Now().After(deadline) {
 			return got, err
