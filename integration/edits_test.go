@@ -17,6 +17,10 @@ import (
 
 // script makes random edits of an account from a seed: every kind of object, of every
 // other, and of the containers. Servers may refuse an edit; the script goes on.
+// The randomness is math/rand's from that seed, which a failed test prints (FARSHORE_SEED
+// plays it again), and not rapid's: a script runs against whole regions and a program
+// that is killed, where shrinking would take hours. rapid is in the models of the planner
+// and of histories.
 type script struct {
 	a     account
 	p     places
