@@ -160,6 +160,9 @@ var kindEdits = []kindEdit{
 		a.manifest(p.main, "slo/one", nil, part(p.segs, "fresh"), part(p.segs, "s%41/0", "range", "1-2"))
 	}, 4},
 	{"SLO becomes plain", func(a account, p places) { a.put(p.main, "slo/ranges", "plain now", nil) }, 3},
+	{"and SLO again", func(a account, p places) {
+		a.manifest(p.main, "slo/ranges", nil, part(p.segs, "s%41/2", "range", "10-99"), part(p.segs, "s%41/1"))
+	}, 2},
 	{"plain becomes SLO", func(a account, p places) { a.manifest(p.main, "other plain", nil, part(p.segs, "s%41/1")) }, 2},
 	{"plain becomes DLO", func(a account, p places) {
 		a.put(p.main, "headers/none", "x", map[string]string{"X-Object-Manifest": url.PathEscape(p.more) + "/few/"})
@@ -184,6 +187,12 @@ var kindEdits = []kindEdit{
 		a.remove(p.main, "slo/one")
 		a.remove(p.segs, "fresh")
 	}, 5},
+	{"container gets an ACL and metadata", func(a account, p places) {
+		a.must("POST", objectPath("", p.main), map[string]string{"X-Container-Read": ".r:*", "X-Container-Meta-Colour": "Zürich"}, "", 204)
+	}, 2},
+	{"ACL removed", func(a account, p places) {
+		a.must("POST", objectPath("", p.main), map[string]string{"X-Remove-Container-Read": "x"}, "", 204)
+	}, 2},
 	{"link and DLO go", func(a account, p places) {
 		a.remove(p.main, "link/dangling")
 		a.remove(p.main, "dlo/nothing")

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -130,6 +131,9 @@ func (w *kindsWorld) carry(edits []kindEdit) {
 		var d []string
 		for _, c := range w.p.all() {
 			d = append(d, differences(w.one, w.two, c, w.names)...)
+			if x, y := w.one.shape(c), w.two.shape(w.names.of(c)); !slices.Equal(x, y) {
+				d = append(d, fmt.Sprintf("container %s has %q at the source, %q at the destination", c, x, y))
+			}
 		}
 		for _, s := range d {
 			w.t.Errorf("after %s: %s", e.what, s)
