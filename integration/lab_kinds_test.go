@@ -3,8 +3,10 @@
 package integration
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -85,6 +87,7 @@ func TestLabKinds(t *testing.T) {
 	for _, c := range w.p.all() {
 		lw.swiftclient(c, c)
 	}
+	w.f.certified("-f", w.policy, "--read", "100%")
 	w.quiet("the first pass")
 	w.carry(kindEdits)
 
@@ -99,6 +102,39 @@ func TestLabKinds(t *testing.T) {
 		lw.swiftclient(c, c)
 	}
 	w.f.checkLedger()
+}
+
+// certified makes the fidelity certificate of a run: every row is kept, or mapped with
+// how, and there are rows of objects and of containers.
+func (f *farshore) certified(args ...string) {
+	f.t.Helper()
+	path := filepath.Join(f.t.TempDir(), "rows.jsonl")
+	if o := f.run(append([]string{"audit", "--fidelity", "--output", path}, args...)...); o.Exit != 0 {
+		f.t.Errorf("the certificate: exit %d\n%s%s", o.Exit, o.Stdout, o.Stderr)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	rows, mapped := map[string]int{}, map[string]int{}
+	for line := range strings.Lines(string(raw)) {
+		var r struct{ Item, Name, Property, Verdict, Why, Source, There string }
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			f.t.Fatal(err)
+		}
+		rows[r.Item]++
+		switch {
+		case r.Verdict == "kept":
+		case r.Verdict == "mapped" && r.Why != "":
+			mapped[r.Property+": "+r.Why]++
+		default:
+			f.t.Errorf("the certificate: %s", strings.TrimSpace(line))
+		}
+	}
+	f.t.Logf("certificate of %q: rows %v, mapped %v", args, rows, mapped)
+	if rows["object"]+rows["version"] == 0 || rows["container"] == 0 {
+		f.t.Errorf("the certificate has the rows %v", rows)
+	}
 }
 
 // TestLabKindsElsewhere gives the containers other names at the destination: what

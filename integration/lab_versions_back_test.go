@@ -51,6 +51,7 @@ func TestLabVersionsTravelBack(t *testing.T) {
 		}
 	}
 	same()
+	w.f.certified("lab-two:"+w.to, "lab-one:"+w.from, "--read", "100%")
 	for round := range 2 { // neither way takes the other's copies for edits
 		there := w.sync("--delete").JSON.Result.Policies[0].Totals
 		home := back().JSON.Result.Policies[0].Totals

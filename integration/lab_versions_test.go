@@ -131,6 +131,7 @@ func TestLabVersions(t *testing.T) {
 	if p := r.JSON.Result.Policies[0]; p.Replicas.Short != 0 {
 		t.Errorf("replicas %+v", p.Replicas)
 	}
+	w.f.certified("lab-one:"+w.from, "lab-two:"+w.to, "--read", "100%")
 
 	w.one.Call(t, "PUT", lab.Path(w.from, "doc")+"?version-id="+first, nil, nil).Want(t, 201)
 	w.one.Call(t, "POST", lab.Path(w.from, "doc"), map[string]string{"Content-Type": "text/html", "X-Object-Meta-No": "posted"}, nil).Want(t, 202)
