@@ -192,6 +192,13 @@ func (r *reader) write(b *backup, o chunkRef) string {
 	switch strings.ToLower(o.Compression) {
 	case "none", "off", "no":
 	case "zlib", "gzip":
+		if n := r.c.blankOf(data); n > 0 {
+			if r.v.fresh && !r.c.opts.DenseRestore {
+				return "" // skipped, as below
+			}
+			data = make([]byte, n)
+			break
+		}
 		z, err := zlib.NewReader(bytes.NewReader(data))
 		if err != nil {
 			return "Error -3 while decompressing data: " + err.Error()
