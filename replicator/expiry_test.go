@@ -2,6 +2,7 @@ package replicator
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,18 +68,17 @@ func TestAnObjectThatExpiresOnTheWayIsNoError(t *testing.T) {
 // error; no intent is left after it.
 func (w *world) syncThroughExpiry(when func(tt.Step) bool) {
 	w.t.Helper()
-	struck := false
+	var struck atomic.Bool
 	for _, f := range w.faults {
 		f.OnStep(func(s tt.Step) error {
-			if !struck && s.Container != "segs" && when(s) {
-				struck = true
+			if s.Container != "segs" && when(s) && struck.CompareAndSwap(false, true) {
 				w.clock.advance(time.Minute)
 			}
 			return nil
 		})
 	}
 	r := w.sync()
-	if !struck {
+	if !struck.Load() {
 		w.t.Fatal("no step of that kind was made")
 	}
 	for _, f := range w.faults {

@@ -45,6 +45,9 @@ func wantEmpty(t *testing.T, dirs ...string) {
 
 // The demo ends well, on one screen, in plain text, and leaves nothing.
 func TestDemo(t *testing.T) {
+	if raceDetector {
+		t.Skip("a chapter of it is about volumes, which takes minutes under the race detector")
+	}
 	t.Parallel()
 	cmd, tmp, home := demoCmd(t, "--objects", "300")
 	out, err := cmd.CombinedOutput()
@@ -91,7 +94,7 @@ func TestDemo(t *testing.T) {
 }
 
 func TestDemoJSON(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || raceDetector {
 		t.Skip("the whole story once more")
 	}
 	t.Parallel()

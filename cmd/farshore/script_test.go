@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -37,6 +38,12 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "", // writes what cmp compares with
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
+		Condition: func(cond string) (bool, error) {
+			if cond != "race" {
+				return false, fmt.Errorf("no condition %q", cond)
+			}
+			return raceDetector, nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"run": runCmd, "start": startCmd, "signal": signalCmd, "logged": loggedCmd, "scrape": scrapeCmd, "documented": documentedCmd, "finish": finishCmd, "await": awaitCmd,
 			"put": putCmd, "fill": fillCmd, "has": hasCmd, "names": namesCmd, "same": sameCmd, "delete": deleteCmd, "container": containerCmd,

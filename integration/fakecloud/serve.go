@@ -18,6 +18,8 @@ type service struct {
 	handler http.Handler
 	small   func() bool // small socket buffers, so that a slow link shows at once
 
+	stopping sync.Mutex // around stop; taken before mu
+
 	mu   sync.Mutex
 	addr string
 	srv  *http.Server
@@ -72,15 +74,20 @@ func (s *service) tune(c net.Conn, st http.ConnState) {
 }
 
 func (s *service) stop() error {
+	s.stopping.Lock() // not mu: requests under way ask for the address
+	defer s.stopping.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.srv == nil {
+	srv := s.srv
+	s.mu.Unlock()
+	if srv == nil {
 		return nil
 	}
 	s.end() // wakes requests that wait for their link or in a fault
-	err := s.srv.Close()
+	err := srv.Close()
 	s.busy.Wait()
+	s.mu.Lock()
 	s.srv = nil
+	s.mu.Unlock()
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("stop %s: %w", s.addr, err)
 	}
