@@ -27,6 +27,29 @@ func wantFinding(t *testing.T, res report.Result, kind, region string, parts ...
 	t.Errorf("no finding %s of region %q with %q among %s", kind, region, parts, findingsOf(res))
 }
 
+// Snapshots that are asked for one right after the other make a chain all the same,
+// although Cinder's times are whole seconds.
+func TestSnapshotsOfOneSecondMakeAChain(t *testing.T) {
+	g := newRig(t, rigOptions{block: func(o *fakecloud.BlockOptions) { o.Pace = fakecloud.BlockPace{Step: time.Millisecond} }}, "b")
+	g.volume("db", 1)
+	for range 3 {
+		s := g.shipper()
+		s.o.Poll = 8 * time.Millisecond
+		if res, err := s.Ship(t.Context(), g.policy, ShipOptions{SnapshotNow: true}); err != nil || res.Errors > 0 {
+			t.Fatalf("%v %s", err, findingsOf(res))
+		}
+	}
+	points := g.points()
+	if len(points) != 3 || points[0].Parent != "" || points[1].Parent != points[0].ID || points[2].Parent != points[1].ID {
+		t.Fatalf("%+v", points)
+	}
+	for i := 1; i < 3; i++ {
+		if points[i].Taken <= points[i-1].Taken {
+			t.Errorf("point %d is not younger than the one before", i)
+		}
+	}
+}
+
 // A chain of a full backup and increments in which ranges were rewritten and zeroed:
 // every point restores, in every destination, to exactly its own bytes, and what a
 // restore without source and ledger needs stands there.

@@ -3,6 +3,7 @@ package volumes
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"farshore/store"
 	"farshore/transport"
@@ -10,6 +11,9 @@ import (
 
 // snapshot takes a snapshot of a volume and waits until it can be backed up.
 func (r *run) snapshot(ctx context.Context, v transport.Volume) (transport.Snapshot, error) {
+	if err := r.tellApart(ctx, v.ID); err != nil {
+		return transport.Snapshot{}, err
+	}
 	data, err := made{Volume: v.ID}.encode()
 	if err != nil {
 		return transport.Snapshot{}, err
@@ -44,6 +48,23 @@ func (r *run) snapshot(ctx context.Context, v transport.Volume) (transport.Snaps
 		return snap, err
 	}
 	return snap, r.s.done(ctx, w.ID) // from here on its metadata says whose it is
+}
+
+// tellApart waits until a snapshot taken now is younger than the volume's last point:
+// Cinder keeps these times by the second, and makes an increment only upon what is older
+// (C11), so that one of the same second would go upon the point before.
+func (r *run) tellApart(ctx context.Context, volume string) error {
+	points, err := r.pointsOf(volume)
+	if err != nil {
+		return err
+	}
+	var last int64
+	for _, pt := range points {
+		last = max(last, pt.Taken)
+	}
+	next := time.UnixMicro(last).Truncate(time.Second).Add(time.Second)
+	// The region's clock may be ahead of this one: a second is enough by any clock.
+	return transport.Sleep(ctx, r.s.o.Clock, min(next.Sub(r.s.o.Clock.Now()), time.Second), nil)
 }
 
 // ready waits until a snapshot can be backed up. One that failed is removed. One that
