@@ -18,10 +18,10 @@ type service struct {
 	handler http.Handler
 	small   func() bool // small socket buffers, so that a slow link shows at once
 
-	stopping sync.Mutex // around stop; taken before mu
-
-	mu   sync.Mutex
+	at   sync.Mutex // around addr alone: requests under way ask for it while stop waits for them
 	addr string
+
+	mu   sync.Mutex // around start and stop
 	srv  *http.Server
 	end  context.CancelFunc
 	busy sync.WaitGroup // the serving loop and every running request
@@ -33,11 +33,13 @@ func (s *service) start() error {
 	if s.srv != nil {
 		return nil
 	}
-	ln, err := net.Listen("tcp", s.addr)
+	ln, err := net.Listen("tcp", s.address())
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w", s.addr, err)
+		return fmt.Errorf("listen on %s: %w", s.address(), err)
 	}
+	s.at.Lock()
 	s.addr = ln.Addr().String()
+	s.at.Unlock()
 	base, end := context.WithCancel(context.Background())
 	s.end = end
 	s.srv = &http.Server{
@@ -74,29 +76,24 @@ func (s *service) tune(c net.Conn, st http.ConnState) {
 }
 
 func (s *service) stop() error {
-	s.stopping.Lock() // not mu: requests under way ask for the address
-	defer s.stopping.Unlock()
 	s.mu.Lock()
-	srv := s.srv
-	s.mu.Unlock()
-	if srv == nil {
+	defer s.mu.Unlock()
+	if s.srv == nil {
 		return nil
 	}
 	s.end() // wakes requests that wait for their link or in a fault
-	err := srv.Close()
+	err := s.srv.Close()
 	s.busy.Wait()
-	s.mu.Lock()
 	s.srv = nil
-	s.mu.Unlock()
 	if err != nil && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("stop %s: %w", s.addr, err)
+		return fmt.Errorf("stop %s: %w", s.address(), err)
 	}
 	return nil
 }
 
 func (s *service) address() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.at.Lock()
+	defer s.at.Unlock()
 	return s.addr
 }
 
