@@ -95,7 +95,6 @@ func runAudit(ctx context.Context, o *auditOptions, args []string, c *console) e
 	if err := o.apply(&w.reach); err != nil {
 		return err
 	}
-	w.command = "audit"
 	switch {
 	case o.Output != "" && !o.Fidelity:
 		return usagef("add --fidelity", "--output is for a fidelity certificate")
@@ -110,11 +109,18 @@ func runAudit(ctx context.Context, o *auditOptions, args []string, c *console) e
 	}
 	w.withoutSource = true
 	opts := replicator.AuditOptions{Read: float64(read), Seed: o.Seed, Repair: o.Repair}
-	return eachPolicy(ctx, w, c, openFor(w.ledger), func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
-		return e.Audit(ctx, p, jobs, opts)
-	}, func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
-		return s.AuditPoints(ctx, p, volumes.AuditOptions{Read: float64(read), Seed: o.Seed, Repair: o.Repair})
-	}, showAudit)
+	return eachPolicy(ctx, w, c, openFor(w.ledger), auditing(opts), showAudit)
+}
+
+// auditing is the duty of an audit, which goes on where a source does not answer.
+func auditing(o replicator.AuditOptions) duty {
+	return duty{command: "audit", away: true,
+		objects: func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
+			return e.Audit(ctx, p, jobs, o)
+		},
+		volumes: func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
+			return s.AuditPoints(ctx, p, volumes.AuditOptions{Read: o.Read, Seed: o.Seed, Repair: o.Repair})
+		}}
 }
 
 // showAudit prints what one policy's audit saw.

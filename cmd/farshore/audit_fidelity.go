@@ -47,9 +47,9 @@ func runFidelity(ctx context.Context, o *auditOptions, w *work, read policies.Sh
 			return nil
 		}
 	}
-	err := eachPolicy(ctx, w, c, lookAt(w.ledger), func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
+	err := eachPolicy(ctx, w, c, lookAt(w.ledger), duty{command: "audit", objects: func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
 		return e.Fidelity(ctx, p, jobs, opts)
-	}, nil, showFidelity)
+	}}, showFidelity)
 	if b == nil {
 		return err
 	}

@@ -124,13 +124,29 @@ func (c *console) terminal() bool {
 
 // logger logs to stderr, or nowhere unless --verbose.
 func (c *console) logger() *slog.Logger {
-	switch {
-	case !c.verbose:
+	if !c.verbose {
 		return slog.New(slog.DiscardHandler)
-	case c.logFormat == "json":
-		return slog.New(slog.NewJSONHandler(c, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	return slog.New(slog.NewTextHandler(c, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return c.logFrom(slog.LevelDebug)
+}
+
+// serviceLogger logs a daemon's work to stderr: also without --verbose.
+func (c *console) serviceLogger() *slog.Logger {
+	switch {
+	case c.verbose:
+		return c.logFrom(slog.LevelDebug)
+	case c.quiet:
+		return c.logFrom(slog.LevelWarn)
+	}
+	return c.logFrom(slog.LevelInfo)
+}
+
+func (c *console) logFrom(level slog.Level) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
+	if c.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(c, o))
+	}
+	return slog.New(slog.NewTextHandler(c, o))
 }
 
 // document is the shape of every --json answer (docs/json.md).

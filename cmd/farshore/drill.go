@@ -92,13 +92,11 @@ next one.`,
 // completePolicies offers the policies of the file.
 func completePolicies(o *selectOptions) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		var out []cobra.Completion
-		if f, err := loadPolicies(o.PolicyFile); err == nil && len(args) == 0 {
-			for _, p := range f.Policies {
-				out = append(out, p.Name)
-			}
+		f, err := loadPolicies(o.PolicyFile)
+		if err != nil || len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return out, cobra.ShellCompDirectiveNoFileComp
+		return policyNames(f), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
@@ -147,15 +145,6 @@ func (o *drillOptions) request(args []string) (volumes.DrillRequest, *volumeWork
 	return r, w, nil
 }
 
-// policyNames are the names of a file's policies, as they stand there.
-func policyNames(f *policies.File) []string {
-	names := make([]string, len(f.Policies))
-	for i, p := range f.Policies {
-		names[i] = p.Name
-	}
-	return names
-}
-
 // writable finds out before a drill whether its report can be written into a folder,
 // which it makes; "" is none.
 func writable(folder string) error {
@@ -191,7 +180,7 @@ func runDrill(ctx context.Context, o *drillOptions, args []string, c *console) e
 		return err
 	}
 	if o.Seed == 0 {
-		r.Seed = time.Now().UnixNano() >> 16
+		r.Seed = newSeed()
 	}
 	out := &drillResult{Ledger: w.ledger}
 	err = withVolumes(ctx, w, c, func(ctx context.Context, s *volumes.Shipper) (err error) {
@@ -258,7 +247,7 @@ func showDrills(ctx context.Context, o *drillOptions, args []string, c *console)
 	c.result = out
 	if o.Show == "" {
 		for _, d := range out.Drills {
-			c.say("%s  %s  %s  %s", d.ID, d.Began.Local().Format(time.DateTime), verdict(d.OK), drillLine(d))
+			c.say("%s  %s  %s  %s", d.ID, timeOf(d.Began), verdict(d.OK), drillLine(d))
 		}
 		if len(out.Drills) == 0 {
 			c.say("no drill yet")
@@ -315,7 +304,7 @@ func showDrill(c *console, d report.Drill) {
 				c.warn("    → %s", v.Hint)
 			}
 		} else {
-			c.say("%s in %s: restored from point %s of %s (%s old)", name, r.Region, r.Point, r.Taken.Local().Format(time.DateTime), exactly(v.Age))
+			c.say("%s in %s: restored from point %s of %s (%s old)", name, r.Region, r.Point, timeOf(r.Taken), exactly(v.Age))
 		}
 		if r.RTO > 0 {
 			showPhases(c, r)

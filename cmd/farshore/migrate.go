@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -132,14 +131,14 @@ func showMigration(c *console, m report.Migration) {
 		if p.Final {
 			final = ", the final one"
 		}
-		c.say("pass %d: %s%s: %s in %s, as the volume was at %s", i+1, kind, final, size(p.Bytes), exactly(p.Seconds), p.Taken.Local().Format(time.DateTime))
+		c.say("pass %d: %s%s: %s in %s, as the volume was at %s", i+1, kind, final, size(p.Bytes), exactly(p.Seconds), timeOf(p.Taken))
 	}
 	switch m.State {
 	case "waiting":
 		c.warn("%s: only the final pass is left: %s", name, m.WaitingOn)
 	case "done", "retired":
 		if m.Already {
-			c.say("%s: moved to volume %s in %s at %s; nothing is left to do", name, m.Restore.Volume, m.To, m.Ended.Local().Format(time.DateTime))
+			c.say("%s: moved to volume %s in %s at %s; nothing is left to do", name, m.Restore.Volume, m.To, timeOf(m.Ended))
 		} else {
 			showRestore(c, *m.Restore)
 			c.say("%s: moved from %s to %s: %s, %s between the regions, down for %s", name, m.From, m.To, count(int64(len(m.Passes)), "pass"), size(m.Bytes), exactly(m.Downtime))
@@ -223,7 +222,7 @@ func runMigrateContainer(ctx context.Context, o *migrateContainerOptions, from s
 	t.policy.Name = fmt.Sprintf("migrate %s:%s to %s", o.From, from, to)
 	t.jobs[0].Policy = t.policy
 	passes := 0
-	return eachPolicy(ctx, w, c, openFor(w.ledger), func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
+	return eachPolicy(ctx, w, c, openFor(w.ledger), duty{command: "sync", objects: func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
 		var all report.Result
 		for {
 			r, err := e.Sync(ctx, p, jobs, replicator.SyncOptions{})
@@ -243,7 +242,7 @@ func runMigrateContainer(ctx context.Context, o *migrateContainerOptions, from s
 		audit, err := e.Audit(ctx, p, jobs, replicator.AuditOptions{})
 		all.Findings, all.Counts, all.Errors, all.Audit = audit.Findings, audit.Counts, audit.Errors, audit.Audit
 		return all, err
-	}, nil, func(c *console, r report.Result) {
+	}}, func(c *console, r report.Result) {
 		showResult(c, r)
 		if r.Audit != nil {
 			showAudit(c, r)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -97,13 +96,13 @@ func taskLine(t control.Task) string {
 	}
 	switch {
 	case t.Running:
-		says = append(says, "since "+t.Began.Local().Format(time.DateTime))
+		says = append(says, "since "+timeOf(t.Began))
 	case t.Began.IsZero():
 		says = append(says, "never yet")
 	case t.Ended.IsZero():
-		says = append(says, "was cut short at its last run, of "+t.Began.Local().Format(time.DateTime))
+		says = append(says, "was cut short at its last run, of "+timeOf(t.Began))
 	default:
-		says = append(says, "last at "+t.Began.Local().Format(time.DateTime)+", it took "+seconds(t.Ended.Sub(t.Began)))
+		says = append(says, "last at "+timeOf(t.Began)+", it took "+seconds(t.Ended.Sub(t.Began)))
 	}
 	if !t.Running && t.Error != "" {
 		says = append(says, "it FAILED: "+t.Error)
@@ -111,7 +110,7 @@ func taskLine(t control.Task) string {
 		says = append(says, count(t.Errors, "error finding"))
 	}
 	if !t.Next.IsZero() {
-		says = append(says, "next at "+t.Next.Local().Format(time.DateTime))
+		says = append(says, "next at "+timeOf(t.Next))
 	}
 	return transport.PrintName(t.Policy) + ": " + t.Kind + " " + strings.Join(says, "; ")
 }

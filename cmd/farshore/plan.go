@@ -61,18 +61,17 @@ func runPlan(ctx context.Context, o *planOptions, args []string, c *console) err
 
 // planWork makes a dry pass. With check set, work that is pending is an exit code of 3.
 func planWork(ctx context.Context, w *work, releaseBrake string, c *console, check *bool) error {
-	w.command = "plan"
 	pending := int64(0)
-	err := eachPolicy(ctx, w, c, lookAt(w.ledger), func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
+	err := eachPolicy(ctx, w, c, lookAt(w.ledger), duty{command: "plan", objects: func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
 		r, err := e.Sync(ctx, p, jobs, replicator.SyncOptions{DryRun: true, ReleaseBrake: releaseBrake})
 		t := r.Totals
 		pending += t.Copied + t.Metadata + t.Adopted + t.Deleted + t.Pending
 		return r, err
-	}, func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
+	}, volumes: func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
 		r, err := s.Pass(ctx, p, volumes.ShipOptions{DryRun: true})
 		pending += int64(len(r.Points)) + retentionWork(r.Retention)
 		return r, err
-	}, func(c *console, r report.Result) { showPlan(c, r, w.limits.Total) })
+	}}, func(c *console, r report.Result) { showPlan(c, r, w.limits.Total) })
 	if out, ok := c.result.(*passResult); ok {
 		for i := range out.Policies {
 			out.Policies[i].EstimateSeconds = estimate(out.Policies[i].Totals.Bytes, w.limits.Total).Seconds()

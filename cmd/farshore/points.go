@@ -233,7 +233,7 @@ func showPoints(c *console, out pointsResult) {
 		newest := list[len(list)-1]
 		c.say("%s (%s) of %s, %d GiB: %s", transport.PrintName(cmp.Or(newest.VolumeName, "unnamed")), newest.Volume, newest.Region, newest.Size, count(int64(len(list)), "point"))
 		for _, p := range list {
-			c.say("  %s  %s  %-14s %9s  %s", p.Taken.Local().Format(time.DateTime), p.Point, kindOf(p), size(p.Bytes), strings.Join(standsWhere(p, out.From != ""), "; "))
+			c.say("  %s  %s  %-14s %9s  %s", timeOf(p.Taken), p.Point, kindOf(p), size(p.Bytes), strings.Join(standsWhere(p, out.From != ""), "; "))
 		}
 	}
 }

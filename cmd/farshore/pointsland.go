@@ -56,10 +56,7 @@ func runPointsLand(ctx context.Context, o *landOptions, point string, c *console
 			return stopOr(ctx, err)
 		}
 		r = withMaps(r)
-		for _, f := range x.links.importFindings(r.Policy, o.To) {
-			r.Findings = append(r.Findings, f)
-			r.Counts[f.Kind]++
-		}
+		addFindings(&r, x.links.importFindings(r.Policy, o.To))
 		return nil
 	})
 	if err != nil {

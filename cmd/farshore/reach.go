@@ -23,6 +23,7 @@ type running struct {
 	*session
 	links  *links
 	engine *replicator.Engine
+	limits policies.Limits
 	log    *slog.Logger
 	hide   func() // hides the progress; calling it twice does nothing
 }
@@ -39,17 +40,44 @@ func (r *reach) run(ctx context.Context, c *console, open opener, spare spareFun
 			err = cerr
 		}
 	}()
-	x := &running{session: s, log: c.logger(), hide: startProgress(c, s.progress)}
-	defer func() { x.hide() }()
+	hide := startProgress(c, s.progress)
 	s.progress.Phase("logging in")
-	if x.links, err = connect(ctx, r.regions, r.stall, spare, s.progress, x.log); err != nil {
+	x, err := r.login(ctx, s, spare, c.logger())
+	if err != nil {
+		hide()
 		return stopOr(ctx, err)
 	}
 	defer x.links.Close()
-	boundMemory(r.limits)
-	x.engine = replicator.New(replicator.Options{Ledger: s.ledger, Regions: x.links.sinks, Down: x.links.down, Limits: r.limits, Progress: s.progress, Log: x.log})
-	s.drive(x.engine)
+	x.hide = hide
+	defer func() { x.hide() }()
+	x.drive()
 	return do(ctx, x)
+}
+
+// login logs in to the regions and makes an engine over them and the session's ledger.
+func (r *reach) login(ctx context.Context, s *session, spare spareFunc, log *slog.Logger) (*running, error) {
+	links, err := connect(ctx, r.regions, r.stall, spare, s.progress, log)
+	if err != nil {
+		return nil, err
+	}
+	return &running{session: s, links: links, log: log, hide: func() {}, limits: r.limits,
+		engine: replicator.New(replicator.Options{Ledger: s.ledger, Regions: links.sinks, Down: links.down, Limits: r.limits, Progress: s.progress, Log: log})}, nil
+}
+
+// drive has the process work with this engine: its memory is bounded, and the socket
+// changes its limit.
+func (x *running) drive() {
+	boundMemory(x.limits)
+	x.session.drive(x.engine)
+}
+
+// checkPlaces refuses a policy file in which two names of regions lead to one account,
+// which only logins tell. nil is no file.
+func (x *running) checkPlaces(ctx context.Context, f *policies.File) error {
+	if f == nil {
+		return nil
+	}
+	return f.CheckPlaces(x.engine.Accounts(ctx, sortedNames(f.Regions)))
 }
 
 // stopOr is how a run was stopped from outside, if it was, else its error.

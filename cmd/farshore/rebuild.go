@@ -59,23 +59,22 @@ func runLedgerRebuild(ctx context.Context, o *selectOptions, args []string, c *c
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return errors.Join(fmt.Errorf("remove what an earlier rebuild left: %w", err), release())
 	}
-	w.command = "rebuild"
 	out := rebuildResult{}
 	err = eachPolicy(ctx, w, c, func(ctx context.Context, c *console) (context.Context, *session, error) {
 		return openSession(ctx, fresh, w.ledger, c)
-	}, func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
+	}, duty{command: "rebuild", objects: func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
 		r, err := e.Rebuild(ctx, p, jobs)
 		if err == nil && r.Counts[report.KindRegionDown] > 0 {
 			err = &hintError{op: "rebuild ledger", item: w.ledger, err: errors.New("a region did not answer, so that what it holds cannot be told"), hint: "run it again when the region is back: farshore region check"}
 		}
 		return r, err
-	}, func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
+	}, volumes: func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
 		r, err := s.RebuildPoints(ctx, p)
 		if err == nil && r.Counts[report.KindRegionDown] > 0 {
 			err = &hintError{op: "rebuild ledger", item: w.ledger, err: errors.New("a destination did not answer, so that what it holds cannot be told"), hint: "run it again when the region is back: farshore region check"}
 		}
 		return r, err
-	}, func(c *console, r report.Result) {
+	}}, func(c *console, r report.Result) {
 		if w.isAboutVolumes(r.Policy) {
 			c.say("%s: %s found, %s of points", transport.PrintName(r.Policy), count(r.Replicas.Objects, "point"), count(r.Totals.Adopted, "copy"))
 			c.say("  %s", asPoints(replicas(r.Replicas)))

@@ -286,7 +286,7 @@ func showRestore(c *console, r report.Restore) {
 	}
 	name := cmp.Or(r.Name, r.SourceVolumeName, r.SourceVolume)
 	c.say("%s: volume %s in %s, %d GiB%s", transport.PrintName(name), r.Volume, r.Region, r.Size, of(" of type ", r.Type))
-	c.say("  as it was at %s in %s (point %s, %s)", r.Taken.Local().Format(time.DateTime), r.From, r.Point, count(int64(len(r.Backups)), "backup"))
+	c.say("  as it was at %s in %s (point %s, %s)", timeOf(r.Taken), r.From, r.Point, count(int64(len(r.Backups)), "backup"))
 	if r.Resumed {
 		c.say("  went on with an interrupted restore")
 	}

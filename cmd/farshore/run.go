@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"farshore/replicator"
 	"farshore/replicator/daemon"
 )
 
@@ -128,7 +127,6 @@ func (o *runOptions) load() (*work, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.command = "run"
 	return w, o.apply(&w.reach)
 }
 
@@ -140,14 +138,12 @@ type crew struct {
 
 // hire logs in and makes an engine; nothing begins yet.
 func (d *service) hire(ctx context.Context, w *work) (*crew, error) {
-	links, err := connect(ctx, w.regions, w.stall, w.spare, d.s.progress, d.log)
+	x, err := w.login(ctx, d.s, w.spare, d.log)
 	if err != nil {
 		return nil, err
 	}
-	x := &running{session: d.s, links: links, log: d.log, hide: func() {}}
-	x.engine = replicator.New(replicator.Options{Ledger: d.s.ledger, Regions: links.sinks, Down: links.down, Limits: w.limits, Progress: d.s.progress, Log: d.log})
-	if err := w.file.CheckPlaces(x.engine.Accounts(ctx, sortedNames(w.file.Regions))); err != nil {
-		links.Close()
+	if err := x.checkPlaces(ctx, w.file); err != nil {
+		x.links.Close()
 		return nil, err
 	}
 	return &crew{running: x, work: w}, nil
@@ -175,14 +171,13 @@ func (d *service) work(ctx context.Context, w *work) error {
 
 // shift lets a crew work until another takes its place, which it gives, or ctx ends.
 func (d *service) shift(ctx context.Context, now *crew) (next *crew, err error) {
-	boundMemory(now.work.limits)
 	sched, err := daemon.New(daemon.Options{Memory: d.s.ledger, Log: d.log, Parallel: d.o.Parallel}, d.tasks(ctx, now))
 	if err != nil {
 		return nil, err
 	}
 	d.eyes.at(now)
 	defer d.eyes.at(nil)
-	d.s.drive(now.engine)
+	now.drive()
 	d.s.follow(&orders{Scheduler: sched, told: d.told})
 	working, stop := context.WithCancel(ctx)
 	ended := make(chan struct{})
@@ -261,19 +256,4 @@ func (d *service) reload(ctx context.Context, now *crew) (*crew, error) {
 	}
 	d.log.Info("the policy file was read again", "file", w.file.Name, "policies", len(w.tasks), "gone", sortedNames(gone))
 	return next, nil
-}
-
-// serviceLogger logs a daemon's work to stderr: also without --verbose.
-func (c *console) serviceLogger() *slog.Logger {
-	o := &slog.HandlerOptions{Level: slog.LevelInfo}
-	switch {
-	case c.verbose:
-		o.Level = slog.LevelDebug
-	case c.quiet:
-		o.Level = slog.LevelWarn
-	}
-	if c.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(c, o))
-	}
-	return slog.New(slog.NewTextHandler(c, o))
 }

@@ -22,11 +22,16 @@ func (d *service) tasks(ctx context.Context, x *crew) []daemon.Task {
 	for _, t := range x.work.tasks {
 		p := t.policy
 		all = append(all, daemon.Task{Policy: p.Name, Kind: daemon.Pass, Next: p.Next, First: p.Every > 0, Spread: p.Every / 10,
-			Do: func(ctx context.Context) daemon.Outcome { return d.pass(ctx, x, t, ship) }})
+			Do: func(ctx context.Context) daemon.Outcome {
+				return d.outcome(ctx, x, t, ship, daemon.Pass, d.passing(p.Name))
+			}})
 		if p.Audit.Every > 0 {
 			all = append(all, daemon.Task{Policy: p.Name, Kind: daemon.Audit, Spread: p.Audit.Every / 10,
 				Next: func(last time.Time) time.Time { return last.Add(p.Audit.Every) },
-				Do:   func(ctx context.Context) daemon.Outcome { return d.audit(ctx, x, t, ship) }})
+				Do: func(ctx context.Context) daemon.Outcome {
+					o := replicator.AuditOptions{Read: p.Audit.Read, Seed: newSeed(), Repair: true, KeepEdits: true}
+					return d.outcome(ctx, x, t, ship, daemon.Audit, auditing(o))
+				}})
 		}
 		if p.Drill != nil {
 			all = append(all, daemon.Task{Policy: p.Name, Kind: daemon.Drill,
@@ -37,30 +42,22 @@ func (d *service) tasks(ctx context.Context, x *crew) []daemon.Task {
 	return all
 }
 
-func (d *service) pass(ctx context.Context, x *crew, t task, ship *volumes.Shipper) daemon.Outcome {
-	o := replicator.SyncOptions{ReleaseBrake: d.told.token(t.policy.Name)}
-	return d.outcome(ctx, x, t, ship, daemon.Pass, func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
+// passing is the duty of a scheduled pass.
+func (d *service) passing(policy string) duty {
+	o := replicator.SyncOptions{ReleaseBrake: d.told.token(policy)}
+	return duty{command: "sync", objects: func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
 		return e.Sync(ctx, p, jobs, o)
-	}, func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
+	}, volumes: func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
 		return s.Pass(ctx, p, volumes.ShipOptions{})
-	})
-}
-
-func (d *service) audit(ctx context.Context, x *crew, t task, ship *volumes.Shipper) daemon.Outcome {
-	seed := time.Now().UnixNano() >> 16
-	return d.outcome(ctx, x, t, ship, daemon.Audit, func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
-		return e.Audit(ctx, p, jobs, replicator.AuditOptions{Read: p.Audit.Read, Seed: seed, Repair: true, KeepEdits: true})
-	}, func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
-		return s.AuditPoints(ctx, p, volumes.AuditOptions{Read: p.Audit.Read, Seed: seed, Repair: true})
-	})
+	}}
 }
 
 // outcome makes a run of a task and logs what came of it.
-func (d *service) outcome(ctx context.Context, x *crew, t task, ship *volumes.Shipper, kind daemon.Kind, do passFunc, vols volumeFunc) daemon.Outcome {
+func (d *service) outcome(ctx context.Context, x *crew, t task, ship *volumes.Shipper, kind daemon.Kind, duty duty) daemon.Outcome {
 	log := d.log.With("policy", t.policy.Name)
 	log.Info(string(kind) + " begins")
 	began := time.Now()
-	r, err := x.work.one(ctx, x.running, t, ship, do, vols)
+	r, err := x.one(ctx, t, ship, duty)
 	if ctx.Err() != nil {
 		log.Info(string(kind)+" was cut short: it is gone on with", "copied", r.Totals.Copied, "bytes", r.Totals.Bytes)
 		return daemon.Outcome{Err: ctx.Err()}
@@ -84,7 +81,7 @@ func (d *service) outcome(ctx context.Context, x *crew, t task, ship *volumes.Sh
 func (d *service) drill(ctx context.Context, p policies.Policy, ship *volumes.Shipper) daemon.Outcome {
 	log := d.log.With("policy", p.Name)
 	log.Info("drill begins")
-	r, err := ship.Drill(ctx, volumes.DrillRequest{Policy: p, Wait: volumes.DefaultWait, Share: 1, Seed: time.Now().UnixNano() >> 16, Version: version})
+	r, err := ship.Drill(ctx, volumes.DrillRequest{Policy: p, Wait: volumes.DefaultWait, Share: 1, Seed: newSeed(), Version: version})
 	switch {
 	case ctx.Err() != nil:
 		log.Info("drill was cut short: it is made again")
@@ -101,6 +98,9 @@ func (d *service) drill(ctx context.Context, p policies.Policy, ship *volumes.Sh
 	log.Info("drill passed", "report", r.ID, "what", drillLine(r))
 	return daemon.Outcome{}
 }
+
+// newSeed chooses another sample each time.
+func newSeed() int64 { return time.Now().UnixNano() >> 16 }
 
 // told is what a daemon has logged already, and what people told it.
 type told struct {

@@ -124,9 +124,8 @@ func (o *adHocOptions) used() string {
 // work is what a command was asked to do.
 type work struct {
 	reach
-	tasks   []task
-	command string // of a policy's entry in JSON: sync, plan, audit, rebuild
-	// withoutSource says that the work goes on where a source does not answer.
+	tasks []task
+	// withoutSource says that the work goes on where a source refuses the login.
 	withoutSource bool
 }
 
@@ -186,9 +185,8 @@ func choosePolicies(names []string, s selectOptions, a adHocOptions) (*work, err
 		return nil, err
 	}
 	w := &work{reach: reach{ledger: ledgerPath(s.Ledger, f), file: f, regions: map[string]policies.Region{}, limits: f.Limits}}
-	known := make([]string, 0, len(f.Policies))
+	known := policyNames(f)
 	for _, p := range f.Policies {
-		known = append(known, p.Name)
 		if len(names) == 0 && (p.Volumes == nil || s.volumes) || slices.Contains(names, p.Name) {
 			w.tasks = append(w.tasks, task{policy: p})
 		}
@@ -207,6 +205,15 @@ func choosePolicies(names []string, s selectOptions, a adHocOptions) (*work, err
 		}
 	}
 	return w, nil
+}
+
+// policyNames are the names of a file's policies, as they stand there.
+func policyNames(f *policies.File) []string {
+	names := make([]string, len(f.Policies))
+	for i, p := range f.Policies {
+		names[i] = p.Name
+	}
+	return names
 }
 
 // chooseAdHoc makes a policy of its own for a command line. With a policy file named,

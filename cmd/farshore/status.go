@@ -168,7 +168,7 @@ func end(p store.Place, prefix string) string {
 
 func showHolder(c *console, st control.Status) {
 	c.warn("ledger %s", st.Ledger)
-	c.warn("  in use by process %d since %s (%s): %s", st.PID, st.Began.Local().Format(time.DateTime), seconds(time.Since(st.Began).Round(time.Second)), st.Command)
+	c.warn("  in use by process %d since %s (%s): %s", st.PID, timeOf(st.Began), seconds(time.Since(st.Began).Round(time.Second)), st.Command)
 	if st.Stopping {
 		c.warn("  it was asked to stop and is finishing")
 	}
@@ -185,10 +185,10 @@ func showStanding(c *console, s statusResult) {
 	for _, p := range s.Passes {
 		at := replicator.Side{Region: p.Region, Container: p.Container, Prefix: p.Prefix}.String()
 		if p.Ended == nil {
-			c.warn("  %s: the pass over %s of %s was interrupted; the next one goes on with it", transport.PrintName(p.Policy), at, p.Began.Local().Format(time.DateTime))
+			c.warn("  %s: the pass over %s of %s was interrupted; the next one goes on with it", transport.PrintName(p.Policy), at, timeOf(p.Began))
 			continue
 		}
-		c.warn("  %s: last pass over %s at %s, it took %s", transport.PrintName(p.Policy), at, p.Began.Local().Format(time.DateTime), seconds(p.Ended.Sub(p.Began)))
+		c.warn("  %s: last pass over %s at %s, it took %s", transport.PrintName(p.Policy), at, timeOf(p.Began), seconds(p.Ended.Sub(p.Began)))
 	}
 	for _, r := range s.Routes {
 		if r.backups {

@@ -108,9 +108,8 @@ func runSync(ctx context.Context, o *syncOptions, args []string, c *console) err
 	if o.DryRun {
 		return planWork(ctx, w, o.ReleaseBrake, c, nil)
 	}
-	w.command = "sync"
 	released := false
-	return eachPolicy(ctx, w, c, openFor(w.ledger), func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
+	return eachPolicy(ctx, w, c, openFor(w.ledger), duty{command: "sync", objects: func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
 		r, err := e.Sync(ctx, p, jobs, replicator.SyncOptions{ReleaseBrake: o.ReleaseBrake})
 		released = released || r.BrakeReleased
 		if last := p.Name == w.tasks[len(w.tasks)-1].policy.Name; last && o.ReleaseBrake != "" && !released && err == nil {
@@ -120,9 +119,9 @@ func runSync(ctx context.Context, o *syncOptions, args []string, c *console) err
 			r.Counts[report.KindBrake]++
 		}
 		return r, err
-	}, func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
+	}, volumes: func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
 		return s.Pass(ctx, p, volumes.ShipOptions{SnapshotNow: o.SnapshotNow})
-	}, showResult)
+	}}, showResult)
 }
 
 // heapBeside is what the program takes beside the bytes on their way: listing pages,
@@ -138,16 +137,24 @@ func boundMemory(l policies.Limits) {
 	}
 }
 
+// duty is what is done about each policy.
+type duty struct {
+	command string // of a policy's entry in JSON: sync, plan, audit, rebuild
+	away    bool   // it goes on where the source cannot be asked what it has
+	objects passFunc
+	volumes volumeFunc // nil: it has nothing to say about volumes
+}
+
 type passFunc func(context.Context, *replicator.Engine, policies.Policy, []replicator.Job) (report.Result, error)
 
-// eachPolicy runs do over the tasks, one after the other, with the ledger open and the
+// eachPolicy does a duty for the tasks, one after the other, with the ledger open and the
 // regions logged in, and shows what came of each. A policy that cannot run does not keep
 // the others from it.
-func eachPolicy(ctx context.Context, w *work, c *console, open opener, do passFunc, vols volumeFunc, show func(*console, report.Result)) error {
+func eachPolicy(ctx context.Context, w *work, c *console, open opener, d duty, show func(*console, report.Result)) error {
 	out := &passResult{Ledger: w.ledger, Policies: []policyResult{}}
 	c.result = out
 	err := w.run(ctx, c, open, w.spare, func(ctx context.Context, x *running) error {
-		return w.passes(ctx, x, c, out, do, vols, show)
+		return w.passes(ctx, x, c, out, d, show)
 	})
 	var stop *stopped
 	if errors.As(err, &stop) {
@@ -157,19 +164,17 @@ func eachPolicy(ctx context.Context, w *work, c *console, open opener, do passFu
 }
 
 // passes does what eachPolicy says, with everything open.
-func (w *work) passes(ctx context.Context, x *running, c *console, out *passResult, do passFunc, vols volumeFunc, show func(*console, report.Result)) error {
-	if w.file != nil { // two names of one account are only told now
-		if err := w.file.CheckPlaces(x.engine.Accounts(ctx, sortedNames(w.file.Regions))); err != nil {
-			return err
-		}
+func (w *work) passes(ctx context.Context, x *running, c *console, out *passResult, d duty, show func(*console, report.Result)) error {
+	if err := x.checkPlaces(ctx, w.file); err != nil {
+		return err
 	}
 	var ship *volumes.Shipper
-	if names := w.aboutVolumes(); len(names) > 0 && vols != nil {
+	if names := w.aboutVolumes(); len(names) > 0 && d.volumes != nil {
 		ship = x.shipper(ctx, names)
 	}
 	var worst error
 	for _, t := range w.tasks {
-		r, err := w.one(ctx, x, t, ship, do, vols)
+		r, err := x.one(ctx, t, ship, d)
 		told := policyResult{Result: r}
 		if stopOf(ctx) == nil && err == nil && r.Errors > 0 {
 			err = &findingsError{n: r.Errors}
@@ -200,27 +205,33 @@ func (w *work) passes(ctx context.Context, x *running, c *console, out *passResu
 
 // one runs one task, about containers or, with a shipper, about volumes, and adds what
 // the logins have to say.
-func (w *work) one(ctx context.Context, x *running, t task, ship *volumes.Shipper, do passFunc, vols volumeFunc) (report.Result, error) {
+func (x *running) one(ctx context.Context, t task, ship *volumes.Shipper, d duty) (report.Result, error) {
 	var r report.Result
 	var err error
 	began := time.Now().UTC()
 	if t.policy.Volumes != nil && ship != nil {
-		r, err = vols(ctx, ship, t.policy)
+		r, err = d.volumes(ctx, ship, t.policy)
 		r = withMaps(r)
 	} else {
-		r, err = w.runTask(ctx, x.engine, t, do)
+		r, err = runTask(ctx, x.engine, t, d)
 	}
 	if r.Command == "" { // nothing could run
-		r.Policy, r.Command, r.Began = t.policy.Name, cmp.Or(w.command, "sync"), began
+		r.Policy, r.Command, r.Began = t.policy.Name, d.command, began
 	}
-	for _, f := range append(x.links.importFindings(t.policy.Name, t.policy.To...), x.links.skew(t.policy.Name)...) {
-		r.Findings = append(r.Findings, f)
-		r.Counts[f.Kind]++
-	}
+	addFindings(&r, x.links.importFindings(t.policy.Name, t.policy.To...))
+	addFindings(&r, x.links.skew(t.policy.Name))
 	if err != nil {
 		r.Replicas.Satisfied = false // nobody looked at everything
 	}
 	return r, err
+}
+
+// addFindings adds warnings to a result; its Counts must be there.
+func addFindings(r *report.Result, list []report.Finding) {
+	for _, f := range list {
+		r.Findings = append(r.Findings, f)
+		r.Counts[f.Kind]++
+	}
 }
 
 func total(counts map[string]int64) (n int64) {
@@ -231,18 +242,18 @@ func total(counts map[string]int64) (n int64) {
 }
 
 // runTask runs one policy. What it selects is asked first, unless the jobs are given.
-func (w *work) runTask(ctx context.Context, e *replicator.Engine, t task, do passFunc) (report.Result, error) {
+func runTask(ctx context.Context, e *replicator.Engine, t task, d duty) (report.Result, error) {
 	jobs, err := t.jobs, error(nil)
 	switch {
 	case jobs != nil:
-	case w.withoutSource:
+	case d.away:
 		jobs, err = e.AuditJobs(ctx, t.policy)
 	default:
 		jobs, err = e.Jobs(ctx, t.policy)
 	}
 	if err == nil {
 		var r report.Result
-		r, err = do(ctx, e, t.policy, jobs)
+		r, err = d.objects(ctx, e, t.policy, jobs)
 		if err == nil && len(jobs) == 0 {
 			r.Findings = append(r.Findings, report.Finding{Kind: kindNothing, Level: report.Warn, Policy: t.policy.Name, Region: t.policy.From, Op: "select containers",
 				Cause: "no container of the region matches the policy", Hint: "look at containers: in the policy file; wildcards never match reserved names"})
