@@ -98,8 +98,7 @@ func (x *auditJob) repair(ctx context.Context, rs []*replica) error {
 // sendAgain sends replicas again from the source, as a pass would.
 func (x *auditJob) sendAgain(ctx context.Context, rs []*replica, causes *repairCauses) error {
 	l := x.e.o.Ledger
-	p := &pass{e: x.e, job: x.p.job, src: x.p.src, place: x.p.place, known: true, dests: x.p.dests, kin: newKin(), account: x.p.account,
-		findings: report.NewFindings(nil, causes.add), tally: &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}}
+	p := x.repairer(x.p.job, x.p.src, causes)
 	var steps []plan.Step
 	for _, r := range rs {
 		if err := p.ensureDest(ctx, r.d); err != nil {
@@ -137,6 +136,13 @@ func (x *auditJob) sendAgain(ctx context.Context, rs []*replica, causes *repairC
 	}
 	x.tally.addWork(p.tally)
 	return nil
+}
+
+// repairer is a pass that copies for a repair, from there; what goes wrong is kept for the
+// audit to tell.
+func (x *auditJob) repairer(job Job, from transport.Sink, causes *repairCauses) *pass {
+	return &pass{e: x.e, job: job, src: from, place: x.p.place, known: true, dests: x.p.dests, kin: newKin(), account: x.p.account,
+		findings: report.NewFindings(nil, causes.add), tally: &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}}
 }
 
 // subject is what the copier needs to know of an object: its record as it is now,

@@ -169,8 +169,8 @@ func (x *auditJob) relayFrom(ctx context.Context, r *replica, from *dest, causes
 	}
 	job := x.p.job
 	job.From.Region = from.side.Region
-	p := &pass{e: x.e, job: job, src: in, place: x.p.place, known: true, relays: true, dests: x.p.dests, kin: newKin(), account: x.p.account,
-		findings: report.NewFindings(nil, causes.add), tally: &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}}
+	p := x.repairer(job, in, causes)
+	p.relays = true
 	it := &item{name: o.Name, record: &o, version: versionOf(obj), open: 1, regions: map[string]bool{}, ready: true,
 		entry: &transport.Entry{Name: o.Name, Size: obj.Size, ETag: obj.ETag, Modified: obj.Modified, Kind: obj.Kind}}
 	t := p.target(r.d, it, r.fault == report.KindMissing, plan.Step{})

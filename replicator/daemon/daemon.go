@@ -71,8 +71,8 @@ type Options struct {
 	Parallel int
 }
 
-// memory is what is remembered of a task.
-type memory struct {
+// past is what is remembered of a task.
+type past struct {
 	Seen   time.Time `json:"seen"` // when it was there for the first time
 	Began  time.Time `json:"began,omitzero"`
 	Ended  time.Time `json:"ended,omitzero"` // zero: it was cut short
@@ -86,7 +86,7 @@ type memory struct {
 // entry is one task as it stands.
 type entry struct {
 	Task
-	memory
+	past
 	due     time.Time // zero: never
 	running bool
 	asked   bool // a person asked for it: it begins next
@@ -132,7 +132,7 @@ func New(o Options, tasks []Task) (*Scheduler, error) {
 			return nil, fmt.Errorf("read when %s was done last: %w", e.name(), err)
 		}
 		if ok {
-			if err := json.Unmarshal(text, &e.memory); err != nil {
+			if err := json.Unmarshal(text, &e.past); err != nil {
 				return nil, fmt.Errorf("read when %s was done last: %w", e.name(), err)
 			}
 		}
@@ -283,7 +283,7 @@ func (s *Scheduler) do(ctx context.Context, e *entry, began time.Time) {
 
 // save remembers a task; s.mu is held.
 func (s *Scheduler) save(e *entry) error {
-	text, err := json.Marshal(e.memory)
+	text, err := json.Marshal(e.past)
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}

@@ -86,10 +86,15 @@ func every(d *diary, policy string, kind Kind, pause, takes time.Duration) Task 
 		}}
 }
 
-// begin runs a scheduler and gives what ends it and waits for the end.
+// begin runs a scheduler over a memory and gives what ends it and waits for the end.
 func begin(t *testing.T, m Memory, parallel int, tasks ...Task) (*Scheduler, func()) {
 	t.Helper()
-	s, err := New(Options{Memory: m, Parallel: parallel}, tasks)
+	return beginWith(t, Options{Memory: m, Parallel: parallel}, tasks...)
+}
+
+func beginWith(t *testing.T, o Options, tasks ...Task) (*Scheduler, func()) {
+	t.Helper()
+	s, err := New(o, tasks)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,23 +311,13 @@ func TestClockIsSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &diary{start: time.Now()}
 		c := &setClock{by: 365 * 24 * time.Hour}
-		s, err := New(Options{Memory: newNotes(), Clock: c}, []Task{every(d, "a", Pass, 10*time.Minute, 0)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			s.Run(ctx)
-		}()
+		_, end := beginWith(t, Options{Memory: newNotes(), Clock: c}, every(d, "a", Pass, 10*time.Minute, 0))
 		time.Sleep(time.Minute)
 		c.mu.Lock()
 		c.by = 0
 		c.mu.Unlock()
 		time.Sleep(25 * time.Minute)
-		cancel()
-		<-ended
+		end()
 		if got := strings.Count(d.read(), "a/pass"); got != 3 {
 			t.Errorf("%s", d.read())
 		}

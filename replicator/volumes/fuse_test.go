@@ -198,10 +198,15 @@ func (b *fusedBlocks) RestoreBackup(ctx context.Context, backup, volume string) 
 	return b.f.step("restore "+b.name, func() error { return b.BlockStorage.RestoreBackup(ctx, backup, volume) })
 }
 
-// crashAt kills at about limit of the steps, before them and after them, evenly spread; at
+// crashAt has kill run to the end once (n is 0), which must take at least so many steps,
+// and then kills at about limit of them, before them and after them, evenly spread; at
 // as many as FARSHORE_CRASH_STEPS says, if it says anything.
-func crashAt(t *testing.T, total, limit int, kill func(n int, after bool)) {
+func crashAt(t *testing.T, least, limit int, kill func(n int, after bool) (steps int)) {
 	t.Helper()
+	total := kill(0, false)
+	if total < least {
+		t.Fatalf("only %d steps: the fuse sees nothing", total)
+	}
 	if text := os.Getenv("FARSHORE_CRASH_STEPS"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {

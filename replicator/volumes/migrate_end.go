@@ -3,7 +3,6 @@ package volumes
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -68,11 +67,7 @@ func (m *migration) tidy(ctx context.Context) error {
 			}
 			continue
 		}
-		var e expiry
-		if err := json.Unmarshal(w.Data, &e); err != nil {
-			return fmt.Errorf("read work %s: %w", w.ID, err)
-		}
-		if _, err := m.s.erase(ctx, m.f, w, e); err != nil {
+		if _, err := m.s.goOn(ctx, m.f, w); err != nil {
 			return err
 		}
 	}

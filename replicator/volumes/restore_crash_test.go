@@ -55,11 +55,7 @@ func TestRestoreKilledAnywhere(t *testing.T) {
 		}
 		return f.steps
 	}
-	total := kill(0, false)
-	if total < 40 {
-		t.Fatalf("only %d steps: the fuse sees nothing", total)
-	}
-	crashAt(t, total, 14, func(n int, after bool) { kill(n, after) })
+	crashAt(t, 40, 14, kill)
 	if resumed < 10 || ended > 2 {
 		t.Errorf("only %d restores were gone on with, %d had ended", resumed, ended)
 	}
@@ -84,11 +80,7 @@ func TestDrillKilledAnywhere(t *testing.T) {
 		}
 		return f.steps
 	}
-	total := kill(0, false)
-	if total < 40 {
-		t.Fatalf("only %d steps: the fuse sees nothing", total)
-	}
-	crashAt(t, total, 8, func(n int, after bool) { kill(n, after) })
+	crashAt(t, 40, 8, kill)
 }
 
 // So is what a killed drill of containers left.
@@ -123,11 +115,7 @@ func TestContainerDrillKilledAnywhere(t *testing.T) {
 		}
 		return f.steps
 	}
-	total := kill(0, false)
-	if total < 20 {
-		t.Fatalf("only %d steps: the fuse sees nothing", total)
-	}
-	crashAt(t, total, 12, func(n int, after bool) { kill(n, after) })
+	crashAt(t, 20, 12, kill)
 	if left < 8 {
 		t.Errorf("only %d drills left anything", left)
 	}
@@ -161,11 +149,7 @@ func TestMigrateKilledAnywhere(t *testing.T) {
 		}
 		return f.steps
 	}
-	total := kill(0, false)
-	if total < 100 {
-		t.Fatalf("only %d steps: the fuse sees nothing", total)
-	}
-	crashAt(t, total, 8, func(n int, after bool) { kill(n, after) })
+	crashAt(t, 100, 8, kill)
 }
 
 // A source that was on its way out when the run was killed is seen to be gone by the next.

@@ -291,7 +291,9 @@ func (r *retention) resume(ctx context.Context) error {
 			v.Act = report.Synthesize
 			err = r.s.resumeSynthetic(ctx, r.p, r.f, w)
 		} else {
-			err = r.goOn(ctx, w)
+			var freed int64
+			freed, err = r.s.goOn(ctx, r.f, w)
+			r.free(freed)
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -303,24 +305,26 @@ func (r *retention) resume(ctx context.Context) error {
 	return nil
 }
 
-// goOn ends a delete that was interrupted: what was half deleted cannot be restored.
-func (r *retention) goOn(ctx context.Context, w store.Work) error {
+// goOn ends a delete that was interrupted: what was half deleted cannot be restored. It
+// gives the bytes that are free now.
+func (s *Shipper) goOn(ctx context.Context, f *report.Findings, w store.Work) (int64, error) {
 	var e expiry
 	if err := json.Unmarshal(w.Data, &e); err != nil {
-		return fmt.Errorf("read work %s: %w", w.ID, err)
+		return 0, fmt.Errorf("read work %s: %w", w.ID, err)
 	}
-	freed, err := r.s.erase(ctx, r.f, w, e)
-	r.mu.Lock()
-	r.out.Freed += freed
-	r.mu.Unlock()
-	return err
+	return s.erase(ctx, f, w, e)
 }
 
 // expire deletes one backup of a point, and records that it is gone.
 func (r *retention) expire(ctx context.Context, point, region string, e expiry) error {
 	freed, err := r.s.expire(ctx, r.f, r.p.Name, point, region, e)
-	r.mu.Lock()
-	r.out.Freed += freed
-	r.mu.Unlock()
+	r.free(freed)
 	return err
+}
+
+// free counts bytes that were freed.
+func (r *retention) free(bytes int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.out.Freed += bytes
 }
