@@ -43,7 +43,7 @@ func (c *console) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&c.json, "json", c.json, "answer with one JSON document, errors included (docs/json.md)")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "say only what is wrong")
 	f.BoolVarP(&c.verbose, "verbose", "v", false, "log what is done, with retries, to stderr")
-	f.StringVar(&c.logFormat, "log-format", c.logFormat, "of --verbose: text or json")
+	f.StringVar(&c.logFormat, "log-format", c.logFormat, "of the log (--verbose, and farshore run): text or json")
 }
 
 // check refuses flags that cannot be meant.

@@ -166,6 +166,7 @@ func (d *service) work(ctx context.Context, w *work) error {
 		now = next
 	}
 	notify("STOPPING=1")
+	d.log.Info("ended", "why", context.Cause(ctx))
 	return stopOr(ctx, context.Cause(ctx))
 }
 

@@ -241,5 +241,8 @@ func (e *heldError) cause() string {
 }
 
 func (e *heldError) hint() string {
+	if e.status != nil && len(e.status.Tasks) > 0 {
+		return "it works until it is ended: have it make a pass or an audit with farshore run-now, or end it with farshore stop --ledger " + quoted(e.path)
+	}
 	return "wait until it has ended, or watch it: farshore status --ledger " + quoted(e.path)
 }
