@@ -229,7 +229,7 @@ func (c *pass) wanting(ctx context.Context, w want, to map[*dest]*dest) (it *ite
 			held[asking] = true
 			continue
 		}
-		t := target{d: d, ifAbsent: true}
+		t := target{d: d, ifAbsent: true, lost: has && rep.State == store.Lost}
 		if unseen(d) {
 			if has && rep.State != store.Conflict {
 				t.known = append(t.known, destETagOf(rep))

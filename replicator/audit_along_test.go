@@ -36,9 +36,12 @@ func TestAuditOfWhatComesAlong(t *testing.T) {
 		{"a segment is rotten", 1, func(b *tt.Mem) { b.Rot("segs", "s%41/0", rot) }, report.KindDamaged, "segs", "s%41/0"},
 		{"a dynamic part is gone", 0, func(b *tt.Mem) { b.Remove("more", "dyn/1") }, report.KindMissing, "more", "dyn/1"},
 	} {
-		for _, away := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, source away %v", c.name, away), func(t *testing.T) {
+		for i := range 4 {
+			// with one stream a manifest's repair comes before those of its segments
+			away, streams := i%2 == 1, []int{1, 4}[i/2]
+			t.Run(fmt.Sprintf("%s, source away %v, %d streams", c.name, away, streams), func(t *testing.T) {
 				w := furnished(t)
+				w.limits.Streams = streams
 				if r := w.audit(AuditOptions{Read: 1}); r.Errors != 0 || len(r.Findings) != 0 || !r.Replicas.Satisfied {
 					t.Fatalf("a whole copy: %+v %+v", r.Replicas, r.Findings)
 				}

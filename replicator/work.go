@@ -108,6 +108,7 @@ type target struct {
 	tries    int      // how often the source replaced the object under it
 	final    bool     // it has been put off once already
 	known    []string // ETags of ours that may stand there although ifAbsent was planned
+	lost     bool     // an audit found it wrong: that it looks right does not make it so
 }
 
 // dispatch gives a step to the workers; it waits while all are busy.
@@ -393,6 +394,9 @@ func (p *pass) recheck(ctx context.Context, it *item, t target) (_ target, again
 		return t, true, nil
 	case err != nil:
 		return target{}, false, err
+	case t.lost && slices.Contains(t.known, obj.ETag):
+		t.ifAbsent = false
+		return t, true, p.begin(ctx, it, d)
 	case obj.ETag == it.version.ETag && obj.Size == it.entry.Size:
 		if plain, err := p.plainAtSource(ctx, it); err != nil {
 			return target{}, false, err
