@@ -28,7 +28,7 @@ func labAccount(t testing.TB, c *lab.Client) account {
 func newLabKinds(t *testing.T, template string) (*kindsWorld, *labWorld) {
 	t.Helper()
 	l := lab.Require(t)
-	lw := &labWorld{t: t, lab: l, one: l.Client(t, "lab-one"), two: l.Client(t, "lab-two")}
+	lw := &labWorld{t: t, lab: l, way: way{"one", "two"}, one: l.Client(t, "lab-one"), two: l.Client(t, "lab-two")}
 	lw.from = lab.Scratch(t, lw.one)
 	lw.to = strings.ReplaceAll(template, "{container}", lw.from)
 	lw.f = newFarshore(t, l.CloudsFile())
@@ -101,6 +101,7 @@ func TestLabKinds(t *testing.T) {
 	for _, c := range w.p.all() {
 		lw.swiftclient(c, c)
 	}
+	w.f.certified("-f", back, "--read", "100%")
 	w.f.checkLedger()
 }
 

@@ -24,15 +24,19 @@ import (
 // TestLabProperties carries a container's properties to another project of another
 // region, where ids mean something else, and looks at what they do there.
 func TestLabProperties(t *testing.T) {
+	eachWay(t, labProperties)
+}
+
+func labProperties(t *testing.T, x way) {
 	l := lab.Require(t)
-	one, other, tenant := l.Client(t, "lab-one"), l.Client(t, "lab-two-other"), l.Client(t, "lab-two")
+	one, other, tenant := l.Client(t, "lab-"+x.from), l.Client(t, "lab-"+x.to+"-other"), l.Client(t, "lab-"+x.to)
 	c := lab.Scratch(t, one)
 	t.Cleanup(func() { other.Remove(t, c); other.Remove(t, ".farshore-segments") })
 	f := newFarshore(t, l.CloudsFile())
 	file := filepath.Join(t.TempDir(), "farshore.yaml")
 	theirs, ours := l.ProjectID("other"), l.ProjectID("tenant")
 	mark := "X-Account-Meta-" + http.CanonicalHeaderKey(c)
-	policy := fmt.Sprintf(`regions: {one: {cloud: lab-one}, two: {cloud: lab-two-other}}
+	policy := fmt.Sprintf(`regions: {one: {cloud: lab-%s}, two: {cloud: lab-%s-other}}
 policies:
   - name: p
     from: one
@@ -41,7 +45,7 @@ policies:
     properties: {tempurl_keys: true, account: [metadata]}
     takeover: false
     map: {projects: {%s: %s}}
-`, c, theirs, ours)
+`, x.from, x.to, c, theirs, ours)
 	if err := os.WriteFile(file, []byte(policy), 0o600); err != nil {
 		t.Fatal(err)
 	}

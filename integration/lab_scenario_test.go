@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,15 +33,30 @@ var hostile = []string{
 type labWorld struct {
 	t        *testing.T
 	lab      *lab.Lab
-	one, two *lab.Client
+	way      way
+	one, two *lab.Client // at the source, at the destination
 	from, to string
 	f        *farshore
 }
 
-func newLabWorld(t *testing.T) *labWorld {
+// way is the regions of the lab that are copied from and to.
+type way struct{ from, to string }
+
+// eachWay runs a test from region one to region two; of a full run's tests, also from two
+// to one.
+func eachWay(t *testing.T, test func(t *testing.T, w way)) {
+	ways := []way{{"one", "two"}, {"two", "one"}}
+	for _, w := range ways[:scaled(1, 2)] {
+		t.Run(w.from+" to "+w.to, func(t *testing.T) { test(t, w) })
+	}
+}
+
+func newLabWorld(t *testing.T) *labWorld { t.Helper(); return way{"one", "two"}.world(t) }
+
+func (x way) world(t *testing.T) *labWorld {
 	t.Helper()
 	l := lab.Require(t)
-	w := &labWorld{t: t, lab: l, one: l.Client(t, "lab-one"), two: l.Client(t, "lab-two")}
+	w := &labWorld{t: t, lab: l, way: x, one: l.Client(t, "lab-"+x.from), two: l.Client(t, "lab-"+x.to)}
 	w.from = lab.Scratch(t, w.one)
 	w.to = w.from + "-copy"
 	t.Cleanup(func() { w.two.Remove(t, w.to); w.two.Remove(t, ".farshore-segments") })
@@ -51,14 +67,19 @@ func newLabWorld(t *testing.T) *labWorld {
 // sync runs the ad hoc command between the two scratch containers.
 func (w *labWorld) sync(more ...string) output {
 	w.t.Helper()
-	return w.f.must(append([]string{"sync", "lab-one:" + w.from, "lab-two:" + w.to}, more...)...)
+	return w.f.must(append([]string{"sync", w.source(), w.copy()}, more...)...)
 }
 
-// requests counts what region two's own proxy logged for the account since the mark, but
+// source and copy are the two containers as a command names them.
+func (w *labWorld) source() string { return "lab-" + w.way.from + ":" + w.from }
+func (w *labWorld) copy() string   { return "lab-" + w.way.to + ":" + w.to }
+
+// requests counts what the destination's own proxy logged for the account since the mark, but
 // not what Swift asked itself, which has no client's address.
 func (w *labWorld) requests(since int64) (n int, lines []string) {
 	w.t.Helper()
-	f, err := os.Open(proxyLog(w.lab))
+	w.settled()
+	f, err := os.Open(swiftLog(w.lab, w.way.to))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -72,7 +93,7 @@ func (w *labWorld) requests(since int64) (n int, lines []string) {
 		if _, line, ok := strings.Cut(s.Text(), "swift-proxy-"); ok && strings.Contains(line, ": - - ") {
 			continue
 		}
-		if strings.Contains(s.Text(), "/"+w.to) || strings.Contains(s.Text(), ".farshore-segments") {
+		if strings.Contains(s.Text(), w.to) || strings.Contains(s.Text(), ".farshore-segments") {
 			n++
 			lines = append(lines, s.Text())
 		}
@@ -80,7 +101,33 @@ func (w *labWorld) requests(since int64) (n int, lines []string) {
 	return n, lines
 }
 
-func (w *labWorld) mark() int64 { return logMark(w.t, w.lab) }
+// settled waits for the proxy's log: a request is written there after its answer was sent.
+// It has two workers, so more than one request of its own is asked for.
+func (w *labWorld) settled() {
+	w.t.Helper()
+	since := w.mark()
+	var asked []string
+	for i := range 6 {
+		name := fmt.Sprintf("settled-%d-%d", time.Now().UnixNano(), i)
+		asked = append(asked, name)
+		w.two.Call(w.t, "HEAD", lab.Path(name), nil, nil).Want(w.t, 404)
+	}
+	path := swiftLog(w.lab, w.way.to)
+	for until := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if raw = raw[min(since, int64(len(raw))):]; !slices.ContainsFunc(asked, func(n string) bool { return !bytes.Contains(raw, []byte(n)) }) {
+			return
+		}
+		if time.Now().After(until) {
+			w.t.Fatalf("%s has no line of a request that was answered", path)
+		}
+	}
+}
+
+func (w *labWorld) mark() int64 { return mark(w.t, swiftLog(w.lab, w.way.to)) }
 
 // proxyLog is the log of region two's proxy: a line a request.
 func proxyLog(l *lab.Lab) string { return swiftLog(l, "two") }
@@ -105,7 +152,7 @@ func logMark(t testing.TB, l *lab.Lab) int64 {
 func (w *labWorld) same() {
 	w.t.Helper()
 	cmd := exec.Command("/usr/bin/python3", "testdata/compare.py", w.from, w.to)
-	cmd.Env = append(w.lab.OpenRC("lab-one"), "OTHER_REGION=RegionTwo")
+	cmd.Env = append(w.lab.OpenRC("lab-"+w.way.from), "OTHER_REGION="+map[string]string{"one": "RegionOne", "two": "RegionTwo"}[w.way.to])
 	out, err := cmd.CombinedOutput()
 	w.t.Logf("python-swiftclient: %s", bytes.TrimSpace(out))
 	if err != nil {
