@@ -75,6 +75,7 @@ func (f *File) check() Errors {
 		}
 		c.checkRegions(i, p)
 		c.checkNumbers(i, p)
+		c.checkPlace(i, p)
 		c.checkSnapshots(i, p)
 		c.checkContainers(i, p)
 	}

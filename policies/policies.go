@@ -83,6 +83,7 @@ type Policy struct {
 	From     string   // region that is copied
 	To       []string // candidate regions for replicas
 	Replicas int      // how many of To must hold a confirmed copy
+	Place    *Place   // which of To get a container; nil: all
 
 	Containers []string // globs, "!" excludes, the last match wins; see Selects
 	Container  string   // template of the name at the destination; see Destination

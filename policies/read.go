@@ -129,7 +129,7 @@ func (r *reader) limits(l *Limits) func(value) {
 // containerOnly and volumeOnly are the keys of a policy that mean something for
 // one kind of policy only.
 var (
-	containerOnly = []string{"containers", "container", "prefix", "deletes", "brake", "large", "properties", "map", "stamp", "takeover", "bidirectional"}
+	containerOnly = []string{"containers", "container", "place", "prefix", "deletes", "brake", "large", "properties", "map", "stamp", "takeover", "bidirectional"}
 	volumeOnly    = []string{"volumes", "snapshot", "keep", "keep_source", "volume_types", "drill", "max_chain", "full_every"}
 )
 
@@ -141,6 +141,7 @@ func (r *reader) policy(f *File, v value) Policy {
 		field{"from", r.text(&p.From)},
 		field{"to", r.texts(&p.To, "region names")},
 		field{"replicas", r.count(&p.Replicas, 1, 1000)},
+		field{"place", r.place(&p.Place)},
 		field{"containers", r.texts(&p.Containers, "container names and patterns")},
 		field{"container", r.text(&p.Container)},
 		field{"prefix", r.text(&p.Prefix)},
@@ -174,6 +175,9 @@ func (r *reader) policy(f *File, v value) Policy {
 	}
 	if p.Replicas < 0 {
 		p.Replicas = len(p.To)
+	}
+	if p.Place != nil && p.Place.Copies == 0 {
+		p.Place.Copies = p.Replicas
 	}
 	if p.Every == 0 && p.Schedule.IsZero() && !r.bad[v.path+".schedule"] {
 		p.Every = DefaultEvery

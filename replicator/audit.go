@@ -48,6 +48,7 @@ func (e *Engine) Audit(ctx context.Context, p policies.Policy, jobs []Job, o Aud
 	a := &auditor{e: e, o: o, policy: p, findings: f, byRegion: map[string]int64{}, audited: map[store.RouteID]bool{},
 		tally: &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}}
 	defer e.budget.follow()()
+	ctx, _ = e.budget.flow(ctx, p)
 	along, firstErr := e.alongside(ctx, jobs)
 	if firstErr != nil {
 		jobs = nil

@@ -6,14 +6,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"farshore/policies"
 	"farshore/transport"
 )
 
 // budget holds what all passes of an engine share: stream slots, memory for
-// bytes on the way, and the byte limits (total, per pair, per policy).
+// bytes on the way, and the byte limits (total, per pair, per policy). It is dealt out
+// policy by policy, not in the order in which passes ask (budget_flows.go).
 //
 // A stream is a write under way, or a read that a write consumes as it comes. An
 // object that is held in memory whole takes its slot when it has been read: reads run
@@ -26,21 +25,27 @@ import (
 type budget struct {
 	clock   transport.Clock
 	limits  policies.Limits
-	streams *semaphore.Weighted
-	memory  *semaphore.Weighted
+	streams *transport.Pool
+	memory  *transport.Pool
 	total   *transport.Limiter
 	order   atomic.Pointer[int64] // a total limit set while running; nil: what the policies say
 
 	mu       sync.Mutex
 	pairs    map[string]*transport.Limiter
 	policies map[string]*transport.Limiter
-	checked  time.Time
+	flows    map[string]*flow // by policy
 }
 
-func newBudget(l policies.Limits, clock transport.Clock) *budget {
-	return &budget{clock: clock, limits: l, streams: semaphore.NewWeighted(int64(l.Streams)), memory: semaphore.NewWeighted(l.Memory),
-		total: transport.NewLimiter(int64(l.RateAt(clock.Now())), clock), checked: clock.Now(),
-		pairs: map[string]*transport.Limiter{}, policies: map[string]*transport.Limiter{}}
+// newBudget makes a budget. Where policies work side by side, none of them takes the
+// last eighth of streams and memory if it has some.
+func newBudget(l policies.Limits, sideBySide bool, clock transport.Clock) *budget {
+	streams, memory := int64(0), int64(0)
+	if sideBySide {
+		streams, memory = int64(l.Streams+4)/8, l.Memory/8
+	}
+	return &budget{clock: clock, limits: l, streams: transport.NewPool(int64(l.Streams), streams, clock), memory: transport.NewPool(l.Memory, memory, clock),
+		total: transport.NewLimiter(int64(l.RateAt(clock.Now())), clock),
+		pairs: map[string]*transport.Limiter{}, policies: map[string]*transport.Limiter{}, flows: map[string]*flow{}}
 }
 
 // limit puts the byte limits of a transfer into its context (R14).
@@ -115,21 +120,12 @@ func (e *Engine) TotalLimit() int64 { return e.budget.total.Rate() }
 
 // hold takes n bytes of memory, at most all there is, and returns what gives them back.
 func (b *budget) hold(ctx context.Context, n int64) (func(), error) {
-	n = min(max(n, 1), b.limits.Memory)
-	if err := b.memory.Acquire(ctx, n); err != nil {
-		return nil, err
-	}
-	var once sync.Once
-	return func() { once.Do(func() { b.memory.Release(n) }) }, nil
+	return b.memory.Acquire(ctx, max(n, 1))
 }
 
 // stream takes a stream slot and returns what gives it back.
 func (b *budget) stream(ctx context.Context) (func(), error) {
-	if err := b.streams.Acquire(ctx, 1); err != nil {
-		return nil, err
-	}
-	var once sync.Once
-	return func() { once.Do(func() { b.streams.Release(1) }) }, nil
+	return b.streams.Acquire(ctx, 1)
 }
 
 // turn is what one object holds of the budget while it is copied.

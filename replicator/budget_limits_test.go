@@ -44,7 +44,7 @@ func rates(t *testing.T, b *budget, p policies.Policy, from, to string) (out []i
 func TestATransferObeysEveryLimit(t *testing.T) {
 	limits := policies.Limits{Streams: 1, Memory: 1 << 20, Total: 1000,
 		Pairs: map[string]policies.Rate{policies.PairKey("a", "b"): 700, policies.PairKey("b", "a"): 600}}
-	b := newBudget(limits, &tt.Quick{})
+	b := newBudget(limits, false, &tt.Quick{})
 	slow, free := policies.NewPolicy("slow", "a", "b"), policies.NewPolicy("free", "a", "b")
 	slow.Limit = 500
 	for _, c := range []struct {
@@ -76,7 +76,7 @@ func TestTheTotalFollowsTheTimetable(t *testing.T) {
 		t.Fatal(err)
 	}
 	clock := &held{now: time.Date(2027, time.March, 1, 7, 59, 59, 0, time.UTC), timers: make(chan heldTimer)} // a Monday
-	b := newBudget(policies.Limits{Streams: 1, Memory: 1 << 20, Total: 1000, Timetable: []policies.Slot{slot}}, clock)
+	b := newBudget(policies.Limits{Streams: 1, Memory: 1 << 20, Total: 1000, Timetable: []policies.Slot{slot}}, false, clock)
 	if b.total.Rate() != 1000 {
 		t.Fatalf("before the window: %d", b.total.Rate())
 	}

@@ -55,6 +55,7 @@ func (e *Engine) CopyNames(ctx context.Context, job CopyJob, names <-chan transp
 	t := &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}
 	p := &pass{e: e, job: Job{Policy: job.Policy, From: job.From, To: job.To, along: true}, findings: f, tally: t, kin: newKin()}
 	defer e.budget.follow()()
+	ctx, _ = e.budget.flow(ctx, job.Policy)
 	err := p.open(ctx)
 	if err == nil {
 		err = p.copyNames(ctx, names, job)

@@ -32,6 +32,9 @@ type Options struct {
 	Clock    transport.Clock  // nil: the system's
 	Progress *report.Progress // nil: none shown
 	Log      *slog.Logger     // nil: silent
+	// SideBySide is for who works on several policies at once: none of them ever takes
+	// the last of the streams and of the memory, which the next would have to wait for.
+	SideBySide bool
 	// OnFinding sees each finding as it is made; nil: nobody. Called from many goroutines.
 	OnFinding func(report.Finding)
 }
@@ -68,7 +71,7 @@ func New(o Options) *Engine {
 	if o.Limits.Memory <= 0 {
 		o.Limits.Memory = policies.DefaultMemory
 	}
-	e := &Engine{o: o, budget: newBudget(o.Limits, o.Clock), breakers: map[string]*breaker{},
+	e := &Engine{o: o, budget: newBudget(o.Limits, o.SideBySide, o.Clock), breakers: map[string]*breaker{},
 		made: map[string]*once{}, noCopy: map[string]int{}, abilities: map[string]transport.Abilities{}}
 	return e
 }
@@ -139,6 +142,7 @@ func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, _ = e.budget.flow(ctx, p)
 	var jobs []Job
 	taken := map[string]string{}
 	err = src.Containers(ctx, "", func(c transport.ContainerInfo) error {
@@ -216,6 +220,7 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 	if o.DryRun {
 		res.Command = "plan"
 	}
+	ctx, turns := e.budget.pass(ctx, p)
 	f := report.NewFindings(p.Accept, e.o.OnFinding)
 	t := &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}
 	var firstErr error
@@ -281,6 +286,7 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 		}
 	}
 	e.regionFindings(p, f)
+	turns(firstErr == nil && t.failed.Load() == 0 && !o.DryRun)
 	res.Totals, res.Replicas = t.result(p)
 	res.BrakeReleased, res.ResumedCopied = o.matched.Load() && res.Brake == "", t.resumed.Load()
 	if v := res.Replicas; !v.Satisfied && !o.DryRun && firstErr == nil {

@@ -43,6 +43,7 @@ func (e *Engine) Fidelity(ctx context.Context, p policies.Policy, jobs []Job, o 
 	f := report.NewFindings(p.Accept, e.o.OnFinding)
 	c := &certificate{e: e, o: o, policy: p, findings: f, compared: map[[2]string]bool{}, totals: report.FidelityTotals{Never: report.NeverKept, CannotBy: map[string]int64{}}}
 	defer e.budget.follow()()
+	ctx, _ = e.budget.flow(ctx, p)
 	err := c.jobs(ctx, jobs)
 	if err == nil {
 		err = c.account(ctx)

@@ -19,11 +19,16 @@ const (
 )
 
 // Limiter lets at most so many bytes a second pass. Any number of streams may
-// share one; they are served in the order in which they came. It counts the bytes
+// share one; flows get an equal part of the bytes, or more of them in a hurry, and the
+// streams of one are served in the order in which they came. It counts the bytes
 // of request bodies sent to destinations, nothing else (R14).
 type Limiter struct {
 	clock Clock
-	turn  chan struct{} // held by the stream whose bytes are next
+
+	turns sync.Mutex // around queue, taken and reach
+	queue queue
+	taken bool    // a stream's bytes are next
+	reach float64 // what the flow that was served last had had before
 
 	mu      sync.Mutex
 	rate    int64
@@ -34,7 +39,7 @@ type Limiter struct {
 // NewLimiter makes a limiter of perSecond bytes a second; 0 or less is
 // unlimited. A nil clock is the system's.
 func NewLimiter(perSecond int64, clock Clock) *Limiter {
-	l := &Limiter{clock: clockOr(clock), turn: make(chan struct{}, 1), changed: make(chan struct{})}
+	l := &Limiter{clock: clockOr(clock), changed: make(chan struct{})}
 	l.rate = max(perSecond, 0)
 	l.bucket = rate.NewLimiter(rate.Limit(l.rate), burstOf(l.rate))
 	return l
@@ -77,12 +82,11 @@ func (l *Limiter) Wait(ctx context.Context, n int) error {
 	if n <= 0 || l.Rate() == 0 {
 		return nil
 	}
-	select {
-	case l.turn <- struct{}{}:
-		defer func() { <-l.turn }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	leave, err := l.enter(ctx, n)
+	if err != nil {
+		return err
 	}
+	defer leave()
 	for n > 0 {
 		took, wait, changed := l.take(n)
 		n -= took
@@ -93,6 +97,49 @@ func (l *Limiter) Wait(ctx context.Context, n int) error {
 		}
 	}
 	return nil
+}
+
+// enter waits until the stream's n bytes are next.
+func (l *Limiter) enter(ctx context.Context, n int) (leave func(), err error) {
+	l.turns.Lock()
+	m := l.queue.member(FlowOf(ctx))
+	if len(m.waiting) == 0 {
+		m.had = max(m.had, l.reach) // while it wanted nothing it saved nothing up
+	}
+	w := l.queue.push(m, int64(n))
+	l.admit()
+	l.turns.Unlock()
+	select {
+	case <-w.turn:
+		return l.leave, nil
+	case <-ctx.Done():
+	}
+	l.turns.Lock()
+	waited := l.queue.remove(w)
+	l.turns.Unlock()
+	if !waited {
+		l.leave() // its turn came at the same moment
+	}
+	return nil, context.Cause(ctx)
+}
+
+func (l *Limiter) leave() {
+	l.turns.Lock()
+	defer l.turns.Unlock()
+	l.taken = false
+	l.admit()
+}
+
+// admit gives the turn to the flow that has had the least (start-time fair queueing);
+// turns is held.
+func (l *Limiter) admit() {
+	if l.taken || l.queue.waiting == 0 {
+		return
+	}
+	w := l.queue.next(func(m *member) float64 { return m.had }, func(*waiter) bool { return true })
+	l.taken, l.reach = true, w.of.had
+	w.of.had += float64(w.n) / w.of.flow.share(l.clock.Now())
+	l.queue.grant(w)
 }
 
 // take takes a burst's worth of n if it is there, else says how long to wait

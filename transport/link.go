@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -33,7 +32,7 @@ type Link struct {
 	max      int
 	limit    int
 	inFlight int
-	waiting  list.List     // of chan struct{}, oldest first
+	waiting  queue
 	paused   time.Time     // until
 	repaused chan struct{} // closed and replaced when paused changes
 	strikes  int           // throttled in a row, for the length of the next pause
@@ -78,7 +77,8 @@ func NewLink(o LinkOptions) *Link {
 		limit: min(o.Start, o.Max), repaused: make(chan struct{})}
 }
 
-// Acquire waits for a slot, first come first served. release must be called once
+// Acquire waits for a slot. Of the flows that wait, the one with the fewest slots gets
+// the next; within a flow it is first come first served. release must be called once
 // with the outcome; further calls do nothing. Nobody may hold a slot while waiting
 // for somebody who needs one: two regions copying to each other would stand still.
 func (l *Link) Acquire(ctx context.Context) (release func(Result), err error) {
@@ -86,26 +86,25 @@ func (l *Link) Acquire(ctx context.Context) (release func(Result), err error) {
 		return nil, err
 	}
 	l.mu.Lock()
+	m := l.waiting.member(FlowOf(ctx))
+	w := l.waiting.push(m, 1)
 	now := l.clock.Now()
-	if l.waiting.Len() == 0 && l.inFlight < l.limit && !now.Before(l.paused) {
-		l.inFlight++
-		l.mu.Unlock()
-		return l.slot(now), nil
-	}
-	turn := make(chan struct{})
-	at := l.waiting.PushBack(turn)
+	l.admit(now)
 	l.mu.Unlock()
-	if l.wait(ctx, turn) {
-		return l.slot(l.clock.Now()), nil
+	select {
+	case <-w.turn:
+		return l.slot(m, now), nil
+	default:
+	}
+	if l.wait(ctx, w.turn) {
+		return l.slot(m, l.clock.Now()), nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	select {
-	case <-turn: // granted at the same moment: hand it on
+	if !l.waiting.remove(w) { // granted at the same moment: hand it on
 		l.inFlight--
+		m.held--
 		l.admit(l.clock.Now())
-	default:
-		l.waiting.Remove(at)
 	}
 	return nil, context.Cause(ctx)
 }
@@ -140,13 +139,14 @@ func (l *Link) wait(ctx context.Context, turn <-chan struct{}) bool {
 	}
 }
 
-func (l *Link) slot(began time.Time) func(Result) {
+func (l *Link) slot(m *member, began time.Time) func(Result) {
 	var once sync.Once
 	return func(r Result) {
 		once.Do(func() {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.inFlight--
+			m.held--
 			l.stats.Requests++
 			now := l.clock.Now()
 			l.learn(began, now, r)
@@ -199,7 +199,7 @@ func (l *Link) Stats() LinkStats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.stats
-	s.Region, s.Limit, s.Max, s.InFlight, s.Waiting = l.region, l.limit, l.max, l.inFlight, l.waiting.Len()
+	s.Region, s.Limit, s.Max, s.InFlight, s.Waiting = l.region, l.limit, l.max, l.inFlight, l.waiting.waiting
 	if l.clock.Now().Before(l.paused) {
 		s.PausedUntil = l.paused
 	}
@@ -211,11 +211,22 @@ func (l *Link) admit(now time.Time) {
 	if now.Before(l.paused) {
 		return // whoever waits asks again when the pause ends
 	}
-	for l.inFlight < l.limit && l.waiting.Len() > 0 {
-		turn, _ := l.waiting.Remove(l.waiting.Front()).(chan struct{})
+	score := func(m *member) float64 { return float64(m.held) / m.flow.share(now) }
+	for l.waiting.waiting > 0 {
+		w := l.waiting.next(score, l.may)
+		if w == nil {
+			return
+		}
 		l.inFlight++
-		close(turn)
+		w.of.held++
+		l.waiting.grant(w)
 	}
+}
+
+// may reports whether there is a slot for somebody. A flow that has none need not wait
+// until one of those that have them all ends something long: a few go beyond the limit.
+func (l *Link) may(w *waiter) bool {
+	return l.inFlight < l.limit || w.of.held == 0 && l.inFlight < l.limit+max(l.limit/4, 1)
 }
 
 // learn takes a result into account. mu is held.

@@ -16,6 +16,7 @@ type reach struct {
 	regions map[string]policies.Region
 	limits  policies.Limits
 	stall   time.Duration // how long a peer may be silent
+	daemon  bool          // several policies are worked on at once
 }
 
 // running is a command at work: its ledger is open, its regions are logged in.
@@ -61,7 +62,8 @@ func (r *reach) login(ctx context.Context, s *session, spare spareFunc, log *slo
 		return nil, err
 	}
 	return &running{session: s, links: links, log: log, hide: func() {}, limits: r.limits,
-		engine: replicator.New(replicator.Options{Ledger: s.ledger, Regions: links.sinks, Down: links.down, Limits: r.limits, Progress: s.progress, Log: log})}, nil
+		engine: replicator.New(replicator.Options{Ledger: s.ledger, Regions: links.sinks, Down: links.down, Limits: r.limits, SideBySide: r.daemon,
+			Progress: s.progress, Log: log})}, nil
 }
 
 // drive has the process work with this engine: its memory is bounded, and the socket

@@ -127,6 +127,7 @@ func (o *runOptions) load() (*work, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.daemon = true
 	return w, o.apply(&w.reach)
 }
 
