@@ -152,14 +152,18 @@ func (x *auditJob) bad(r *replica, cause string) {
 	r.seen, r.fault, r.cause, r.byBytes = false, report.KindDamaged, cause, true
 }
 
-// unreadable reports whether an error speaks of the object rather than of its
-// region: a manifest whose segments are missing or changed answers 409 (S4), or
-// ends early.
+// unreadable reports whether an error speaks of the object rather than of its region.
 func unreadable(r *replica, err error) bool {
-	var te *transport.Error
 	there := r.sub.Dests[r.i].Entry
-	manifest := r.want.Segmented() || there != nil && there.Kind == transport.SLO
-	return err != nil && manifest && errors.As(err, &te) && (te.Status == http.StatusConflict || errors.Is(err, io.ErrUnexpectedEOF))
+	return (r.want.Segmented() || there != nil && there.Kind == transport.SLO) && manifestBroken(err)
+}
+
+// manifestBroken reports whether an error is what reading a static manifest gives whose
+// segments are missing or changed: 409 (S4), or an early end; and 500 where a manifest
+// within it is no manifest any more, which no retry changed.
+func manifestBroken(err error) bool {
+	var te *transport.Error
+	return errors.As(err, &te) && (te.Status == http.StatusConflict || te.Status == http.StatusInternalServerError || errors.Is(err, io.ErrUnexpectedEOF))
 }
 
 // fetch reads a replica and says what is wrong with the bytes.

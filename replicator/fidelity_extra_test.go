@@ -11,6 +11,7 @@ import (
 	"farshore/policies"
 	"farshore/replicator/report"
 	"farshore/transport"
+	tt "farshore/transport/transporttest"
 )
 
 // A certificate compares what a dynamic large object consists of, at both ends.
@@ -136,4 +137,34 @@ func TestCertificateOfWhatOnlyTheDestinationHas(t *testing.T) {
 	}}); !errors.Is(err, boom) {
 		t.Errorf("%v", err)
 	}
+}
+
+// A static manifest that its region cannot read (500: a manifest within it was replaced) is
+// a row of the certificate and a finding of the audit; the region has not gone for that.
+func TestAManifestThatCannotBeReadIsARow(t *testing.T) {
+	for _, at := range []string{"b", "a"} {
+		w := newWorld(t, "b")
+		w.furnish()
+		w.sync()
+		w.faults[at].Add(tt.Open, tt.Fail(transport.Transient).Status(500).On("c", "nested").Times(-1))
+		rows, r := w.certify(FidelityOptions{Read: 1})
+		if diff := cmp.Diff([]string{"object c/nested content"}, judged(rows, report.Cannot)); diff != "" {
+			t.Errorf("%s: %s", at, diff)
+		}
+		if x := rows["object c/nested content"]; !strings.Contains(x.Why, "cannot be read") {
+			t.Errorf("%s: %+v", at, x)
+		}
+		if r.Fidelity.Unseen != 0 {
+			t.Errorf("%s: %+v", at, r)
+		}
+	}
+	w := newWorld(t, "b")
+	w.furnish()
+	w.sync()
+	w.faults["b"].Add(tt.Open, tt.Fail(transport.Transient).Status(500).On("c", "nested").Times(-1))
+	r := w.audit(AuditOptions{Read: 1})
+	if len(r.Findings) != 2 || r.Audit.Damaged != 1 {
+		t.Errorf("%+v %+v", r.Audit, r.Findings)
+	}
+	one(t, r, report.KindDamaged, report.Error, "b", "nested", "cannot be read")
 }

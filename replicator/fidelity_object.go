@@ -121,11 +121,13 @@ func (x *certJob) content(ctx context.Context, r *rows, d *dest, sub plan.Subjec
 	}
 	read := src.Kind != transport.DLO && src.Kind != transport.Symlink && src.Size == there.Size && audit.Sampled(x.o.Seed, sub.Name, x.o.Read)
 	if read {
-		same, err := x.bytes(ctx, d, r.like.Name, sub.Name, src, there)
+		same, broken, err := x.bytes(ctx, d, r.like.Name, sub.Name, src, there)
 		if err != nil {
 			return err
 		}
 		switch {
+		case broken != "":
+			differ = broken
 		case !same:
 			differ = "its bytes are others"
 		case segmented:
@@ -144,27 +146,33 @@ func (x *certJob) content(ctx context.Context, r *rows, d *dest, sub plan.Subjec
 }
 
 // bytes reads both ends, or of a plain source object only the copy: its ETag is its MD5.
-func (x *certJob) bytes(ctx context.Context, d *dest, name, srcName string, src, there transport.Object) (bool, error) {
+// broken says which end has a manifest that cannot be read.
+func (x *certJob) bytes(ctx context.Context, d *dest, name, srcName string, src, there transport.Object) (same bool, broken string, err error) {
 	slot, err := x.e.budget.stream(ctx)
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
 	defer slot()
 	x.read.Add(1)
 	count := func(n int) { x.readBytes.Add(int64(n)) }
 	_, got, err := digestOf(ctx, d.ep, d.side.Container, name, transport.OpenOptions{ETag: there.ETag, Length: -1, Unchecked: true}, count)
-	if err != nil {
-		return false, err
-	}
-	if src.Kind == transport.Plain {
+	switch {
+	case there.Kind == transport.SLO && manifestBroken(err):
+		return false, "its bytes cannot be read there: " + err.Error(), nil
+	case err != nil:
+		return false, "", err
+	case src.Kind == transport.Plain:
 		sum, _ := got.Sums()
-		return sum == src.ETag, nil
+		return sum == src.ETag, "", nil
 	}
 	_, want, err := digestOf(ctx, x.p.src, x.p.job.From.Container, srcName, transport.OpenOptions{ETag: src.ETag, Length: -1, Unchecked: true}, count)
-	if err != nil {
-		return false, err
+	switch {
+	case src.Kind == transport.SLO && manifestBroken(err):
+		return false, "its bytes cannot be read at the source: " + err.Error(), nil
+	case err != nil:
+		return false, "", err
 	}
-	return want.Equal(got), nil
+	return want.Equal(got), "", nil
 }
 
 // manifest compares two manifests part by part.
