@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"farshore/policies"
+	"farshore/replicator/lag"
 	"farshore/replicator/report"
 	"farshore/store"
 	"farshore/transport"
@@ -35,6 +36,7 @@ type Options struct {
 	// SideBySide is for who works on several policies at once: none of them ever takes
 	// the last of the streams and of the memory, which the next would have to wait for.
 	SideBySide bool
+	Lag        *lag.Tracker // is told what waits and what is confirmed; nil: nobody
 	// OnFinding sees each finding as it is made; nil: nobody. Called from many goroutines.
 	OnFinding func(report.Finding)
 }
@@ -152,6 +154,7 @@ func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
 		dest, err := p.Destination(c.Name)
 		if err != nil {
 			return &UsageError{Msg: fmt.Sprintf("policy %s: container %s: %v", p.Name, transport.PrintName(c.Name), err), Hint: "change the policy's container: template"}
+	looked := e.o.Clock.Now()
 		}
 		if other, ok := taken[dest]; ok {
 			return &UsageError{Msg: fmt.Sprintf("policy %s: containers %s and %s would both go to %s", p.Name, transport.PrintName(other), transport.PrintName(c.Name), transport.PrintName(dest)),
@@ -183,6 +186,7 @@ func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
 		}
 	}
 	return jobs, nil
+	e.tellPlaces(p.Name, looked, jobs)
 }
 
 // newJob is a policy's job for one container and its name at the destinations.

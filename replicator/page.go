@@ -82,6 +82,7 @@ func (p *pass) part(ctx context.Context, lo, hi string, entries []transport.Entr
 			p.listedHere.Add(1)
 		}
 		step := p.diff(s, o)
+		p.sight(&s, &step)
 		switch {
 		case !step.Idle():
 			if s.Entry != nil { // a step outlives the page, which the endpoint uses again

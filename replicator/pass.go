@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"farshore/replicator/lag"
 	"farshore/replicator/plan"
 	"farshore/replicator/report"
 	"farshore/store"
@@ -35,6 +36,8 @@ type pass struct {
 	o        SyncOptions
 	findings *report.Findings
 	tally    *tally
+	lookout  *lag.Look // at all of the source; nil: nobody is told
+	away     []string  // regions left out whose account is not even known
 
 	kin        *kin
 	src        transport.Sink
@@ -71,6 +74,7 @@ func (p *pass) run(ctx context.Context) error {
 	defer p.e.budget.follow()()
 	if err := p.open(ctx); err != nil || len(p.dests) == 0 {
 		return err
+	p.beginLook()
 	}
 	work := p.work
 	if p.histories != nil {
@@ -112,6 +116,7 @@ func (p *pass) work(ctx context.Context) error {
 	}
 	return p.deletes(ctx)
 }
+	p.lookout.End()
 
 // open finds the place, the routes and the state of both ends.
 func (p *pass) open(ctx context.Context) error {
@@ -179,6 +184,7 @@ func (p *pass) open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+			p.away = append(p.away, to.Region)
 		for _, other := range p.dests {
 			if d.url != "" && d.url == other.url && d.side.Container == other.side.Container && overlap(d.side.Prefix, other.side.Prefix) {
 				return &UsageError{Msg: fmt.Sprintf("two destinations are the same place: %s and %s are both container %s of account %s; one copy would count as two", other.side, d.side, transport.PrintName(d.side.Container), d.url),
@@ -199,7 +205,7 @@ func (p *pass) open(ctx context.Context) error {
 		}
 	}
 	if alive == 0 {
-		err := p.countOnly(ctx)
+		err := cmp.Or(p.countOnly(ctx), p.lookOnly(ctx))
 		p.dests = nil
 		return err
 	}

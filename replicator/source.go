@@ -151,6 +151,7 @@ func (p *pass) vanished(ctx context.Context, it *item, targets []target) error {
 		if err != nil {
 			return err
 		}
+		p.e.o.Lag.Gone(p.lagItem(t.d.side.Region, it.name))
 	}
 	it.mu.Lock()
 	it.gone = true

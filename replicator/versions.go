@@ -107,6 +107,7 @@ func (p *pass) carryHistories(ctx context.Context) error {
 	if err := p.walkHistories(ctx); err != nil {
 		return err
 	}
+	p.lookout.End()
 	if p.dry() {
 		return p.deleteVersions(ctx)
 	}

@@ -103,6 +103,7 @@ func (p *pass) carryOnce(ctx context.Context, x *past, last bool) ([]*pastSide, 
 		switch {
 		case s.err == nil && (!s.over || len(s.deeds.Foreign) > 0):
 			p.saveObject(x, s.d)
+			p.tellPast(x, s)
 			p.e.breaker(s.d.side.Region).note(nil)
 		case s.err != nil && ctx.Err() == nil:
 			p.saveObject(x, nil)

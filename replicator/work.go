@@ -273,6 +273,7 @@ func (p *pass) confirm(it *item, d *dest, rep store.Replica, change func(*store.
 		o.SetReplica(rep)
 		return true
 	}})
+	p.tellConfirmed(it, d, rep)
 }
 
 // conflict records that something not ours stands at the destination.

@@ -1,0 +1,239 @@
+package replicator
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"farshore/replicator/lag"
+	"farshore/replicator/plan"
+	"farshore/store"
+)
+
+// What a pass tells the tracker of lag: while it looks at the source, what a destination
+// lacks and since when; and whatever a destination has confirmed. A plan looks at nothing
+// for good and tells nothing; containers that only come along with others have no lag of
+// their own.
+
+// placeOf is what a job's source is called among the policy's places.
+func placeOf(s Side) string {
+	if s.Prefix != "" {
+		return s.Container + "/" + s.Prefix
+	}
+	return s.Container
+}
+
+// tellPlaces says which containers a policy has.
+func (e *Engine) tellPlaces(policy string, at time.Time, jobs []Job) {
+	if e.o.Lag == nil {
+		return
+	}
+	names := make([]string, len(jobs))
+	for i, j := range jobs {
+		names[i] = placeOf(j.From)
+	}
+	e.o.Lag.Places(policy, at, names)
+}
+
+// beginLook begins a look at the source, if this is a pass that looks at all of it.
+func (p *pass) beginLook() {
+	if p.o.DryRun || p.job.along {
+		return
+	}
+	p.lookout = p.e.o.Lag.Look(p.job.Policy.Name, placeOf(p.job.From))
+}
+
+// lookOnly looks at the source when nothing can be carried, so that what waits is known.
+func (p *pass) lookOnly(ctx context.Context) error {
+	if p.lookout == nil || p.gone {
+		return nil
+	}
+	walk := p.walkAll
+	if p.histories != nil {
+		walk = p.walkHistories
+		for _, d := range p.dests {
+			p.histories.lanes[d] = &lane{}
+		}
+	}
+	counted := p.tally
+	p.tally = &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}
+	p.counting = true
+	err := walk(ctx)
+	p.counting, p.tally = false, counted
+	if err == nil {
+		p.lookout.End()
+	}
+	return err
+}
+
+func (p *pass) lagItem(region, name string) lag.Item {
+	return lag.Item{Policy: p.job.Policy.Name, Region: region, Place: placeOf(p.job.From), Name: name}
+}
+
+// sight tells of one name what its destinations lack; step is what the plan makes of it.
+func (p *pass) sight(s *plan.Subject, step *plan.Step) {
+	if p.lookout == nil {
+		return
+	}
+	if s.Entry == nil {
+		p.sightMissing(s)
+		return
+	}
+	v := plan.VersionOf(s.Entry)
+	if s.Record != nil && v.Modified < s.Record.Version.Modified {
+		v = s.Record.Version // the listing lags
+	}
+	at := time.UnixMicro(v.Modified)
+	for i, d := range p.dests {
+		var r store.Replica
+		if s.Record != nil {
+			r, _ = s.Record.Replica(d.info.ID)
+		}
+		switch {
+		case r.Version == v && r.State == store.Confirmed:
+		case r.Version == v && (r.State == store.Conflict || r.State == store.Cannot):
+			p.lookout.Stuck(d.side.Region)
+		case r.Version == v && r.State == store.Lost: // it had arrived: it waits since it is known to be lost
+			p.lookout.Waits(d.side.Region, s.Name, p.e.o.Clock.Now(), s.Entry.Size)
+		case p.lacks(i, s.Name, v, step):
+			p.lookout.Waits(d.side.Region, s.Name, at, s.Entry.Size)
+		}
+	}
+	for _, region := range p.away {
+		p.lookout.Waits(region, s.Name, at, s.Entry.Size)
+	}
+}
+
+// lacks reports whether destination i needs a version that it has not confirmed: one that
+// came from there does not go back.
+func (p *pass) lacks(i int, name string, v store.Version, step *plan.Step) bool {
+	d := p.dests[i]
+	if !d.dead.Load() {
+		for _, rs := range step.Routes {
+			if rs.Route == d.info.ID {
+				return rs.Action != plan.Conflict
+			}
+		}
+		return false
+	}
+	if d.back == 0 {
+		return true
+	}
+	back, ok, err := p.e.o.Ledger.Get(d.info.To, p.destName(d, name))
+	if err != nil || !ok {
+		return true
+	}
+	r, ok := back.Replica(d.back)
+	return !ok || r.State != store.Confirmed || r.Version != v
+}
+
+// sightMissing tells of a delete that is due and not carried out.
+func (p *pass) sightMissing(s *plan.Subject) {
+	if s.Record == nil || !p.job.Policy.Deletes.Propagate {
+		return
+	}
+	now := p.e.o.Clock.Now()
+	due := now
+	if s.Record.Missing != 0 {
+		due = time.UnixMicro(s.Record.Missing)
+	}
+	if due = due.Add(p.job.Policy.Deletes.After); due.After(now) {
+		return
+	}
+	for _, d := range p.dests {
+		if _, ok := s.Record.Replica(d.info.ID); ok {
+			p.lookout.Waits(d.side.Region, s.Name, due, 0)
+		}
+	}
+}
+
+// sightPast tells of a name with versions what its destinations lack.
+func (p *pass) sightPast(x *past) {
+	if p.lookout == nil {
+		return
+	}
+	lacks := func(d *dest) (oldest, bytes int64) {
+		for i := range x.series.Versions {
+			v := &x.series.Versions[i]
+			r, ok := v.Replica(d.info.ID)
+			if v.Missing != 0 || ok && (r.State == store.Confirmed || r.State == store.Cannot || r.State == store.Conflict) {
+				continue
+			}
+			bytes += v.Size
+			at := v.Version.Modified
+			if r.State == store.Lost {
+				at = micros(p.e.o.Clock.Now())
+			}
+			if oldest == 0 || at < oldest {
+				oldest = at
+			}
+		}
+		return oldest, bytes
+	}
+	for _, d := range p.dests {
+		if stuckPast(x, d) {
+			p.lookout.Stuck(d.side.Region)
+		}
+		if at, bytes := lacks(d); at != 0 && (d.dead.Load() || slices.Contains(x.todo, d)) {
+			p.lookout.Waits(d.side.Region, x.name, time.UnixMicro(at), bytes)
+		}
+	}
+	for _, region := range p.away {
+		if at, bytes := lacks(&dest{}); at != 0 {
+			p.lookout.Waits(region, x.name, time.UnixMicro(at), bytes)
+		}
+	}
+}
+
+// stuckPast reports whether something of a name waits for a person at a destination.
+func stuckPast(x *past, d *dest) bool {
+	for i := range x.series.Versions {
+		v := &x.series.Versions[i]
+		if r, ok := v.Replica(d.info.ID); ok && v.Missing == 0 && (r.State == store.Conflict || r.State == store.Cannot) {
+			return true
+		}
+	}
+	return false
+}
+
+// tellConfirmed tells what came of an item at a destination, as its record says it.
+func (p *pass) tellConfirmed(it *item, d *dest, rep store.Replica) {
+	if p.e.o.Lag == nil {
+		return
+	}
+	x := p.lagItem(d.side.Region, it.name)
+	if rep.State != store.Confirmed {
+		p.e.o.Lag.Stuck(x)
+		return
+	}
+	fresh, size := true, int64(0)
+	if it.record != nil {
+		old, ok := it.record.Replica(d.info.ID)
+		fresh = !ok || old.Version != rep.Version || old.State != store.Confirmed && old.State != store.Lost
+	}
+	if it.entry != nil {
+		size = it.entry.Size
+	}
+	p.e.o.Lag.Confirmed(x, time.UnixMicro(rep.Version.Modified), size, fresh)
+}
+
+// tellPast tells what came of a name with versions at a destination.
+func (p *pass) tellPast(x *past, s *pastSide) {
+	if p.e.o.Lag == nil {
+		return
+	}
+	it := p.lagItem(s.d.side.Region, x.name)
+	if len(s.deeds.Foreign) > 0 {
+		p.e.o.Lag.Stuck(it)
+		return
+	}
+	newest, size := int64(0), int64(0)
+	for i := range x.series.Versions {
+		v := &x.series.Versions[i]
+		newest = max(newest, v.Version.Modified)
+		if slices.Contains(s.deeds.Append, v.ID) {
+			size += v.Size
+		}
+	}
+	p.e.o.Lag.Confirmed(it, time.UnixMicro(newest), size, false)
+}

@@ -1,0 +1,543 @@
+// Package lag measures how far regions are behind their sources, policy by policy: what
+// waits and since when, how long changes took to be confirmed, whether that keeps within
+// the policy's rpo, and when a backlog will be gone. It is told by the engine what a look
+// at a source shows and what was confirmed, and knows nothing else: no region, no ledger
+// but a place for notes.
+//
+// A change waits from its source timestamp on, corrected by the source's clock (R18); a
+// delete from when it is due: first seen missing (R4), and the policy's grace period over.
+// Of an item that changes again while it waits the oldest change counts. What the source
+// had before the policy was first at work waits from then on, and not for the years that
+// it is old.
+package lag
+
+import (
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"farshore/replicator/report"
+)
+
+// Clock tells the time.
+type Clock interface{ Now() time.Time }
+
+// Memory keeps small values durably: the ledger.
+type Memory interface {
+	Note(key string) (value []byte, ok bool, err error)
+	PutNote(key string, value []byte) error
+}
+
+// Options of a Tracker.
+type Options struct {
+	Clock  Clock
+	Memory Memory
+	Log    *slog.Logger // nil: silent
+	// OnEvent is told of late and arrived events, in order, after they are durable; nil:
+	// nobody. It must not call the tracker.
+	OnEvent func(report.Event)
+	// Kept is how many waiting items are kept one by one, of all policies; 0: 100,000.
+	// Past it they are only counted.
+	Kept int
+}
+
+// Terms are what of a policy concerns lag.
+type Terms struct {
+	Policy  string
+	Regions []string      // the destinations
+	RPO     time.Duration // 0: nothing is ever late
+	Poll    time.Duration // longest time between two looks; 0: never said to be stale
+	// Skew is how far the source's clock is ahead of this machine's; nil: not at all.
+	Skew func() time.Duration
+	// Idle says that the policy exists and is not worked on now: what is known of it
+	// stays, and nothing is judged.
+	Idle bool
+}
+
+// Tracker knows the lag of every policy and region. Its methods may be called
+// concurrently. A nil Tracker may be told everything and knows nothing.
+type Tracker struct {
+	o Options
+
+	saving sync.Mutex // held from judging until what was judged is durable and told
+
+	mu    sync.Mutex
+	lanes map[laneKey]*lane
+	kept  int // items in all places
+}
+
+type laneKey struct{ policy, region string }
+
+func (k laneKey) note() string { return "lag/" + k.policy + "\x00" + k.region }
+
+// lane is one policy's way to one region.
+type lane struct {
+	key   laneKey
+	terms Terms
+
+	since  time.Time // when the policy was first at work for the region
+	listed time.Time // when the places were listed last; zero: never
+	floor  time.Time // all looks together when the process began, as the one before left them
+	places map[string]*place
+	past   window
+	rate   rate
+
+	carried carried // what waited when the process before ended and is not told one by one
+	episode *episode
+	ended   *report.Event // the end of an episode that was not told yet
+	lost    lateSum       // what was late and is not any more, since the last judgement
+
+	n     int  // items in its places
+	many  bool // a place has more than is kept one by one
+	dirty bool
+	saved time.Time
+}
+
+// place is a container of a policy, or a volume.
+type place struct {
+	asOf   time.Time // when the last complete look began; zero: none yet
+	took   time.Duration
+	look   uint64 // the number of the look under way, or of the last one
+	items  map[string]wait
+	stuck  int64
+	more   overflow         // of the last complete look
+	seen   overflow         // of the look under way
+	early  map[string]int64 // source times confirmed during a look, before the look came to them
+	looked bool             // by this process, completely
+}
+
+// wait is one item that waits.
+type wait struct {
+	since  int64 // µs by this machine's clock
+	newest int64 // µs by the source's: the newest change known
+	bytes  int64
+	look   uint64 // that saw it last
+}
+
+// overflow counts what is not kept one by one.
+type overflow struct {
+	items, bytes int64
+	oldest       int64 // µs; 0: nothing
+}
+
+func (o *overflow) add(since, bytes int64) {
+	if o.items++; o.items == 1 || since < o.oldest {
+		o.oldest = since
+	}
+	o.bytes += bytes
+}
+
+// join takes the worse of two views of one place.
+func (o overflow) join(x overflow) overflow {
+	if x.items > o.items {
+		o.items, o.bytes = x.items, x.bytes
+	}
+	if o.oldest == 0 || x.oldest != 0 && x.oldest < o.oldest {
+		o.oldest = x.oldest
+	}
+	return o
+}
+
+func (o *overflow) take(bytes int64) {
+	if o.items--; o.items <= 0 {
+		*o = overflow{}
+		return
+	}
+	o.bytes = max(o.bytes-bytes, 0)
+}
+
+// carried is what a process before knew of, beyond what it named.
+type carried struct {
+	Items  int64 `json:"items,omitempty"`
+	Bytes  int64 `json:"bytes,omitempty"`
+	Oldest int64 `json:"oldest,omitempty"` // µs
+}
+
+// New makes a tracker that follows nothing yet.
+func New(o Options) *Tracker {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Kept <= 0 {
+		o.Kept = 100_000
+	}
+	return &Tracker{o: o, lanes: map[laneKey]*lane{}}
+}
+
+// Follow says which policies there are. What is known of others is forgotten, once their
+// late events are paired. It reads what an earlier process noted, and must be called
+// before the policies are worked on, and again whenever they change.
+func (t *Tracker) Follow(all []Terms) error {
+	if t == nil {
+		return nil
+	}
+	t.saving.Lock()
+	defer t.saving.Unlock()
+	known, err := t.readIndex()
+	if err != nil {
+		return err
+	}
+	now := t.o.Clock.Now()
+	t.mu.Lock()
+	want := map[laneKey]bool{}
+	for _, terms := range all {
+		for _, region := range terms.Regions {
+			want[laneKey{terms.Policy, region}] = true
+		}
+	}
+	var missing []laneKey
+	for k := range want {
+		if t.lanes[k] == nil {
+			missing = append(missing, k)
+		}
+	}
+	for _, k := range known {
+		if t.lanes[k] == nil && !want[k] {
+			missing = append(missing, k)
+		}
+	}
+	t.mu.Unlock()
+	read := map[laneKey]*lane{}
+	for _, k := range missing {
+		if read[k], err = t.readLane(k, now); err != nil {
+			return err
+		}
+	}
+	if err := t.writeIndex(slices.Concat(known, missing)); err != nil { // before any note of theirs
+		return err
+	}
+	t.mu.Lock()
+	for k, l := range read {
+		t.lanes[k] = l
+		t.kept += l.n
+	}
+	for _, terms := range all {
+		for _, region := range terms.Regions {
+			t.lanes[laneKey{terms.Policy, region}].terms = terms
+		}
+	}
+	var gone []*lane
+	for k, l := range t.lanes {
+		if !want[k] {
+			gone = append(gone, l)
+			t.kept -= l.n
+			delete(t.lanes, k)
+		}
+	}
+	t.mu.Unlock()
+	slices.SortFunc(gone, func(a, b *lane) int { return strings.Compare(a.key.note(), b.key.note()) })
+	for _, l := range gone {
+		t.remove(l, now)
+	}
+	t.judge(now)
+	return t.writeIndex(slices.Collect(maps.Keys(want)))
+}
+
+// lanesOf gives a policy's lanes; the tracker's lock is held.
+func (t *Tracker) lanesOf(policy string) []*lane {
+	var out []*lane
+	for k, l := range t.lanes {
+		if k.policy == policy {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// Places says which places a policy has, as a listing showed that began at the time given.
+// What waited in others is gone.
+func (t *Tracker) Places(policy string, at time.Time, names []string) {
+	if t == nil {
+		return
+	}
+	now := t.o.Clock.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	want := map[string]bool{}
+	for _, n := range names {
+		want[n] = true
+	}
+	for _, l := range t.lanesOf(policy) {
+		l.account(now)
+		for n, p := range l.places {
+			if want[n] {
+				continue
+			}
+			for name := range p.items {
+				t.drop(l, p, name, now, report.ArrivedGone)
+			}
+			delete(l.places, n)
+		}
+		for n := range want {
+			if l.places[n] == nil { // what it had at the last listing was nothing
+				l.places[n] = &place{asOf: l.before(), items: map[string]wait{}, looked: l.carried.Items == 0}
+			}
+		}
+		l.listed = at
+		l.settle()
+		l.dirty = true
+	}
+}
+
+// before is the time of the look before the first: of a place that was not there.
+func (l *lane) before() time.Time {
+	if l.listed.IsZero() {
+		return l.floor
+	}
+	return l.listed
+}
+
+// settle forgets what an earlier process knew when every place was looked at since.
+func (l *lane) settle() {
+	if l.listed.IsZero() {
+		return
+	}
+	for _, p := range l.places {
+		if !p.looked {
+			return
+		}
+	}
+	l.carried = carried{}
+}
+
+// asOf is when the oldest look that counts began; zero: something was never looked at.
+func (l *lane) asOf() time.Time {
+	if l.listed.IsZero() {
+		return l.floor
+	}
+	oldest := l.listed
+	for _, p := range l.places {
+		if p.asOf.Before(oldest) {
+			oldest = p.asOf
+		}
+	}
+	return oldest
+}
+
+// account brings the busy time up to now, before something changes.
+func (l *lane) account(now time.Time) { l.rate.pass(now, l.n > 0 || l.many) }
+
+// count renews what l.many says.
+func (l *lane) count() {
+	l.many = false
+	for _, p := range l.places {
+		l.many = l.many || p.more.items > 0 || p.seen.items > 0
+	}
+}
+
+// Look is a look at one place of a policy, at all that is there, for all its regions.
+type Look struct {
+	t      *Tracker
+	policy string
+	place  string
+	began  time.Time
+	number map[*lane]uint64
+
+	stuck map[string]int64 // by region; under the tracker's lock
+}
+
+// Look begins a look. Nothing follows from one that does not End.
+func (t *Tracker) Look(policy, at string) *Look {
+	if t == nil {
+		return nil
+	}
+	now := t.o.Clock.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := &Look{t: t, policy: policy, place: at, began: now, number: map[*lane]uint64{}, stuck: map[string]int64{}}
+	for _, l := range t.lanesOf(policy) {
+		p := l.places[at]
+		if p == nil { // nobody listed it: the policy is given its places by hand
+			p = &place{asOf: l.floor, items: map[string]wait{}, looked: l.carried.Items == 0}
+			l.places[at] = p
+		}
+		p.look++
+		p.early = map[string]int64{}
+		p.more, p.seen = p.more.join(p.seen), overflow{} // the look before may not have ended
+		k.number[l] = p.look
+	}
+	return k
+}
+
+// Waits says that a region lacks an item's change of the time given, by the source's clock.
+func (k *Look) Waits(region, name string, source time.Time, bytes int64) {
+	if k == nil {
+		return
+	}
+	now := k.t.o.Clock.Now()
+	k.t.mu.Lock()
+	defer k.t.mu.Unlock()
+	l := k.t.lanes[laneKey{k.policy, region}]
+	if l == nil || l.places[k.place] == nil {
+		return
+	}
+	l.account(now)
+	p := l.places[k.place]
+	if at, ok := p.early[name]; ok && at >= source.UnixMicro() {
+		return
+	}
+	w, is := p.items[name]
+	if !is {
+		w.since = l.begins(source, now)
+		if k.t.kept >= k.t.o.Kept {
+			p.seen.add(w.since, bytes)
+			l.many = true
+			return
+		}
+		k.t.kept++
+		l.n++
+	}
+	w.newest, w.bytes, w.look = max(w.newest, source.UnixMicro()), bytes, p.look
+	p.items[name] = w
+}
+
+// begins is from when a change waits: its time by this machine's clock, not before the
+// policy was at work and not in the future.
+func (l *lane) begins(source, now time.Time) int64 {
+	if l.terms.Skew != nil {
+		source = source.Add(-l.terms.Skew())
+	}
+	if source.Before(l.since) {
+		source = l.since
+	}
+	if source.After(now) {
+		source = now
+	}
+	return source.UnixMicro()
+}
+
+// Stuck counts an item that waits for a person.
+func (k *Look) Stuck(region string) {
+	if k == nil {
+		return
+	}
+	k.t.mu.Lock()
+	k.stuck[region]++
+	k.t.mu.Unlock()
+}
+
+// End says that the look has seen everything: what it did not see waiting does not wait.
+func (k *Look) End() {
+	if k == nil {
+		return
+	}
+	now := k.t.o.Clock.Now()
+	k.t.mu.Lock()
+	defer k.t.mu.Unlock()
+	for l, number := range k.number {
+		p := l.places[k.place]
+		if k.t.lanes[l.key] != l || p == nil || p.look != number { // removed, or looked at anew
+			continue
+		}
+		l.account(now)
+		for name, w := range p.items {
+			if w.look != number {
+				k.t.drop(l, p, name, now, report.ArrivedGone)
+			}
+		}
+		p.stuck, p.more, p.seen, p.early = k.stuck[l.key.region], p.seen, overflow{}, nil
+		l.count()
+		p.asOf, p.took, p.looked = k.began, now.Sub(k.began), true
+		l.settle()
+		l.dirty = true
+	}
+}
+
+// Item names something that a policy carries to a region.
+type Item struct{ Policy, Region, Place, Name string }
+
+// Confirmed says that a region has confirmed an item's change of the source time given;
+// fresh: that it had not confirmed this very change before.
+func (t *Tracker) Confirmed(x Item, source time.Time, bytes int64, fresh bool) {
+	if t == nil {
+		return
+	}
+	now := t.o.Clock.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.lanes[laneKey{x.Policy, x.Region}]
+	if l == nil || l.places[x.Place] == nil {
+		return
+	}
+	p := l.places[x.Place]
+	l.account(now)
+	w, is := p.items[x.Name]
+	if !is {
+		switch {
+		case fresh && p.seen.items > 0:
+			p.seen.take(bytes)
+		case fresh && p.more.items > 0:
+			p.more.take(bytes)
+		case p.early != nil:
+			p.early[x.Name] = source.UnixMicro()
+		}
+		if l.many {
+			l.count()
+		}
+		if !fresh {
+			return
+		}
+		w = wait{since: l.begins(source, now)}
+	}
+	l.done(now, w.since, bytes)
+	if !is {
+		return
+	}
+	if source.UnixMicro() < w.newest { // it has changed again meanwhile
+		w.since = l.begins(time.UnixMicro(w.newest), now)
+		p.items[x.Name] = w
+		return
+	}
+	t.drop(l, p, x.Name, now, report.ArrivedConfirmed)
+}
+
+// done adds what was confirmed to the window and to the rate.
+func (l *lane) done(now time.Time, since, bytes int64) {
+	d := max(now.Sub(time.UnixMicro(since)), 0)
+	l.past.add(now, d, bytes, l.terms.RPO == 0 || d <= l.terms.RPO)
+	l.rate.add(bytes)
+	l.dirty = true
+}
+
+// Gone says that the source has an item no more.
+func (t *Tracker) Gone(x Item) { t.left(x, report.ArrivedGone) }
+
+// Stuck says that an item waits for a person now.
+func (t *Tracker) Stuck(x Item) { t.left(x, report.ArrivedStuck) }
+
+func (t *Tracker) left(x Item, why string) {
+	if t == nil {
+		return
+	}
+	now := t.o.Clock.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.lanes[laneKey{x.Policy, x.Region}]
+	if l == nil || l.places[x.Place] == nil {
+		return
+	}
+	p := l.places[x.Place]
+	if _, is := p.items[x.Name]; !is {
+		return
+	}
+	l.account(now)
+	t.drop(l, p, x.Name, now, why)
+	if why == report.ArrivedStuck {
+		p.stuck++
+	}
+	l.dirty = true
+}
+
+// drop takes an item out of those that wait, and keeps in mind whether it was late.
+func (t *Tracker) drop(l *lane, p *place, name string, now time.Time, why string) {
+	w := p.items[name]
+	delete(p.items, name)
+	t.kept--
+	l.n--
+	if rpo := l.terms.RPO; rpo > 0 && now.UnixMicro()-w.since > rpo.Microseconds() {
+		l.lost.add(why, w.bytes, now.UnixMicro()-w.since)
+	}
+}

@@ -1,0 +1,179 @@
+package lag
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"farshore/replicator/report"
+)
+
+const (
+	// saveEvery is how often what has changed is written at most, but for events.
+	saveEvery = 5 * time.Second
+	// savedItems is how many of the oldest waiting items are written by name.
+	savedItems = 100
+	indexNote  = "lag"
+)
+
+// memo is what is kept of a lane.
+type memo struct {
+	Since   time.Time     `json:"since"`
+	AsOf    time.Time     `json:"as_of,omitzero"`
+	Items   []memoItem    `json:"items,omitempty"`
+	Carried carried       `json:"more,omitzero"`
+	Hours   window        `json:"hours,omitempty"`
+	Episode *episode      `json:"episode,omitempty"`
+	Ended   *report.Event `json:"ended,omitempty"`
+}
+
+type memoItem struct {
+	Place  string `json:"place"`
+	Name   string `json:"name"`
+	Since  int64  `json:"since"`
+	Newest int64  `json:"newest"`
+	Bytes  int64  `json:"bytes"`
+}
+
+// memo gives what is to be kept; the tracker's lock is held.
+func (l *lane) memo() memo {
+	m := memo{Since: l.since, AsOf: l.asOf(), Hours: l.past, Episode: l.episode, Ended: l.ended, Carried: l.carried}
+	var all []memoItem
+	for at, p := range l.places {
+		for name, w := range p.items {
+			all = append(all, memoItem{at, name, w.since, w.newest, w.bytes})
+		}
+		if o := p.more.join(p.seen); o.items > 0 {
+			m.Carried = m.Carried.join(carried{o.items, o.bytes, o.oldest})
+		}
+	}
+	slices.SortFunc(all, func(a, b memoItem) int {
+		return cmp.Or(cmp.Compare(a.Since, b.Since), strings.Compare(a.Place, b.Place), strings.Compare(a.Name, b.Name))
+	})
+	m.Items = all[:min(len(all), savedItems)]
+	for _, x := range all[len(m.Items):] {
+		m.Carried = m.Carried.join(carried{1, x.Bytes, x.Since})
+	}
+	return m
+}
+
+func (c carried) join(o carried) carried {
+	if c.Items == 0 || o.Items > 0 && o.Oldest < c.Oldest {
+		c.Oldest = o.Oldest
+	}
+	return carried{c.Items + o.Items, c.Bytes + o.Bytes, c.Oldest}
+}
+
+func (t *Tracker) readLane(k laneKey, now time.Time) (*lane, error) {
+	l := &lane{key: k, terms: Terms{Policy: k.policy, Idle: true}, since: now, places: map[string]*place{}, rate: rate{seen: now}, dirty: true}
+	text, ok, err := t.o.Memory.Note(k.note())
+	if err != nil || !ok {
+		return l, err
+	}
+	var m memo
+	if err := json.Unmarshal(text, &m); err != nil {
+		return nil, fmt.Errorf("read the lag of policy %s, region %s: %w", k.policy, k.region, err)
+	}
+	l.since, l.floor, l.carried, l.past, l.episode, l.ended = m.Since, m.AsOf, m.Carried, m.Hours, m.Episode, m.Ended
+	for _, x := range m.Items {
+		p := l.places[x.Place]
+		if p == nil {
+			p = &place{asOf: l.floor, items: map[string]wait{}}
+			l.places[x.Place] = p
+		}
+		if _, is := p.items[x.Name]; !is {
+			l.n++
+		}
+		p.items[x.Name] = wait{since: x.Since, newest: x.Newest, bytes: x.Bytes}
+	}
+	return l, nil
+}
+
+// save writes a lane; the caller holds t.saving. What cannot be written is said, and tried
+// again.
+func (t *Tracker) save(l *lane) bool {
+	t.mu.Lock()
+	text, err := json.Marshal(l.memo())
+	l.dirty, l.saved = false, t.o.Clock.Now()
+	t.mu.Unlock()
+	if err == nil {
+		err = t.o.Memory.PutNote(l.key.note(), text)
+	}
+	if err != nil {
+		t.o.Log.Warn("cannot keep the lag", "policy", l.key.policy, "region", l.key.region, "err", err)
+		t.mu.Lock()
+		l.dirty = true
+		t.mu.Unlock()
+	}
+	return err == nil
+}
+
+func (t *Tracker) forget(l *lane) {
+	if err := t.o.Memory.PutNote(l.key.note(), nil); err != nil {
+		t.o.Log.Warn("cannot forget the lag", "policy", l.key.policy, "region", l.key.region, "err", err)
+	}
+}
+
+// Tick judges what is late by now, tells of it, and writes what has changed. It is to be
+// called every second or so.
+func (t *Tracker) Tick() { t.tick(saveEvery) }
+
+// Close writes what has changed.
+func (t *Tracker) Close() { t.tick(0) }
+
+func (t *Tracker) tick(every time.Duration) {
+	if t == nil {
+		return
+	}
+	t.saving.Lock()
+	defer t.saving.Unlock()
+	now := t.o.Clock.Now()
+	t.judge(now)
+	t.mu.Lock()
+	var due []*lane
+	for _, l := range t.lanes {
+		if ago := now.Sub(l.saved); l.dirty && (ago >= every || ago < 0) {
+			due = append(due, l)
+		}
+	}
+	t.mu.Unlock()
+	for _, l := range due {
+		t.save(l)
+	}
+}
+
+// readIndex gives the lanes of which there are notes.
+func (t *Tracker) readIndex() ([]laneKey, error) {
+	text, ok, err := t.o.Memory.Note(indexNote)
+	if err != nil || !ok {
+		return nil, err
+	}
+	var names [][2]string
+	if err := json.Unmarshal(text, &names); err != nil {
+		return nil, fmt.Errorf("read the list of lags: %w", err)
+	}
+	out := make([]laneKey, len(names))
+	for i, n := range names {
+		out[i] = laneKey{n[0], n[1]}
+	}
+	return out, nil
+}
+
+func (t *Tracker) writeIndex(keys []laneKey) error {
+	names := make([][2]string, len(keys))
+	for i, k := range keys {
+		names[i] = [2]string{k.policy, k.region}
+	}
+	slices.SortFunc(names, func(a, b [2]string) int { return cmp.Or(strings.Compare(a[0], b[0]), strings.Compare(a[1], b[1])) })
+	text, err := json.Marshal(slices.Compact(names))
+	if err != nil {
+		return fmt.Errorf("encode the list of lags: %w", err)
+	}
+	if old, ok, err := t.o.Memory.Note(indexNote); err != nil || ok && string(old) == string(text) {
+		return err
+	}
+	return t.o.Memory.PutNote(indexNote, text)
+}
