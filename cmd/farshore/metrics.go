@@ -164,8 +164,9 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// listen serves /metrics, /healthz and /readyz until the function it gives is called.
-func (w *watched) listen(ctx context.Context, address string) (net.Addr, func(), error) {
+// listen serves /metrics, /healthz and /readyz, and the page, until the function it gives is
+// called.
+func (w *watched) listen(ctx context.Context, address string, b *wall) (net.Addr, func(), error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
@@ -177,6 +178,7 @@ func (w *watched) listen(ctx context.Context, address string) (net.Addr, func(),
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprintln(rw, "alive") })
 	mux.HandleFunc("GET /readyz", w.ready)
+	b.handle(mux, l.Addr())
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second}
 	ended := make(chan struct{})
 	go func() {

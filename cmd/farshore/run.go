@@ -29,7 +29,7 @@ const metricsAddress = "127.0.0.1:9913"
 func (o *runOptions) AddFlags(f *pflag.FlagSet) {
 	o.selectOptions.AddFlags(f)
 	o.limitOptions.AddFlags(f)
-	f.StringVar(&o.Listen, "listen", metricsAddress, "where /metrics, /healthz and /readyz are served, to everybody who can reach it; off: nowhere")
+	f.StringVar(&o.Listen, "listen", metricsAddress, "where the page, /metrics, /healthz and /readyz are served, to everybody who can reach it; off: nowhere")
 	f.IntVar(&o.Parallel, "parallel", 8, "policies that are worked on at once, at most")
 }
 
@@ -68,6 +68,7 @@ type service struct {
 	log  *slog.Logger
 	told *told
 	eyes *watched
+	page *wall
 	hup  <-chan os.Signal
 	deaf func() // ends listening
 }
@@ -91,7 +92,10 @@ func runDaemon(ctx context.Context, o *runOptions, c *console) error {
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	d := &service{o: o, s: s, log: c.serviceLogger(), told: newTold(), eyes: newWatched(s), hup: hup}
-	if err = d.listen(ctx); err == nil {
+	if d.page, err = newWall(d.eyes); err == nil {
+		err = d.listen(ctx)
+	}
+	if err == nil {
 		err = d.work(ctx, w)
 		d.deaf()
 	}
@@ -108,11 +112,11 @@ func (d *service) listen(ctx context.Context) error {
 	if d.o.Listen == "off" {
 		return nil
 	}
-	at, stop, err := d.eyes.listen(ctx, d.o.Listen)
+	at, stop, err := d.eyes.listen(ctx, d.o.Listen, d.page)
 	switch {
 	case err == nil:
 		d.deaf = stop
-		d.log.Info("listening", "metrics", "http://"+at.String()+"/metrics")
+		d.log.Info("listening", "page", "http://"+at.String()+"/", "metrics", "http://"+at.String()+"/metrics")
 	case d.o.Listen == metricsAddress:
 		d.log.Warn("no metrics", "err", err, "hint", "choose another address with --listen, or --listen off")
 	default:
@@ -158,6 +162,13 @@ func (d *service) work(ctx context.Context, w *work) error {
 	}
 	d.log.Info("working", "policies", len(w.tasks), "file", w.file.Name, "ledger", w.ledger, "down", sortedNames(now.links.down))
 	notify("READY=1")
+	looking, look := context.WithCancel(ctx)
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		d.page.watch(looking)
+	}()
+	defer func() { look(); <-looked }()
 	for now != nil {
 		next, err := d.shift(ctx, now)
 		now.links.Close()

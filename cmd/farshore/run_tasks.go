@@ -63,6 +63,7 @@ func (d *service) outcome(ctx context.Context, x *crew, t task, ship *volumes.Sh
 		return daemon.Outcome{Err: ctx.Err()}
 	}
 	d.told.findings(log, t.policy.Name, kind, r.Findings)
+	d.keep(log, t.policy.Name, passRun(kind, r, time.Now(), err), r.Findings)
 	d.eyes.counted(t.policy.Name, r.Replicas)
 	args := []any{"took", time.Since(began).Round(time.Millisecond), "copied", r.Totals.Copied, "bytes", r.Totals.Bytes, "deleted", r.Totals.Deleted, "unchanged", r.Totals.Unchanged,
 		"errors", r.Errors, "replicas", r.Replicas.Wanted, "satisfied", r.Replicas.Satisfied}
@@ -81,6 +82,7 @@ func (d *service) outcome(ctx context.Context, x *crew, t task, ship *volumes.Sh
 func (d *service) drill(ctx context.Context, p policies.Policy, ship *volumes.Shipper) daemon.Outcome {
 	log := d.log.With("policy", p.Name)
 	log.Info("drill begins")
+	began := time.Now().UTC()
 	r, err := ship.Drill(ctx, volumes.DrillRequest{Policy: p, Wait: volumes.DefaultWait, Share: 1, Seed: newSeed(), Version: version})
 	switch {
 	case ctx.Err() != nil:
@@ -88,9 +90,11 @@ func (d *service) drill(ctx context.Context, p policies.Policy, ship *volumes.Sh
 		return daemon.Outcome{Err: ctx.Err()}
 	case err != nil:
 		log.Error("drill failed", "err", err)
+		d.keep(log, p.Name, drillRun(report.Drill{Began: began}, time.Now(), err), nil)
 		return daemon.Outcome{Err: err}
 	}
 	d.told.findings(log, p.Name, daemon.Drill, r.Findings)
+	d.keep(log, p.Name, drillRun(r, time.Now(), nil), r.Findings)
 	if !r.OK {
 		log.Error("drill FAILED", "report", r.ID, "hint", "farshore drill --show "+r.ID)
 		return daemon.Outcome{Errors: max(r.Errors, 1)}
