@@ -223,6 +223,7 @@ func (p *pass) stretch(ctx context.Context, lo, hi string, pasts []*past) error 
 			}
 			x.todo = append(x.todo, d)
 		}
+		p.sightPast(x)
 		switch {
 		case len(x.todo) == 0 && !p.counting:
 			p.rest(x)

@@ -18,6 +18,7 @@ const (
 	ArrivedConfirmed = "confirmed" // the region has confirmed what was late
 	ArrivedGone      = "gone"      // the source no longer has it
 	ArrivedStuck     = "stuck"     // a conflict, or what cannot be kept: a finding says which
+	ArrivedSeen      = "seen"      // the source was looked at again, and nothing was late
 	ArrivedRelaxed   = "relaxed"   // the policy's rpo was lengthened or removed
 	ArrivedRemoved   = "removed"   // the policy, or the region in it, was removed
 )
