@@ -95,15 +95,22 @@ type Outage struct {
 }
 
 // Saw is the outage after the region was asked at now. Where nobody asked for longer
-// than patience, it may have answered meanwhile: it begins anew.
-func (o Outage) Saw(up bool, now time.Time, patience time.Duration) Outage {
+// than gap, it may have answered meanwhile: it begins anew.
+func (o Outage) Saw(up bool, now time.Time, gap time.Duration) Outage {
 	switch {
 	case up:
 		return Outage{}
-	case o.Since.IsZero() || now.Sub(o.Seen) > patience || now.Before(o.Since):
+	case o.Since.IsZero() || now.Sub(o.Seen) > gap || now.Before(o.Since):
 		return Outage{Since: now, Seen: now}
 	}
 	return Outage{Since: o.Since, Seen: now}
+}
+
+// OutageGap is how long nobody may have asked for a region before its outage counts from
+// the beginning: ReplaceAfter, and never less than two passes are apart.
+func (p Policy) OutageGap() time.Duration {
+	pause, _ := p.longestPause()
+	return max(p.Place.ReplaceAfter, 2*pause)
 }
 
 // Out reports whether the region is down for at least patience; never where that is 0.

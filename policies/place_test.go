@@ -163,6 +163,15 @@ func TestOutage(t *testing.T) {
 			t.Errorf("hour %v: out %v, %+v", x.hour, !x.out, o)
 		}
 	}
+	daily := placing(1, "lyon", "berlin")
+	daily.Place.ReplaceAfter = patience
+	if daily.OutageGap() != patience {
+		t.Error("a pass every five minutes:", daily.OutageGap())
+	}
+	daily.Every = 24 * time.Hour
+	if daily.OutageGap() != 48*time.Hour {
+		t.Error("a pass a day:", daily.OutageGap())
+	}
 	if o.Out(0) {
 		t.Error("out although it is never to be replaced")
 	}

@@ -74,6 +74,9 @@ func (p *pass) alongFrom(d *dest, there string) string {
 // alongJob is the job over a container that comes along.
 func (p *pass) alongJob(container, prefix string) Job {
 	j := Job{along: true, Policy: p.job.Policy, From: Side{Region: p.job.From.Region, Container: container, Prefix: prefix}}
+	for _, d := range p.spares {
+		j.spare = append(j.spare, Side{Region: d.side.Region, Container: p.alongName(d, container), Prefix: prefix})
+	}
 	for i, d := range p.dests {
 		to := Side{Region: d.side.Region, Container: p.alongName(d, container), Prefix: prefix}
 		if !slices.ContainsFunc(p.dests[:i], func(x *dest) bool { return x.side.Region == to.Region && p.alongName(x, container) == to.Container }) {

@@ -14,7 +14,11 @@ func (e *Engine) AuditJobs(ctx context.Context, p policies.Policy) ([]Job, error
 	if err == nil || ctx.Err() != nil || !regionTrouble(err) || transport.Is(err, transport.NotFound) {
 		return jobs, err
 	}
-	known, kerr := e.copied(ctx, p, nil)
+	placed, kerr := e.placement(ctx, p)
+	if kerr != nil {
+		return nil, kerr
+	}
+	known, kerr := e.copied(ctx, p, placed, nil)
 	if kerr != nil || len(known) == 0 {
 		return nil, err // why nothing is known of the source matters more
 	}
@@ -23,7 +27,7 @@ func (e *Engine) AuditJobs(ctx context.Context, p policies.Policy) ([]Job, error
 
 // copied expands a policy into jobs over the containers, but for those given, of which
 // the ledger has objects.
-func (e *Engine) copied(ctx context.Context, p policies.Policy, but map[string]bool) ([]Job, error) {
+func (e *Engine) copied(ctx context.Context, p policies.Policy, placed *placement, but map[string]bool) ([]Job, error) {
 	places, err := e.o.Ledger.Places()
 	if err != nil {
 		return nil, err
@@ -39,7 +43,11 @@ func (e *Engine) copied(ctx context.Context, p policies.Policy, but map[string]b
 			continue
 		}
 		if dest, err := p.Destination(c); err == nil && e.hasRoute(pl.Place, p, dest) {
-			jobs = append(jobs, newJob(p, c, dest))
+			j, err := e.place(ctx, placed, newJob(p, c, dest))
+			if err != nil {
+				return nil, err
+			}
+			jobs = append(jobs, j)
 		}
 	}
 	return jobs, nil

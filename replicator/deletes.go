@@ -209,7 +209,7 @@ func (p *pass) stillNeeded(ctx context.Context, now int64) (kept map[string]bool
 		return nil, nil, err
 	}
 	kept = map[string]bool{}
-	for _, d := range p.dests {
+	for _, d := range p.holders() {
 		var there []store.RouteID
 		for _, r := range routes {
 			if r.Route.To.Region == d.info.Route.To.Region && r.Route.To.Project == d.info.Route.To.Project {
@@ -287,7 +287,7 @@ func (p *pass) eachDue(ctx context.Context, now int64, fn func(store.Object) err
 
 // onRoutes reports whether a destination of this job has anything of the object.
 func (p *pass) onRoutes(o *store.Object) bool {
-	for _, d := range p.dests {
+	for _, d := range p.holders() {
 		if _, ok := o.Replica(d.info.ID); ok {
 			return true
 		}
@@ -312,7 +312,7 @@ func (p *pass) deleteOne(ctx context.Context, o store.Object) error {
 	}
 	var drop []store.RouteID
 	var conflicts atomic.Int64
-	for _, d := range p.dests {
+	for _, d := range p.holders() {
 		rep, ok := o.Replica(d.info.ID)
 		if !ok || d.dead.Load() {
 			continue
@@ -324,14 +324,16 @@ func (p *pass) deleteOne(ctx context.Context, o store.Object) error {
 				p.failed(ctx, it, d, err)
 				continue
 			}
-			if !gone {
+			if gone {
+				p.tally.deleted.Add(1)
+			} else {
 				conflicts.Add(1)
 			}
 		}
 		drop = append(drop, d.info.ID)
+		p.e.o.Lag.Confirmed(p.lagItem(d.side.Region, o.Name), p.e.o.Clock.Now(), 0, false)
 	}
 	p.e.o.Ledger.Update(p.place, o.Name, func(o *store.Object, exists bool) bool {
-		p.e.o.Lag.Confirmed(p.lagItem(d.side.Region, o.Name), p.e.o.Clock.Now(), 0, false)
 		for _, r := range drop {
 			o.DropReplica(r)
 		}
@@ -373,7 +375,6 @@ func (p *pass) deleteAt(ctx context.Context, it *item, d *dest, rep store.Replic
 	if err := d.ep.Delete(ctx, d.side.Container, nm); err != nil {
 		return false, err
 	}
-	p.tally.deleted.Add(1)
 	if rep.ETag != "" {
 		if err := p.sweepOld(ctx, d, it.name, ""); err != nil {
 			p.e.o.Log.Warn("segments left behind", "region", d.side.Region, "name", nm, "err", err)

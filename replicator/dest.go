@@ -178,9 +178,9 @@ func (p *pass) forgetBack(d *dest, empty bool) error {
 func (p *pass) heldBy(o *store.Object, v store.Version) int {
 	n := 0
 	var seen []string
-	for _, d := range p.dests {
+	for _, d := range p.holders() {
 		r, ok := o.Replica(d.info.ID)
-		if ok && r.State == store.Confirmed && r.Version == v && !slices.Contains(seen, d.side.Region) {
+		if ok && r.State == store.Confirmed && r.Version == v && p.counts(d) && !slices.Contains(seen, d.side.Region) {
 			seen = append(seen, d.side.Region)
 			n++
 		}

@@ -116,6 +116,9 @@ type Job struct {
 	From   Side
 	To     []Side
 
+	spare []Side               // candidates that may hold copies although the job does not go there
+	out   map[string]time.Time // candidates that are replaced, and since when they are down
+
 	along bool // no policy names its container: what manifests or links of another need is in it
 }
 
@@ -145,8 +148,13 @@ func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
 		return nil, err
 	}
 	ctx, _ = e.budget.flow(ctx, p)
+	placed, err := e.placement(ctx, p)
+	if err != nil {
+		return nil, err
+	}
 	var jobs []Job
 	taken := map[string]string{}
+	looked := e.o.Clock.Now()
 	err = src.Containers(ctx, "", func(c transport.ContainerInfo) error {
 		if !p.Selects(c.Name) {
 			return nil
@@ -154,15 +162,15 @@ func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
 		dest, err := p.Destination(c.Name)
 		if err != nil {
 			return &UsageError{Msg: fmt.Sprintf("policy %s: container %s: %v", p.Name, transport.PrintName(c.Name), err), Hint: "change the policy's container: template"}
-	looked := e.o.Clock.Now()
 		}
 		if other, ok := taken[dest]; ok {
 			return &UsageError{Msg: fmt.Sprintf("policy %s: containers %s and %s would both go to %s", p.Name, transport.PrintName(other), transport.PrintName(c.Name), transport.PrintName(dest)),
 				Hint: "change the policy's container: template"}
 		}
 		taken[dest] = c.Name
-		jobs = append(jobs, newJob(p, c.Name, dest))
-		return nil
+		j, err := e.place(ctx, placed, newJob(p, c.Name, dest))
+		jobs = append(jobs, j)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -173,11 +181,12 @@ func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
 	for _, j := range jobs {
 		listed[j.From.Container] = true
 	}
-	lost, err := e.copied(ctx, p, listed)
+	lost, err := e.copied(ctx, p, placed, listed)
 	if err != nil {
 		return nil, err
 	}
 	jobs = append(jobs, lost...)
+	e.tellPlaces(p.Name, looked, jobs)
 	if len(jobs) == 0 {
 		for _, name := range p.Containers {
 			if !strings.ContainsAny(name, `!*?[\`) { // named in full, so a spelling mistake or a loss, not an empty choice
@@ -186,7 +195,6 @@ func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
 		}
 	}
 	return jobs, nil
-	e.tellPlaces(p.Name, looked, jobs)
 }
 
 // newJob is a policy's job for one container and its name at the destinations.
@@ -289,7 +297,11 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 			firstErr = err
 		}
 	}
+	if firstErr == nil && !o.DryRun {
+		firstErr = e.release(ran)
+	}
 	e.regionFindings(p, f)
+	e.replacedFindings(p, jobs, f)
 	turns(firstErr == nil && t.failed.Load() == 0 && !o.DryRun)
 	res.Totals, res.Replicas = t.result(p)
 	res.BrakeReleased, res.ResumedCopied = o.matched.Load() && res.Brake == "", t.resumed.Load()

@@ -51,6 +51,8 @@ type pass struct {
 	objects    int64 // in the source container, as its region counts
 	present    int64
 	dests      []*dest
+	spares     []*dest         // see place.go
+	clear      map[string]bool // regions of spares that hold nothing more
 	rec        store.Pass
 	resumed    bool
 	released   bool // a person released the brake of an empty source
@@ -72,15 +74,18 @@ func (p *pass) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	defer p.e.budget.follow()()
+	p.beginLook()
 	if err := p.open(ctx); err != nil || len(p.dests) == 0 {
 		return err
-	p.beginLook()
 	}
 	work := p.work
 	if p.histories != nil {
 		work = p.carryHistories
 	}
 	err := work(ctx)
+	if err == nil {
+		err = p.trim(ctx)
+	}
 	return cmp.Or(err, p.closeArchives(ctx), p.closeProperties(ctx))
 }
 
@@ -111,12 +116,12 @@ func (p *pass) work(ctx context.Context) error {
 	if err := p.walkAll(ctx); err != nil {
 		return err
 	}
+	p.lookout.End()
 	if err := p.reportCannot(ctx); err != nil {
 		return err
 	}
 	return p.deletes(ctx)
 }
-	p.lookout.End()
 
 // open finds the place, the routes and the state of both ends.
 func (p *pass) open(ctx context.Context) error {
@@ -179,12 +184,12 @@ func (p *pass) open(ctx context.Context) error {
 		d, err := p.openDest(ctx, srcID, from, to, i, info, early[i])
 		if err != nil && regionTrouble(err) && ctx.Err() == nil {
 			p.leaveOut(to, err) // never reached before: not even its account is known
+			p.away = append(p.away, to.Region)
 			continue
 		}
 		if err != nil {
 			return err
 		}
-			p.away = append(p.away, to.Region)
 		for _, other := range p.dests {
 			if d.url != "" && d.url == other.url && d.side.Container == other.side.Container && overlap(d.side.Prefix, other.side.Prefix) {
 				return &UsageError{Msg: fmt.Sprintf("two destinations are the same place: %s and %s are both container %s of account %s; one copy would count as two", other.side, d.side, transport.PrintName(d.side.Container), d.url),
@@ -195,6 +200,9 @@ func (p *pass) open(ctx context.Context) error {
 		if !d.dead.Load() {
 			alive++
 		}
+	}
+	if err := p.openSpares(ctx, from); err != nil {
+		return err
 	}
 	if p.gone {
 		if n, err := p.knownHere(ctx); err != nil || n == 0 {

@@ -36,7 +36,7 @@ func (e *Engine) Rebuild(ctx context.Context, p policies.Policy, jobs []Job) (re
 			break
 		}
 		e.o.Progress.Phase("finding the copies of " + j.From.String())
-		if firstErr = e.rebuild(ctx, j, f, t); firstErr != nil {
+		if firstErr = e.rebuild(ctx, everywhere(j), f, t); firstErr != nil {
 			break
 		}
 	}

@@ -14,6 +14,7 @@ type tally struct {
 	listed, unchanged, copied, bytes, read, meta, adopted  atomic.Int64
 	deleted, pending, conflicts, cannot, failed, sentTwice atomic.Int64
 	properties                                             atomic.Int64 // of containers and accounts, set or removed
+	trimmed                                                atomic.Int64 // copies removed from where others than those chosen hold them
 	resumed                                                atomic.Int64 // of copied: what an interrupted pass had left
 	excused                                                atomic.Int64 // objects that cannot be kept, in a policy that accepts that
 
@@ -53,14 +54,14 @@ func (t *tally) result(p policies.Policy) (report.Totals, report.Replicas) {
 	v.Satisfied = v.Short == 0
 	return report.Totals{Listed: t.listed.Load(), Unchanged: t.unchanged.Load(), Copied: t.copied.Load(), Bytes: t.bytes.Load(),
 			Read: t.read.Load(), Metadata: t.meta.Load(), Adopted: t.adopted.Load(), Properties: t.properties.Load(), Deleted: t.deleted.Load(), Pending: t.pending.Load(),
-			Conflicts: t.conflicts.Load(), Cannot: t.cannot.Load(), Failed: t.failed.Load(), Twice: t.sentTwice.Load(), ByRegion: maps.Clone(t.byRegion)},
+			Conflicts: t.conflicts.Load(), Cannot: t.cannot.Load(), Failed: t.failed.Load(), Trimmed: t.trimmed.Load(), Twice: t.sentTwice.Load(), ByRegion: maps.Clone(t.byRegion)},
 		report.Replicas{Wanted: v.Needed, Objects: objects, ByCount: maps.Clone(t.byCount), Short: v.Short, Satisfied: v.Satisfied}
 }
 
 // addWork adds what another tally did, leaving out what it saw.
 func (t *tally) addWork(o *tally) {
 	for _, x := range [][2]*atomic.Int64{{&t.copied, &o.copied}, {&t.bytes, &o.bytes}, {&t.read, &o.read}, {&t.meta, &o.meta}, {&t.adopted, &o.adopted},
-		{&t.deleted, &o.deleted}, {&t.properties, &o.properties}, {&t.sentTwice, &o.sentTwice}} {
+		{&t.deleted, &o.deleted}, {&t.trimmed, &o.trimmed}, {&t.properties, &o.properties}, {&t.sentTwice, &o.sentTwice}} {
 		x[0].Add(x[1].Load())
 	}
 	t.mu.Lock()

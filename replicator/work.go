@@ -46,8 +46,8 @@ func (p *pass) newItem(s plan.Step) *item {
 		for _, rs := range s.Routes {
 			busy[rs.Route] = true
 		}
-		for _, d := range p.dests {
-			if r, ok := it.record.Replica(d.info.ID); ok && !busy[d.info.ID] && r.State == store.Confirmed && r.Version == it.version {
+		for _, d := range p.holders() {
+			if r, ok := it.record.Replica(d.info.ID); ok && !busy[d.info.ID] && r.State == store.Confirmed && r.Version == it.version && p.counts(d) {
 				it.regions[d.side.Region] = true
 			}
 		}

@@ -49,6 +49,7 @@ const (
 	KindRepaired   = "repaired"          // an audit's repair sent a replica again
 	// KindForeignProperty is a property that others gave a destination's container and its source has not.
 	KindForeignProperty = "foreign-property"
+	KindReplaced        = "replaced"       // a region is down for longer than replace_after: others hold what it would
 	KindStamp           = "stamp-left-out" // the origin stamp did not fit beside the object's own metadata
 	// KindNoPoint is a drill that found nothing to restore.
 	KindNoPoint = "nothing-to-restore"
@@ -152,6 +153,7 @@ type Totals struct {
 	Adopted    int64            `json:"adopted"`          // found identical at the destination
 	Properties int64            `json:"properties"`       // properties of containers and accounts set or removed
 	Deleted    int64            `json:"deleted"`          // deletes carried out
+	Trimmed    int64            `json:"trimmed"`          // copies removed because the regions chosen hold them
 	Pending    int64            `json:"pending_deletes"`  // deletes that wait for their grace period
 	Conflicts  int64            `json:"conflicts"`
 	Cannot     int64            `json:"cannot"`
