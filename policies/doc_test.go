@@ -50,6 +50,7 @@ func TestDocNamesEveryKey(t *testing.T) {
 qqqqqqqq: 1
 regions: {paris: {qqqqqqqq: 1}}
 limits: {qqqqqqqq: 1}
+webhooks: [{qqqqqqqq: 1}]
 policies:
   - {qqqqqqqq: 1, deletes: {qqqqqqqq: 1}, brake: {qqqqqqqq: 1}, audit: {qqqqqqqq: 1}, large: {qqqqqqqq: 1}}
   - {volumes: {qqqqqqqq: 1}, snapshot: {qqqqqqqq: 1}, keep: {qqqqqqqq: 1}, drill: {qqqqqqqq: 1}}
@@ -71,7 +72,7 @@ policies:
 			}
 		}
 	}
-	if lists != 12 {
-		t.Errorf("%d lists of keys, want 12: 3 at the top, 9 in policies", lists)
+	if lists != 13 {
+		t.Errorf("%d lists of keys, want 13: 4 at the top, 9 in policies", lists)
 	}
 }

@@ -44,6 +44,7 @@ type File struct {
 	Regions  map[string]Region // by the name policies use
 	Ledger   string            // path of the ledger file; empty: the program's default
 	Limits   Limits
+	Webhooks []Webhook
 	Policies []Policy
 
 	at  map[string]position // where each YAML path stands, for the messages of Check

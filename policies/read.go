@@ -48,6 +48,7 @@ func (r *reader) root(f *File, v value) {
 		field{"regions", r.regions(f.Regions)},
 		field{"ledger", r.text(&f.Ledger)},
 		field{"limits", r.limits(&f.Limits)},
+		field{"webhooks", r.webhooks(&f.Webhooks)},
 		field{"policies", func(v value) { list = v }},
 	)
 	f.Limits.Timezone = f.Timezone

@@ -11,6 +11,7 @@ const (
 	EventArrived EventKind = "arrived" // nothing has any more; it has the ID of its late event
 	EventFinding EventKind = "finding" // a pass, an audit or a drill found something new
 	EventDrill   EventKind = "drill"   // a drill has ended
+	EventAudit   EventKind = "audit"   // an audit has ended
 )
 
 // Why an EventArrived came.
@@ -41,6 +42,9 @@ type Event struct {
 	Oldest []LateItem `json:"oldest,omitempty"`  // of late: what waited longest
 	Took   float64    `json:"seconds,omitempty"` // of arrived: since the late event
 
-	Finding *Finding `json:"finding,omitempty"` // of finding
-	Drill   *Drill   `json:"drill,omitempty"`   // of drill
+	Run      string    `json:"run,omitempty"`           // of finding: pass, audit or drill
+	Findings []Finding `json:"findings,omitempty"`      // of finding: the worst of the new ones
+	More     int64     `json:"more_findings,omitempty"` // of finding: new ones that are not among these
+	Drill    *Drill    `json:"drill,omitempty"`         // of drill
+	Audit    *Result   `json:"audit,omitempty"`         // of audit
 }
