@@ -21,14 +21,15 @@ import (
 // lists the names. It is read where it stands, at each scrape.
 type watched struct {
 	session *session
+	life    http.Handler // /healthz
 
 	mu       sync.Mutex
 	crew     *crew // nil: not at work
 	replicas map[string]report.Replicas
 }
 
-func newWatched(s *session) *watched {
-	return &watched{session: s, replicas: map[string]report.Replicas{}}
+func newWatched(s *session, life http.Handler) *watched {
+	return &watched{session: s, life: life, replicas: map[string]report.Replicas{}}
 }
 
 // at says who works now; what gone policies had is forgotten.
@@ -176,7 +177,7 @@ func (w *watched) listen(ctx context.Context, address string, b *wall) (net.Addr
 	registry.MustRegister(w)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprintln(rw, "alive") })
+	mux.Handle("GET /healthz", w.life)
 	mux.HandleFunc("GET /readyz", w.ready)
 	b.handle(mux, l.Addr())
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second}

@@ -69,6 +69,7 @@ type service struct {
 	told *told
 	eyes *watched
 	page *wall
+	life *pulse
 	hup  <-chan os.Signal
 	deaf func() // ends listening
 }
@@ -91,7 +92,9 @@ func runDaemon(ctx context.Context, o *runOptions, c *console) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	d := &service{o: o, s: s, log: c.serviceLogger(), told: newTold(), eyes: newWatched(s), hup: hup}
+	log := c.serviceLogger()
+	life := newPulse(newManager(), s.ledger, log)
+	d := &service{o: o, s: s, log: log, told: newTold(), eyes: newWatched(s, life), life: life, hup: hup}
 	if d.page, err = newWall(d.eyes); err == nil {
 		err = d.listen(ctx)
 	}
@@ -156,12 +159,13 @@ func (d *service) hire(ctx context.Context, w *work) (*crew, error) {
 
 // work runs one crew after the other until ctx ends.
 func (d *service) work(ctx context.Context, w *work) error {
+	defer d.life.start(ctx)()
 	now, err := d.hire(ctx, w)
 	if err != nil {
 		return stopOr(ctx, err)
 	}
 	d.log.Info("working", "policies", len(w.tasks), "file", w.file.Name, "ledger", w.ledger, "down", sortedNames(now.links.down))
-	notify("READY=1")
+	d.life.manager.tell("READY=1")
 	looking, look := context.WithCancel(ctx)
 	looked := make(chan struct{})
 	go func() {
@@ -177,7 +181,6 @@ func (d *service) work(ctx context.Context, w *work) error {
 		}
 		now = next
 	}
-	notify("STOPPING=1")
 	d.log.Info("ended", "why", context.Cause(ctx))
 	return stopOr(ctx, context.Cause(ctx))
 }
@@ -198,7 +201,10 @@ func (d *service) shift(ctx context.Context, now *crew) (next *crew, err error) 
 		defer close(ended)
 		sched.Run(working)
 	}()
-	next = d.watch(ctx, now)
+	d.life.follow(sched, sortedNames(now.links.down))
+	if next = d.watch(ctx, now); next == nil {
+		d.life.manager.tell("STOPPING=1", "STATUS=ending: transfers are cut off, what is confirmed is written down")
+	}
 	stop()
 	<-ended
 	return next, nil
@@ -225,9 +231,9 @@ func (d *service) watch(ctx context.Context, now *crew) *crew {
 		case <-ctx.Done():
 			return nil
 		case <-d.hup:
-			notify("RELOADING=1")
+			d.life.manager.reloading()
 			next, err := d.reload(ctx, now)
-			notify("READY=1")
+			d.life.manager.tell("READY=1")
 			if err == nil {
 				return next
 			}

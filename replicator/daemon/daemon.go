@@ -337,6 +337,14 @@ func (s *Scheduler) Order(o control.Order) error {
 	return nil
 }
 
+// Looked is when it looked last for what is due: Run does so every 30 s at least, so that
+// a much later clock says that it hangs, or has ended.
+func (s *Scheduler) Looked() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen
+}
+
 // names lists the tasks there are; s.mu is held.
 func (s *Scheduler) names() string {
 	var all []string
