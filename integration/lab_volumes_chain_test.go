@@ -79,9 +79,7 @@ func TestLabSyntheticFull(t *testing.T) {
 	if got := len(v.backups(v.one)); got != 9 {
 		t.Errorf("%d backups in region one, want all 9", got)
 	}
-	if left := v.left(); len(left) != 0 {
-		t.Errorf("left behind: %q", left)
-	}
+	v.nothingLeft(append(v.backups(v.one), v.backups(v.two)...)...)
 	v.checkLedger()
 }
 
@@ -164,9 +162,7 @@ func TestLabTokenTooShort(t *testing.T) {
 		t.Errorf("the refusal: %s %s → %s", level, cause, hint)
 	}
 	bare(huge)
-	if left := v.left(); len(left) != 0 {
-		t.Errorf("left behind: %q", left)
-	}
+	v.nothingLeft(append(v.backups(v.one), slow, huge)...)
 }
 
 // of are the ids of region one's snapshots or backups of a volume.
