@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"farshore/integration/fakecloud"
 	"farshore/policies"
 	"farshore/replicator/report"
 	"farshore/store"
@@ -228,6 +229,29 @@ func TestHashLayers(t *testing.T) {
 			if k > 1 {
 				t.Errorf("%s was opened %d times", name, k)
 			}
+		}
+	}
+}
+
+// A drill that has no room for what it makes says which quota, makes nothing, and is not told to leave its proof out.
+func TestDrillWithoutRoom(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	g.volume("db", 1)
+	g.ship()
+	b := g.cloud.Region("b")
+	before := fmt.Sprint(b.BlockResources())
+	for _, name := range []string{"volumes", "gigabytes", "backups", "backup_gigabytes"} {
+		b.SetQuota(fakecloud.Project, name, 0)
+		d := g.drill(DrillRequest{})
+		b.SetQuota(fakecloud.Project, name, 100)
+		if d.OK || len(d.Volumes) != 1 || !strings.Contains(d.Volumes[0].Cause, "check the quota of "+name+" (region b)") {
+			t.Fatalf("%s: %+v", name, d)
+		}
+		if h := d.Volumes[0].Hint; !strings.Contains(h, "openstack quota set --"+strings.ReplaceAll(name, "_", "-")) || strings.Contains(h, "--proof") {
+			t.Errorf("%s: hint %q", name, h)
+		}
+		if after := fmt.Sprint(b.BlockResources()); after != before {
+			t.Errorf("%s: %s, before it %s", name, after, before)
 		}
 	}
 }

@@ -159,7 +159,7 @@ func (j *restoring) checkQuota(ctx context.Context) error {
 	for _, n := range need {
 		if free, bound := n.amount.Free(); bound && free < n.need {
 			hint := fmt.Sprintf("raise it: openstack quota set --%s %d PROJECT (an admin), or remove what is not needed", strings.ReplaceAll(n.name, "_", "-"), n.amount.Used+n.need)
-			if n.why != "the volume" {
+			if n.why != "the volume" && !j.scratch { // a drill is nothing without its proof
 				hint += ", or leave the proof out with --proof none"
 			}
 			return &transport.Error{Op: "check the quota of " + n.name, Region: j.req.To, Class: transport.Quota,
