@@ -54,7 +54,8 @@ type Verdict struct {
 	Needed    int   // replicas each object must have
 }
 
-// Judge says whether objects have the confirmed replicas the policy asks for.
+// Judge says whether objects have the confirmed replicas the policy asks for, by their
+// counts; a Judging says which do not.
 // No objects at all satisfy every policy.
 func Judge(p Policy, counts ReplicaCounts) Verdict {
 	enough := int64(0)

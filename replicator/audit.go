@@ -67,6 +67,9 @@ func (e *Engine) Audit(ctx context.Context, p policies.Policy, jobs []Job, o Aud
 	res.Totals, res.Replicas = a.tally.result(p)
 	res.Totals.Read = a.readBytes.Load()
 	res.Audit = a.totals()
+	if firstErr == nil {
+		firstErr = e.stand(ctx, p, &res.Replicas)
+	}
 	a.tooFew(res.Replicas, firstErr)
 	res.Findings, res.Counts, res.Errors = f.List(), f.Counts(), f.Errors()
 	res.Seconds = e.o.Clock.Now().Sub(began).Seconds()
@@ -110,7 +113,7 @@ func (a *auditor) tooFew(v report.Replicas, err error) {
 	for _, to := range a.policy.To {
 		held = append(held, fmt.Sprintf("%s %d", to, a.byRegion[to]))
 	}
-	cause := fmt.Sprintf("of %d objects, %d have fewer replicas than the %d wanted; seen by region: %s", v.Objects, v.Short, v.Wanted, strings.Join(held, ", "))
+	cause := fmt.Sprintf("of %d objects, %d have fewer replicas than the %d wanted; seen by region: %s", v.Objects, v.Short, v.Wanted, strings.Join(held, ", ")) + sinceText(v.Since)
 	if len(a.blind) > 0 {
 		cause += "; not answering: " + strings.Join(a.blind, ", ")
 	}

@@ -68,6 +68,9 @@ func (x *auditJob) repair(ctx context.Context, rs []*replica) error {
 	for _, r := range rs {
 		l.Update(x.p.place, r.sub.Name, func(o *store.Object, exists bool) bool {
 			if now, ok := o.Replica(r.d.info.ID); ok && now == r.rec {
+				if now.State != store.Lost {
+					now.Confirmed = micros(x.e.o.Clock.Now())
+				}
 				now.State, now.Note = store.Lost, r.fault
 				o.SetReplica(now)
 			}

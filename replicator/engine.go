@@ -305,9 +305,12 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 	turns(firstErr == nil && t.failed.Load() == 0 && !o.DryRun)
 	res.Totals, res.Replicas = t.result(p)
 	res.BrakeReleased, res.ResumedCopied = o.matched.Load() && res.Brake == "", t.resumed.Load()
+	if !o.DryRun && firstErr == nil {
+		firstErr = e.stand(ctx, p, &res.Replicas)
+	}
 	if v := res.Replicas; !v.Satisfied && !o.DryRun && firstErr == nil {
 		f.Add(report.Finding{Kind: report.KindTooFew, Level: report.Error, Policy: p.Name, Op: "count replicas",
-			Cause: fmt.Sprintf("%d of %d objects have fewer than %d confirmed replicas", v.Short, v.Objects, v.Wanted),
+			Cause: fmt.Sprintf("%d of %d objects have fewer than %d confirmed replicas", v.Short, v.Objects, v.Wanted) + sinceText(v.Since),
 			Hint:  "see the other findings for why; farshore audit shows which objects"})
 	}
 	res.Findings, res.Counts, res.Errors = f.List(), f.Counts(), f.Errors()

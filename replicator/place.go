@@ -81,21 +81,28 @@ func (e *Engine) answers(ctx context.Context, region string) bool {
 
 // outage remembers how a region was found.
 func (e *Engine) outage(region string, up bool, gap time.Duration) (o policies.Outage, err error) {
-	key := "outage/" + region
-	text, ok, err := e.o.Ledger.Note(key)
+	was, err := outageOf(e.o.Ledger, region)
 	if err != nil {
-		return o, err
+		return was, err
 	}
-	if ok {
-		if err := json.Unmarshal(text, &o); err != nil {
-			return o, fmt.Errorf("read since when region %s is down: %w", region, err)
-		}
-	}
-	was := o
-	if o = o.Saw(up, e.o.Clock.Now().UTC(), gap); o == was {
+	if o = was.Saw(up, e.o.Clock.Now().UTC(), gap); o == was {
 		return o, nil
 	}
-	return o, e.remember(key, o)
+	return o, e.remember(outageKey+region, o)
+}
+
+// outageKey begins the notes of regions that do not answer.
+const outageKey = "outage/"
+
+func outageOf(l *store.Ledger, region string) (o policies.Outage, err error) {
+	text, ok, err := l.Note(outageKey + region)
+	if err != nil || !ok {
+		return o, err
+	}
+	if err := json.Unmarshal(text, &o); err != nil {
+		return o, fmt.Errorf("read since when region %s is down: %w", region, err)
+	}
+	return o, nil
 }
 
 // remember writes a note, unless the ledger is only read.

@@ -69,7 +69,7 @@ type Replica struct {
 	// ETag is the destination's ETag when it is not Version.ETag (segmented objects; the foreign object of a conflict).
 	ETag      string
 	Written   int64  // µs; not earlier than the destination's last_modified of our write, at most 1 s later; 0: unknown
-	Confirmed int64  // µs: when the destination confirmed it
+	Confirmed int64  // µs: when the destination confirmed it; of a Lost one: when that was found, if it is known
 	Adopted   bool   // found identical there, not sent
 	Note      string // for Conflict, Cannot and Lost: why, in a few words
 }

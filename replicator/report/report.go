@@ -169,6 +169,24 @@ type Replicas struct {
 	ByCount   map[int]int64 `json:"by_count"` // objects by the number of regions that hold a confirmed copy
 	Short     int64         `json:"short"`    // objects with fewer than wanted
 	Satisfied bool          `json:"satisfied"`
+	// Of a pass or an audit of a policy that is not satisfied, by what the ledger knows:
+	Since   time.Time          `json:"since,omitzero"`    // since when the object that waits longest has fewer
+	Lacking map[string]Lacking `json:"lacking,omitempty"` // by region where they are to be
+	Oldest  []Wanting          `json:"oldest,omitempty"`  // those that wait longest, at most ten
+}
+
+// Lacking says how many of the objects that have too few replicas a region has not.
+type Lacking struct {
+	Objects int64     `json:"objects"`
+	Since   time.Time `json:"since"`
+}
+
+// Wanting is an object that has too few replicas.
+type Wanting struct {
+	Container string    `json:"container"`
+	Name      string    `json:"name"`
+	Since     time.Time `json:"since"` // it was written at the source then, or lost its replicas
+	Lacks     []string  `json:"lacks"` // regions
 }
 
 // AuditTotals counts what an audit saw. A replica is one object at one destination.

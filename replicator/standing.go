@@ -1,0 +1,181 @@
+package replicator
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"farshore/policies"
+	"farshore/replicator/report"
+	"farshore/store"
+	"farshore/transport"
+)
+
+// examples is how many objects with too few replicas are named.
+const examples = 10
+
+// Standing says, by the ledger alone, which objects of a policy about containers have
+// too few confirmed replicas, at which regions and since when: of what the last passes
+// saw at the source. It reads every record of them once, page by page, and asks nobody,
+// so that it may be called on a ledger that is only read. now judges which regions are
+// replaced.
+func Standing(ctx context.Context, l *store.Ledger, p policies.Policy) (policies.Standing, error) {
+	j := policies.NewJudging(p, examples)
+	groups, err := routesOf(l, p)
+	if err != nil {
+		return policies.Standing{}, err
+	}
+	out, err := replacedBy(l, p)
+	if err != nil {
+		return policies.Standing{}, err
+	}
+	excused := slices.Contains(p.Accept, report.KindCannot)
+	for _, g := range groups {
+		at := p.Placed(g.place.Container, out)
+		for after := ""; ; {
+			if err := ctx.Err(); err != nil {
+				return policies.Standing{}, err
+			}
+			page, err := l.Page(g.place.ID, after, "", p.Prefix, store.MaxPage)
+			if err != nil {
+				return policies.Standing{}, err
+			}
+			if len(page) == 0 {
+				break
+			}
+			for i := range page {
+				if o := &page[i]; o.Missing == 0 {
+					g.judge(j, o, at, out, excused)
+				}
+			}
+			after = page[len(page)-1].Name
+		}
+	}
+	return j.Standing(), nil
+}
+
+// routeGroup is one container of a policy, with its routes.
+type routeGroup struct {
+	place  store.PlaceInfo
+	routes []store.RouteInfo
+}
+
+// routesOf finds what the ledger has of a policy's containers, by container.
+func routesOf(l *store.Ledger, p policies.Policy) ([]*routeGroup, error) {
+	places, err := l.Places()
+	if err != nil {
+		return nil, err
+	}
+	routes, err := l.Routes()
+	if err != nil {
+		return nil, err
+	}
+	projects := map[string]string{}
+	for _, region := range append([]string{p.From}, p.To...) {
+		text, ok, err := l.Note("identity/" + region)
+		if err != nil {
+			return nil, err
+		}
+		var id transport.Identity
+		if ok {
+			if err := json.Unmarshal(text, &id); err != nil {
+				return nil, fmt.Errorf("read the identity of region %s: %w", region, err)
+			}
+			projects[region] = id.Project
+		}
+	}
+	var out []*routeGroup
+	for _, pl := range places {
+		if pl.Region != p.From || pl.Project != projects[p.From] || !p.Selects(pl.Container) {
+			continue
+		}
+		dest, err := p.Destination(pl.Container)
+		if err != nil {
+			continue // a name too long, which a pass reports
+		}
+		g := &routeGroup{place: pl}
+		for _, r := range routes {
+			to := r.Route.To
+			if r.From == pl.ID && r.FromPrefix == p.Prefix && r.ToPrefix == p.Prefix && to.Container == dest && slices.Contains(p.To, to.Region) && to.Project == projects[to.Region] {
+				g.routes = append(g.routes, r)
+			}
+		}
+		if len(g.routes) > 0 {
+			out = append(out, g)
+		}
+	}
+	return out, nil
+}
+
+// replacedBy are the regions that the last pass left out.
+func replacedBy(l *store.Ledger, p policies.Policy) (map[string]bool, error) {
+	out := map[string]bool{}
+	if p.Place == nil {
+		return out, nil
+	}
+	for _, region := range p.To {
+		o, err := outageOf(l, region)
+		if err != nil {
+			return nil, err
+		}
+		out[region] = o.Out(p.Place.ReplaceAfter)
+	}
+	return out, nil
+}
+
+// judge adds one object. Copies at a region that is replaced count only where no other
+// could take its place.
+func (g *routeGroup) judge(j *policies.Judging, o *store.Object, at []string, out map[string]bool, excused bool) {
+	h := policies.Held{Container: g.place.Container, Name: o.Name, Since: microTime(o.Version.Modified).UTC()}
+	var lost int64
+	for _, r := range g.routes {
+		region := r.Route.To.Region
+		rep, ok := o.Replica(r.ID)
+		if !ok || rep.Version != o.Version || out[region] && !slices.Contains(at, region) {
+			continue
+		}
+		switch rep.State {
+		case store.Confirmed:
+			h.Regions = append(h.Regions, region)
+		case store.Lost:
+			lost = max(lost, rep.Confirmed)
+		case store.Cannot:
+			if excused {
+				return
+			}
+		}
+	}
+	if lost != 0 && microTime(lost).After(h.Since) {
+		h.Since = microTime(lost).UTC() // it had them until then
+	}
+	j.Add(h, at)
+}
+
+// stand adds to a count of replicas what the ledger knows of those that are lacking.
+func (e *Engine) stand(ctx context.Context, p policies.Policy, r *report.Replicas) error {
+	if r.Satisfied || p.IsAdHoc() {
+		return nil
+	}
+	s, err := Standing(ctx, e.o.Ledger, p)
+	if err != nil {
+		return err
+	}
+	r.Since, r.Lacking, r.Oldest = s.Since, map[string]report.Lacking{}, []report.Wanting{}
+	for region, x := range s.Lacking {
+		r.Lacking[region] = report.Lacking{Objects: x.Objects, Since: x.Since}
+	}
+	for _, x := range s.Oldest {
+		r.Oldest = append(r.Oldest, report.Wanting{Container: x.Container, Name: x.Name, Since: x.Since, Lacks: x.Lacks})
+	}
+	return nil
+}
+
+// sinceText is " since TIME" where that is known.
+func sinceText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return ", the first of them since " + t.UTC().Format("2006-01-02 15:04:05") + " UTC"
+}
