@@ -83,6 +83,9 @@ func (w *watched) Collect(out chan<- prometheus.Metric) {
 		c.moment("task_end_timestamp_seconds", "When the last run ended; absent while one is under way or was cut short.", t.Ended, on...)
 		c.moment("task_next_timestamp_seconds", "When the next run is due; absent while one runs and while the policy is paused.", t.Next, on...)
 	}
+	for _, l := range st.Lag {
+		c.lag(l)
+	}
 	for policy, r := range w.replicas {
 		c.gauge("policy_satisfied", "1 if the last pass or audit found enough confirmed replicas of everything.", truth(r.Satisfied), "policy", policy)
 		c.gauge("policy_replicas_wanted", "Destinations that must hold a confirmed copy.", float64(r.Wanted), "policy", policy)
@@ -101,6 +104,30 @@ func (w *watched) Collect(out chan<- prometheus.Metric) {
 	}
 	if w.crew != nil {
 		c.regions(w.crew)
+	}
+}
+
+// lag is how far a region is behind, for one policy.
+func (c collector) lag(l report.Lag) {
+	on := []string{"policy", l.Policy, "region", l.Region}
+	c.gauge("lag_seconds", "Lag: age of the oldest change that is not confirmed; once the source was not looked at for too long, the most that it can be.", l.Seconds, on...)
+	c.gauge("lag_known_seconds", "Age of the oldest change that is known and not confirmed; 0: all that is known is.", l.Known, on...)
+	c.gauge("lag_at_most_seconds", "No change older than this is unconfirmed.", l.AtMost, on...)
+	c.moment("lag_as_of_timestamp_seconds", "When the oldest look at the source that counts began; absent before the first complete one.", l.AsOf, on...)
+	c.gauge("waiting_items", "Changes that are known and not confirmed.", float64(l.Items), on...)
+	c.gauge("waiting_bytes", "Bytes of them.", float64(l.Bytes), on...)
+	c.gauge("stuck_items", "Items that wait for a person: conflicts, and what cannot be kept. They do not count as lag.", float64(l.Stuck), on...)
+	for q, v := range map[string]float64{"0.5": l.Past.P50, "0.99": l.Past.P99, "0.999": l.Past.P999} {
+		c.gauge("delay_seconds", "Time from the source's timestamp until it was confirmed, of the last 24 hours.", v, append(on, "quantile", q)...)
+	}
+	c.gauge("delay_items", "Items confirmed in the last 24 hours, which the delays are of.", float64(l.Past.Items), on...)
+	c.gauge("forecast_seconds", "Until nothing waits any more, at the rate of the last minutes; -1: nothing moves.", l.Ahead.ETA, on...)
+	if l.Late.RPO > 0 {
+		c.gauge("rpo_seconds", "The policy's rpo; absent where it has none, as is what follows from it.", l.Late.RPO, on...)
+		c.gauge("late_items", "Items that have waited for longer than the rpo.", float64(l.Late.Items), on...)
+		c.gauge("rpo_kept_ratio", "Share of the last 24 hours' items that were confirmed within the rpo.", l.Past.Within, on...)
+		c.gauge("error_budget_ratio", "What is left of the share that may be late (0.1 %): 1 all, 0 nothing, less: overdrawn.", l.Past.Budget, on...)
+		c.gauge("forecast_miss", "1 if, at the rate of the last minutes, something that waits will be late.", truth(l.Ahead.Miss), on...)
 	}
 }
 

@@ -63,7 +63,7 @@ func (r *reach) login(ctx context.Context, s *session, spare spareFunc, log *slo
 	}
 	return &running{session: s, links: links, log: log, hide: func() {}, limits: r.limits,
 		engine: replicator.New(replicator.Options{Ledger: s.ledger, Regions: links.sinks, Down: links.down, Limits: r.limits, SideBySide: r.daemon,
-			Progress: s.progress, Log: log})}, nil
+			Progress: s.progress, Log: log, Lag: s.lag})}, nil
 }
 
 // drive has the process work with this engine: its memory is bounded, and the socket

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"farshore/replicator/daemon"
+	"farshore/replicator/report"
 )
 
 type runOptions struct {
@@ -70,6 +71,7 @@ type service struct {
 	eyes *watched
 	page *wall
 	life *pulse
+	hear []func(report.Event) // of what happens; they must not wait
 	hup  <-chan os.Signal
 	deaf func() // ends listening
 }
@@ -99,7 +101,9 @@ func runDaemon(ctx context.Context, o *runOptions, c *console) error {
 		err = d.listen(ctx)
 	}
 	if err == nil {
+		stop := d.measure()
 		err = d.work(ctx, w)
+		stop()
 		d.deaf()
 	}
 	if cerr := s.Close(); cerr != nil && err == nil {
@@ -187,6 +191,9 @@ func (d *service) work(ctx context.Context, w *work) error {
 
 // shift lets a crew work until another takes its place, which it gives, or ctx ends.
 func (d *service) shift(ctx context.Context, now *crew) (next *crew, err error) {
+	if err := d.s.lag.Follow(now.terms()); err != nil {
+		return nil, err
+	}
 	sched, err := daemon.New(daemon.Options{Memory: d.s.ledger, Log: d.log, Parallel: d.o.Parallel}, d.tasks(ctx, now))
 	if err != nil {
 		return nil, err

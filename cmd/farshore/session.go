@@ -13,6 +13,7 @@ import (
 
 	"farshore/replicator"
 	"farshore/replicator/control"
+	"farshore/replicator/lag"
 	"farshore/replicator/report"
 	"farshore/store"
 	"farshore/transport"
@@ -31,8 +32,9 @@ type session struct {
 
 	mu       sync.Mutex
 	engine   *replicator.Engine
-	schedule scheduler // of a daemon; nil: nothing is done again and again
-	limit    *int64    // wanted before there was an engine
+	schedule scheduler    // of a daemon; nil: nothing is done again and again
+	limit    *int64       // wanted before there was an engine
+	lag      *lag.Tracker // of a daemon; nil: not measured
 	stopping bool
 }
 
@@ -162,6 +164,7 @@ func (s *session) Status() control.Status {
 	if s.schedule != nil {
 		st.Tasks = s.schedule.Tasks()
 	}
+	st.Lag = s.lag.Lags()
 	return st
 }
 

@@ -174,6 +174,7 @@ func showHolder(c *console, st control.Status) {
 	}
 	c.warn("  limit of all bytes sent: %s", policies.Rate(st.TotalLimit))
 	showTasks(c, st.Tasks)
+	showLag(c, st.Lag)
 	c.warn("  %s", phaseLine(st.Snapshot))
 	for _, r := range st.Snapshot.Regions {
 		c.warn("  %s: %s", r.Region, regionLine(r, 0, st.Snapshot.Final))

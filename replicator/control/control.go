@@ -40,6 +40,7 @@ type Status struct {
 	Stopping   bool            `json:"stopping"` // it was asked to stop and is finishing
 	Snapshot   report.Snapshot `json:"snapshot"`
 	Tasks      []Task          `json:"tasks,omitempty"` // what a daemon does again and again
+	Lag        []report.Lag    `json:"lag,omitempty"`   // of a daemon: by policy and region
 }
 
 // Task is something that a daemon does again and again for a policy.

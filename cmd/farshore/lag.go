@@ -1,0 +1,117 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"farshore/policies"
+	"farshore/replicator/lag"
+	"farshore/replicator/report"
+	"farshore/transport"
+	"farshore/transport/region"
+)
+
+// lagTick is how often a daemon judges what is late.
+const lagTick = time.Second
+
+// measure begins to measure lag, until the function it gives is called.
+func (d *service) measure() (stop func()) {
+	d.s.lag = lag.New(lag.Options{Clock: transport.SystemClock{}, Memory: d.s.ledger, Log: d.log, OnEvent: d.happened})
+	d.page.lags = d.s.lag.Lags
+	ticks, quit, ended := time.NewTicker(lagTick), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-ticks.C:
+				d.s.lag.Tick()
+			case <-quit:
+				return
+			}
+		}
+	}()
+	return func() {
+		ticks.Stop()
+		close(quit)
+		<-ended
+		d.s.lag.Close()
+	}
+}
+
+// happened hands an event to those who want to be told of it. It must not wait.
+func (d *service) happened(e report.Event) {
+	for _, hear := range d.hear {
+		hear(e)
+	}
+}
+
+// terms are what lag is measured by: of every policy of the file, whether it is worked on
+// or not.
+func (x *crew) terms() []lag.Terms {
+	chosen := map[string]bool{}
+	for _, t := range x.work.tasks {
+		chosen[t.policy.Name] = true
+	}
+	var out []lag.Terms
+	for _, p := range x.work.file.Policies {
+		out = append(out, lag.Terms{Policy: p.Name, Regions: p.To, RPO: p.RPO, Poll: p.LongestPause(), Skew: skewOf(x.links.open[p.From]), Idle: !chosen[p.Name]})
+	}
+	return out
+}
+
+// skewOf tells how far a region's clock is ahead, as far as that can be told (R18).
+func skewOf(r *region.Region) func() time.Duration {
+	if r == nil {
+		return nil
+	}
+	return func() time.Duration {
+		d, unsure, ok := r.ClockSkew()
+		if !ok || d.Abs() <= unsure {
+			return 0
+		}
+		return d
+	}
+}
+
+// showLag prints how policies stand, a line for each region.
+func showLag(c *console, lags []report.Lag) {
+	for _, l := range lags {
+		c.warn("  %s → %s: %s", transport.PrintName(l.Policy), l.Region, lagLine(l))
+	}
+}
+
+// lagLine says in words how far a region is behind.
+func lagLine(l report.Lag) string {
+	line := "lag " + age(l.Seconds)
+	if l.Late.RPO > 0 {
+		line += " (rpo " + policies.FormatDuration(time.Duration(l.Late.RPO*float64(time.Second))) + ")"
+	}
+	switch {
+	case l.Late.Is && l.Late.Items > 0:
+		line += ", LATE: " + count(l.Late.Items, "item")
+	case l.Late.Is:
+		line += ", LATE: the source was not looked at"
+	}
+	if l.Items > 0 {
+		line += fmt.Sprintf(", %s, %s waiting", count(l.Items, "item"), size(l.Bytes))
+		switch {
+		case l.Ahead.ETA > 0:
+			line += ", " + age(l.Ahead.ETA) + " left"
+		case l.Ahead.ETA < 0 && l.Ahead.Miss:
+			line += ", nothing moves"
+		}
+		if l.Ahead.Miss && l.Ahead.ETA >= 0 {
+			line += ", the rpo will be missed"
+		}
+	}
+	if l.Stuck > 0 {
+		line += fmt.Sprintf(", %s not carried (see the findings)", count(l.Stuck, "item"))
+	}
+	if l.Past.Items > 0 {
+		line += fmt.Sprintf("; confirmed after %s (p50), %s (p99)", exactly(l.Past.P50), exactly(l.Past.P99))
+		if l.Late.RPO > 0 {
+			line += fmt.Sprintf(", %.3g%% within the rpo", 100*l.Past.Within)
+		}
+	}
+	return line
+}

@@ -1,0 +1,173 @@
+package lag
+
+import (
+	"time"
+
+	"farshore/replicator/report"
+)
+
+// Look is a look at one place of a policy, at all that is there, for all its regions.
+type Look struct {
+	t      *Tracker
+	policy string
+	place  string
+	began  time.Time
+	number map[*lane]uint64
+
+	stuck map[string]int64 // by region; under the tracker's lock
+}
+
+// Look begins a look. Nothing follows from one that does not End.
+func (t *Tracker) Look(policy, at string) *Look {
+	if t == nil {
+		return nil
+	}
+	now := t.o.Clock.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := &Look{t: t, policy: policy, place: at, began: now, number: map[*lane]uint64{}, stuck: map[string]int64{}}
+	for _, l := range t.lanesOf(policy) {
+		p := l.places[at]
+		if p == nil { // nobody listed it: the policy is given its places by hand
+			p = &place{asOf: l.floor, items: map[string]wait{}, looked: l.carried.Items == 0}
+			l.places[at] = p
+		}
+		p.look++
+		p.early = map[string]int64{}
+		p.more, p.seen = p.more.join(p.seen), overflow{} // the look before may not have ended
+		k.number[l] = p.look
+	}
+	return k
+}
+
+// Waits says that a region lacks an item's change of the time given, by the source's clock.
+func (k *Look) Waits(region, name string, source time.Time, bytes int64) {
+	if k == nil {
+		return
+	}
+	now := k.t.o.Clock.Now()
+	k.t.mu.Lock()
+	defer k.t.mu.Unlock()
+	l := k.t.lanes[laneKey{k.policy, region}]
+	if l == nil || l.places[k.place] == nil {
+		return
+	}
+	l.account(now)
+	p := l.places[k.place]
+	if at, ok := p.early[name]; ok && at >= source.UnixMicro() {
+		return
+	}
+	w, is := p.items[name]
+	if !is {
+		w.since = l.begins(source, now)
+		if k.t.kept >= k.t.o.Kept {
+			p.seen.add(w.since, bytes)
+			l.many = true
+			return
+		}
+		k.t.kept++
+		l.n++
+	}
+	w.newest, w.bytes, w.look = max(w.newest, source.UnixMicro()), bytes, p.look
+	p.items[name] = w
+}
+
+// begins is from when a change waits: its time by this machine's clock, not before the
+// policy was at work and not in the future.
+func (l *lane) begins(source, now time.Time) int64 {
+	if l.terms.Skew != nil {
+		source = source.Add(-l.terms.Skew())
+	}
+	if source.Before(l.since) {
+		source = l.since
+	}
+	if source.After(now) {
+		source = now
+	}
+	return source.UnixMicro()
+}
+
+// Stuck counts an item that waits for a person.
+func (k *Look) Stuck(region string) {
+	if k == nil {
+		return
+	}
+	k.t.mu.Lock()
+	k.stuck[region]++
+	k.t.mu.Unlock()
+}
+
+// End says that the look has seen everything: what it did not see waiting does not wait.
+func (k *Look) End() {
+	if k == nil {
+		return
+	}
+	now := k.t.o.Clock.Now()
+	k.t.mu.Lock()
+	defer k.t.mu.Unlock()
+	for l, number := range k.number {
+		p := l.places[k.place]
+		if k.t.lanes[l.key] != l || p == nil || p.look != number { // removed, or looked at anew
+			continue
+		}
+		l.account(now)
+		for name, w := range p.items {
+			if w.look != number {
+				k.t.drop(l, p, name, now, report.ArrivedGone)
+			}
+		}
+		p.stuck, p.more, p.seen, p.early = k.stuck[l.key.region], p.seen, overflow{}, nil
+		l.count()
+		p.asOf, p.took, p.looked = k.began, now.Sub(k.began), true
+		l.settle()
+		l.dirty = true
+	}
+}
+
+// Item names something that a policy carries to a region.
+type Item struct{ Policy, Region, Place, Name string }
+
+// Confirmed says that a region has confirmed an item's change of the source time given;
+// fresh: that it had not confirmed this very change before.
+func (t *Tracker) Confirmed(x Item, source time.Time, bytes int64, fresh bool) {
+	if t == nil {
+		return
+	}
+	now := t.o.Clock.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.lanes[laneKey{x.Policy, x.Region}]
+	if l == nil || l.places[x.Place] == nil {
+		return
+	}
+	p := l.places[x.Place]
+	l.account(now)
+	w, is := p.items[x.Name]
+	if !is {
+		switch {
+		case fresh && p.seen.items > 0:
+			p.seen.take(bytes)
+		case fresh && p.more.items > 0:
+			p.more.take(bytes)
+		case p.early != nil:
+			p.early[x.Name] = source.UnixMicro()
+		}
+		if l.many {
+			l.count()
+		}
+		if !fresh {
+			return
+		}
+		w = wait{since: l.begins(source, now)}
+	}
+	l.done(now, w.since, bytes)
+	if !is {
+		return
+	}
+	if source.UnixMicro() < w.newest { // it has changed again meanwhile
+		w.since = l.begins(time.UnixMicro(w.newest), now)
+		p.items[x.Name] = w
+		return
+	}
+	t.drop(l, p, x.Name, now, report.ArrivedConfirmed)
+}
