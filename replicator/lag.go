@@ -94,13 +94,17 @@ func (p *pass) sight(s *plan.Subject, step *plan.Step) {
 		case r.Version == v && (r.State == store.Conflict || r.State == store.Cannot):
 			p.lookout.Stuck(d.side.Region)
 		case r.Version == v && r.State == store.Lost: // it had arrived: it waits since it is known to be lost
-			p.lookout.Waits(d.side.Region, s.Name, p.e.o.Clock.Now(), s.Entry.Size)
+			p.lookout.Waits(d.side.Region, s.Name, p.e.o.Clock.Now(), time.Time{}, s.Entry.Size)
 		case p.lacks(i, s.Name, v, step):
-			p.lookout.Waits(d.side.Region, s.Name, at, s.Entry.Size)
+			held := time.Time{}
+			if r.State == store.Confirmed {
+				held = time.UnixMicro(r.Version.Modified)
+			}
+			p.lookout.Waits(d.side.Region, s.Name, at, held, s.Entry.Size)
 		}
 	}
 	for _, region := range p.away {
-		p.lookout.Waits(region, s.Name, at, s.Entry.Size)
+		p.lookout.Waits(region, s.Name, at, time.Time{}, s.Entry.Size)
 	}
 }
 
@@ -142,7 +146,7 @@ func (p *pass) sightMissing(s *plan.Subject) {
 	}
 	for _, d := range p.dests {
 		if _, ok := s.Record.Replica(d.info.ID); ok {
-			p.lookout.Waits(d.side.Region, s.Name, due, 0)
+			p.lookout.Waits(d.side.Region, s.Name, due, time.Time{}, 0)
 		}
 	}
 }
@@ -175,12 +179,12 @@ func (p *pass) sightPast(x *past) {
 			p.lookout.Stuck(d.side.Region)
 		}
 		if at, bytes := lacks(d); at != 0 && (d.dead.Load() || slices.Contains(x.todo, d)) {
-			p.lookout.Waits(d.side.Region, x.name, time.UnixMicro(at), bytes)
+			p.lookout.Waits(d.side.Region, x.name, time.UnixMicro(at), time.Time{}, bytes)
 		}
 	}
 	for _, region := range p.away {
 		if at, bytes := lacks(&dest{}); at != 0 {
-			p.lookout.Waits(region, x.name, time.UnixMicro(at), bytes)
+			p.lookout.Waits(region, x.name, time.UnixMicro(at), time.Time{}, bytes)
 		}
 	}
 }

@@ -112,6 +112,7 @@ type place struct {
 // wait is one item that waits.
 type wait struct {
 	since  int64 // µs by this machine's clock
+	bound  int64 // µs: the look before the first that saw it; it may have changed since then
 	newest int64 // µs by the source's: the newest change known
 	bytes  int64
 	look   uint64 // that saw it last

@@ -51,14 +51,21 @@ func (n *notes) PutNote(k string, v []byte) error {
 // desk is a tracker with everything around it.
 type desk struct {
 	*Tracker
-	t      testing.TB
+	t      tester
 	clock  *clock
 	notes  *notes
 	events []report.Event
 	kept   int
 }
 
-func newDesk(t testing.TB) *desk {
+// tester is a *testing.T or a *rapid.T.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+func newDesk(t tester) *desk {
 	d := &desk{t: t, clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}, notes: &notes{m: map[string][]byte{}}}
 	d.restart()
 	return d
@@ -149,8 +156,8 @@ func TestWaitsAndArrives(t *testing.T) {
 	d.clock.pass(10 * time.Second)
 	d.Places("p", d.clock.Now(), []string{"c"})
 	k := d.Look("p", "c")
-	k.Waits("b", "old", begin.Add(-time.Hour), 5) // from before the policy: since it began
-	k.Waits("b", "new", begin.Add(4*time.Second), 7)
+	k.Waits("b", "old", begin.Add(-time.Hour), time.Time{}, 5) // from before the policy: since it began
+	k.Waits("b", "new", begin.Add(4*time.Second), time.Time{}, 7)
 	k.Stuck("b")
 	k.End()
 	d.clock.pass(time.Second)
@@ -166,7 +173,7 @@ func TestWaitsAndArrives(t *testing.T) {
 	// confirmed in an older version than known by now: the newer one waits
 	d.Places("p", d.clock.Now(), []string{"c"})
 	k = d.Look("p", "c")
-	k.Waits("b", "new", begin.Add(11*time.Second), 7)
+	k.Waits("b", "new", begin.Add(11*time.Second), time.Time{}, 7)
 	k.End()
 	if x = d.lag(); x.Known != 8 {
 		t.Errorf("the oldest change counts: %+v", x)
@@ -201,8 +208,8 @@ func TestSkew(t *testing.T) {
 	d.follow(x)
 	d.clock.pass(time.Hour)
 	k := d.Look("p", "c")
-	k.Waits("b", "n", d.clock.now.Add(30*time.Second), 0) // 30 s ago
-	k.Waits("b", "m", d.clock.now.Add(90*time.Second), 0)
+	k.Waits("b", "n", d.clock.now.Add(30*time.Second), time.Time{}, 0) // 30 s ago
+	k.Waits("b", "m", d.clock.now.Add(90*time.Second), time.Time{}, 0)
 	k.End()
 	if got := d.lag(); got.Known != 30 || got.Items != 2 {
 		t.Errorf("%+v", got)
@@ -217,13 +224,13 @@ func TestConfirmedDuringLook(t *testing.T) {
 	d.Places("p", at, []string{"c"})
 	k := d.Look("p", "c")
 	d.Confirmed(item("a"), at, 1, true)
-	k.Waits("b", "a", at, 1)
+	k.Waits("b", "a", at, time.Time{}, 1)
 	k.End()
 	if got := d.lag(); got.Items != 0 || got.Past.Items != 1 {
 		t.Errorf("%+v", got)
 	}
 	k = d.Look("p", "c") // another look is another matter
-	k.Waits("b", "a", at, 1)
+	k.Waits("b", "a", at, time.Time{}, 1)
 	k.End()
 	if got := d.lag(); got.Items != 1 {
 		t.Errorf("%+v", got)
@@ -265,7 +272,7 @@ func TestLateAndArrived(t *testing.T) {
 				d.Places("p", at, []string{"c"})
 				k := d.Look("p", "c")
 				for i := range 1000 {
-					k.Waits("b", fmt.Sprint(i), at, 1)
+					k.Waits("b", fmt.Sprint(i), at, time.Time{}, 1)
 				}
 				k.End()
 				d.clock.pass(time.Minute)
@@ -289,7 +296,7 @@ func TestLateAndArrived(t *testing.T) {
 						d.Places("p", d.clock.now, []string{"c"})
 						k := d.Look("p", "c")
 						for i := range 1000 {
-							k.Waits("b", fmt.Sprint(i), at, 1)
+							k.Waits("b", fmt.Sprint(i), at, time.Time{}, 1)
 						}
 						k.End()
 					}
@@ -320,7 +327,7 @@ func TestLateBetweenTwoTicks(t *testing.T) {
 	d.follow(terms)
 	at := d.clock.now
 	k := d.Look("p", "c")
-	k.Waits("b", "n", at, 9)
+	k.Waits("b", "n", at, time.Time{}, 9)
 	k.End()
 	d.clock.pass(2 * time.Minute)
 	d.Confirmed(item("n"), at, 9, true)
@@ -381,7 +388,7 @@ func TestPairsAfterKill(t *testing.T) {
 			}
 			k := d.Look("p", "c")
 			if !arrived {
-				k.Waits("b", "n", at, 1)
+				k.Waits("b", "n", at, time.Time{}, 1)
 			}
 			k.End()
 			if step == 12 {
@@ -427,7 +434,7 @@ func TestMoreThanKept(t *testing.T) {
 	order := rand.New(rand.NewPCG(1, 2)).Perm(100) //nolint:gosec // an order, no secret
 	k := d.Look("p", "c")
 	for _, i := range order {
-		k.Waits("b", fmt.Sprint(i), at.Add(time.Duration(i)*100*time.Millisecond), 2)
+		k.Waits("b", fmt.Sprint(i), at.Add(time.Duration(i)*100*time.Millisecond), time.Time{}, 2)
 	}
 	k.End()
 	for n, i := range order {
@@ -451,7 +458,7 @@ func TestRestart(t *testing.T) {
 	d.Places("p", at, []string{"c"})
 	k := d.Look("p", "c")
 	for i := range savedItems + 50 {
-		k.Waits("b", fmt.Sprint(i), at.Add(time.Duration(i)*time.Microsecond), 1)
+		k.Waits("b", fmt.Sprint(i), at.Add(time.Duration(i)*time.Microsecond), time.Time{}, 1)
 	}
 	k.End()
 	d.Confirmed(item("149"), at.Add(time.Second), 1, true)
@@ -468,7 +475,7 @@ func TestRestart(t *testing.T) {
 		t.Fatalf("%+v", x)
 	}
 	k = d.Look("p", "c")
-	k.Waits("b", "3", at.Add(3*time.Second), 1)
+	k.Waits("b", "3", at.Add(3*time.Second), time.Time{}, 1)
 	k.End()
 	if x = d.lag(); math.Abs(x.Known-20) > 0.001 || x.Items != 1 || x.Rough || !x.AsOf.Equal(d.clock.now) {
 		t.Errorf("%+v", x)
@@ -482,7 +489,7 @@ func TestForecast(t *testing.T) {
 	at := d.clock.now
 	k := d.Look("p", "c")
 	for i := range 1000 {
-		k.Waits("b", fmt.Sprint(i), at, 1<<20)
+		k.Waits("b", fmt.Sprint(i), at, time.Time{}, 1<<20)
 	}
 	k.End()
 	for i := range 100 { // 10 a second

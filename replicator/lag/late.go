@@ -77,6 +77,7 @@ type sight struct {
 	items  int64
 	bytes  int64
 	oldest int64 // µs; 0: nothing waits
+	bound  int64 // µs: nothing that waits has changed before
 	stuck  int64
 	rough  bool
 	late   int64
@@ -88,7 +89,7 @@ type sight struct {
 
 // look sees how the lane stands; names are wanted with named.
 func (l *lane) look(now time.Time, named bool) sight {
-	s := sight{now: now, asOf: l.asOf()}
+	s := sight{now: now, asOf: l.asOf(), bound: now.UnixMicro()}
 	if s.asOf.Before(l.since) {
 		s.asOf = l.since
 	}
@@ -109,6 +110,7 @@ func (l *lane) look(now time.Time, named bool) sight {
 			s.items++
 			s.bytes += w.bytes
 			older(w.since)
+			s.bound = min(s.bound, w.bound)
 			if w.since < border {
 				s.late++
 				s.lateB += w.bytes
@@ -162,8 +164,10 @@ func (s *sight) known() time.Duration {
 	return max(s.now.Sub(time.UnixMicro(s.oldest)), 0)
 }
 
-// atMost is the age that no change which waits exceeds.
-func (s *sight) atMost() time.Duration { return max(s.now.Sub(s.asOf), s.known(), 0) }
+// atMost is the age that no change which waits exceeds, seen or not.
+func (s *sight) atMost() time.Duration {
+	return max(s.now.Sub(s.asOf), s.now.Sub(time.UnixMicro(s.bound)), s.known(), 0)
+}
 
 // lag is the figure to go by.
 func (s *sight) lag() time.Duration {

@@ -41,7 +41,8 @@ func (t *Tracker) Look(policy, at string) *Look {
 }
 
 // Waits says that a region lacks an item's change of the time given, by the source's clock.
-func (k *Look) Waits(region, name string, source time.Time, bytes int64) {
+// held is the time of the change that it has; zero: none, or it is not known.
+func (k *Look) Waits(region, name string, source, held time.Time, bytes int64) {
 	if k == nil {
 		return
 	}
@@ -60,6 +61,7 @@ func (k *Look) Waits(region, name string, source time.Time, bytes int64) {
 	w, is := p.items[name]
 	if !is {
 		w.since = l.begins(source, now)
+		w.bound = min(max(p.asOf.UnixMicro(), l.since.UnixMicro()), w.since)
 		if k.t.kept >= k.t.o.Kept {
 			p.seen.add(w.since, bytes)
 			l.many = true
@@ -67,6 +69,8 @@ func (k *Look) Waits(region, name string, source time.Time, bytes int64) {
 		}
 		k.t.kept++
 		l.n++
+	} else if !held.IsZero() && w.since <= l.begins(held, now) { // a process before did not live to say so
+		w.since = l.begins(source, now)
 	}
 	w.newest, w.bytes, w.look = max(w.newest, source.UnixMicro()), bytes, p.look
 	p.items[name] = w

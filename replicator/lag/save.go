@@ -34,6 +34,7 @@ type memoItem struct {
 	Place  string `json:"place"`
 	Name   string `json:"name"`
 	Since  int64  `json:"since"`
+	Bound  int64  `json:"bound"`
 	Newest int64  `json:"newest"`
 	Bytes  int64  `json:"bytes"`
 }
@@ -44,7 +45,7 @@ func (l *lane) memo() memo {
 	var all []memoItem
 	for at, p := range l.places {
 		for name, w := range p.items {
-			all = append(all, memoItem{at, name, w.since, w.newest, w.bytes})
+			all = append(all, memoItem{at, name, w.since, w.bound, w.newest, w.bytes})
 		}
 		if o := p.more.join(p.seen); o.items > 0 {
 			m.Carried = m.Carried.join(carried{o.items, o.bytes, o.oldest})
@@ -87,7 +88,7 @@ func (t *Tracker) readLane(k laneKey, now time.Time) (*lane, error) {
 		if _, is := p.items[x.Name]; !is {
 			l.n++
 		}
-		p.items[x.Name] = wait{since: x.Since, newest: x.Newest, bytes: x.Bytes}
+		p.items[x.Name] = wait{since: x.Since, bound: x.Bound, newest: x.Newest, bytes: x.Bytes}
 	}
 	return l, nil
 }
