@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -186,11 +185,4 @@ func drillRun(r report.Drill, ended time.Time, err error) lastRun {
 		x.Facts = []string{drillLine(r), "report " + transport.PrintName(r.ID)}
 	}
 	return x
-}
-
-// keep keeps how a run ended, for the page.
-func (d *service) keep(log *slog.Logger, policy string, r lastRun, all []report.Finding) {
-	if _, err := d.page.runs.put(policy, r, all); err != nil {
-		log.Error("cannot keep what a run found", "err", err)
-	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"farshore/replicator/daemon"
 	"farshore/replicator/report"
+	"farshore/replicator/webhook"
 )
 
 type runOptions struct {
@@ -64,16 +65,17 @@ While it runs, farshore status, limit, pause, resume, run-now and stop speak to 
 
 // service is a daemon at work.
 type service struct {
-	o    *runOptions
-	s    *session
-	log  *slog.Logger
-	told *told
-	eyes *watched
-	page *wall
-	life *pulse
-	hear []func(report.Event) // of what happens; they must not wait
-	hup  <-chan os.Signal
-	deaf func() // ends listening
+	o     *runOptions
+	s     *session
+	log   *slog.Logger
+	told  *told
+	eyes  *watched
+	page  *wall
+	life  *pulse
+	hear  []func(report.Event) // of what happens; they must not wait
+	hooks *webhook.Sender
+	hup   <-chan os.Signal
+	deaf  func() // ends listening
 }
 
 func runDaemon(ctx context.Context, o *runOptions, c *console) error {
@@ -97,15 +99,17 @@ func runDaemon(ctx context.Context, o *runOptions, c *console) error {
 	log := c.serviceLogger()
 	life := newPulse(newManager(), s.ledger, log)
 	d := &service{o: o, s: s, log: log, told: newTold(), eyes: newWatched(s, life), life: life, hup: hup}
+	d.hooks = newHooks(s, log)
+	d.hear = append(d.hear, d.hooks.Tell)
 	if d.page, err = newWall(d.eyes); err == nil {
-		err = d.listen(ctx)
-	}
-	if err == nil {
 		stop := d.measure()
-		err = d.work(ctx, w)
+		if err = d.listen(ctx); err == nil {
+			err = d.work(ctx, w)
+			d.deaf()
+		}
 		stop()
-		d.deaf()
 	}
+	d.hooks.Close()
 	if cerr := s.Close(); cerr != nil && err == nil {
 		err = cerr
 	}
@@ -145,11 +149,16 @@ func (o *runOptions) load() (*work, error) {
 // crew is one reading of the policy file at work: its logins, engine and schedule.
 type crew struct {
 	*running
-	work *work
+	work  *work
+	hooks []webhook.Target
 }
 
 // hire logs in and makes an engine; nothing begins yet.
 func (d *service) hire(ctx context.Context, w *work) (*crew, error) {
+	hooks, err := hooksOf(w.file)
+	if err != nil {
+		return nil, err
+	}
 	x, err := w.login(ctx, d.s, w.spare, d.log)
 	if err != nil {
 		return nil, err
@@ -158,7 +167,7 @@ func (d *service) hire(ctx context.Context, w *work) (*crew, error) {
 		x.links.Close()
 		return nil, err
 	}
-	return &crew{running: x, work: w}, nil
+	return &crew{running: x, work: w, hooks: hooks}, nil
 }
 
 // work runs one crew after the other until ctx ends.
@@ -191,6 +200,9 @@ func (d *service) work(ctx context.Context, w *work) error {
 
 // shift lets a crew work until another takes its place, which it gives, or ctx ends.
 func (d *service) shift(ctx context.Context, now *crew) (next *crew, err error) {
+	if err := d.hooks.Follow(ctx, now.hooks); err != nil {
+		return nil, err
+	}
 	if err := d.s.lag.Follow(now.terms()); err != nil {
 		return nil, err
 	}

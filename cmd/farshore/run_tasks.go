@@ -64,6 +64,9 @@ func (d *service) outcome(ctx context.Context, x *crew, t task, ship *volumes.Sh
 	}
 	d.told.findings(log, t.policy.Name, kind, r.Findings)
 	d.keep(log, t.policy.Name, passRun(kind, r, time.Now(), err), r.Findings)
+	if kind == daemon.Audit {
+		d.audited(t.policy.Name, r, err)
+	}
 	d.eyes.counted(t.policy.Name, r.Replicas)
 	args := []any{"took", time.Since(began).Round(time.Millisecond), "copied", r.Totals.Copied, "bytes", r.Totals.Bytes, "deleted", r.Totals.Deleted, "unchanged", r.Totals.Unchanged,
 		"errors", r.Errors, "replicas", r.Replicas.Wanted, "satisfied", r.Replicas.Satisfied}
@@ -91,10 +94,12 @@ func (d *service) drill(ctx context.Context, p policies.Policy, ship *volumes.Sh
 	case err != nil:
 		log.Error("drill failed", "err", err)
 		d.keep(log, p.Name, drillRun(report.Drill{Began: began}, time.Now(), err), nil)
+		d.drilled(p.Name, report.Drill{Policy: p.Name, Began: began}, err)
 		return daemon.Outcome{Err: err}
 	}
 	d.told.findings(log, p.Name, daemon.Drill, r.Findings)
 	d.keep(log, p.Name, drillRun(r, time.Now(), nil), r.Findings)
+	d.drilled(p.Name, r, nil)
 	if !r.OK {
 		log.Error("drill FAILED", "report", r.ID, "hint", "farshore drill --show "+r.ID)
 		return daemon.Outcome{Errors: max(r.Errors, 1)}

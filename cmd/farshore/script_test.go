@@ -48,7 +48,7 @@ func TestScripts(t *testing.T) {
 			"run": runCmd, "start": startCmd, "signal": signalCmd, "logged": loggedCmd, "scrape": scrapeCmd, "documented": documentedCmd, "finish": finishCmd, "await": awaitCmd,
 			"put": putCmd, "fill": fillCmd, "has": hasCmd, "names": namesCmd, "same": sameCmd, "delete": deleteCmd, "container": containerCmd,
 			"header": headerCmd, "fault": faultCmd, "mend": mendCmd, "region": regionCmd, "requests": requestsCmd, "mode": modeCmd, "json": jsonCmd, "sub": subCmd, "corrupt": corruptCmd, "token": tokenCmd,
-			"block": blockCmd, "take": takeCmd,
+			"block": blockCmd, "take": takeCmd, "receiver": receiverCmd, "hooked": hookedCmd,
 		},
 	})
 }
@@ -60,6 +60,7 @@ type world struct {
 	jobs  map[string]*job
 	seen  map[string]map[string]int // region: "METHOD container" counts
 	moved chan struct{}             // closed and replaced with each request
+	hooks map[string]*hookReceiver  // by the file that names their address
 }
 
 type job struct {
@@ -104,7 +105,7 @@ func setup(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	w := &world{cloud: cloud, jobs: map[string]*job{}, seen: map[string]map[string]int{}, moved: make(chan struct{})}
+	w := &world{cloud: cloud, jobs: map[string]*job{}, seen: map[string]map[string]int{}, moved: make(chan struct{}), hooks: map[string]*hookReceiver{}}
 	env.Defer(func() {
 		for _, j := range w.jobs {
 			_ = j.cmd.Process.Kill()

@@ -58,7 +58,11 @@ func (p Policy) overdue() string {
 	var late []string
 	for _, l := range p.Lag {
 		if l.Late.Is {
-			late = append(late, fmt.Sprintf("%s at %s, %s behind", countOf(l.Late.Items, "item"), transportName(l.Region), duration(l.Seconds)))
+			what := countOf(l.Late.Items, "item")
+			if l.Late.Items == 0 {
+				what = "the source was not looked at"
+			}
+			late = append(late, fmt.Sprintf("%s, %s %s behind", what, transportName(l.Region), duration(l.Seconds)))
 		}
 	}
 	if len(late) == 0 {
