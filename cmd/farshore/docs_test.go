@@ -92,7 +92,7 @@ func TestJSONDocumented(t *testing.T) {
 			walk(f.Type)
 		}
 	}
-	for _, v := range []any{document{}, jsonError{}, passResult{}, rebuildResult{}, statusResult{}, regionResult{}, versionResult{}, policyCheckResult{}, ledgerCheckResult{}, ledgerCompactResult{}, ledgerPathResult{}, demoResult{}, restoreResult{}, drillResult{}, drillsResult{}, migrateResult{}, pointsResult{}, forgetResult{}} {
+	for _, v := range []any{document{}, jsonError{}, passResult{}, rebuildResult{}, statusResult{}, regionResult{}, versionResult{}, policyCheckResult{}, ledgerCheckResult{}, ledgerCompactResult{}, ledgerBackupResult{}, manResult{}, ledgerPathResult{}, demoResult{}, restoreResult{}, drillResult{}, drillsResult{}, migrateResult{}, pointsResult{}, forgetResult{}} {
 		walk(reflect.TypeOf(v))
 	}
 	if len(seen) < 20 {

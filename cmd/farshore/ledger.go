@@ -14,7 +14,7 @@ import (
 
 func newLedger(c *console) *cobra.Command {
 	return group(c, "ledger", "Look after the ledger: what has been copied, and where to",
-		newLedgerPath(c), newLedgerCheck(c), newLedgerDump(c), newLedgerCompact(c), newLedgerRebuild(c))
+		newLedgerPath(c), newLedgerCheck(c), newLedgerDump(c), newLedgerBackup(c), newLedgerCompact(c), newLedgerRebuild(c))
 }
 
 // ledgerCommand makes a command about one ledger file.
@@ -38,7 +38,7 @@ func ledgerCommand(c *console, cmd *cobra.Command, f func(ctx context.Context, p
 
 func newLedgerPath(c *console) *cobra.Command {
 	return ledgerCommand(c, &cobra.Command{Use: "path", Short: "Print where the ledger and its control socket are",
-		Example: `  cp "$(farshore ledger path -q)" backup.db    # while nothing runs`}, runLedgerPath)
+		Example: `  ls -l "$(farshore ledger path -q)"`}, runLedgerPath)
 }
 
 type ledgerPathResult struct {

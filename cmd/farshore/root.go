@@ -37,7 +37,7 @@ func newRoot(c *console) *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"})
 	c.AddFlags(root.PersistentFlags())
-	root.AddCommand(newSync(c), newPlan(c), newAudit(c), newPoints(c), newRestore(c), newDrill(c), newMigrate(c), newRun(c), newStatus(c), newLimit(c), newPause(c), newResume(c), newRunNow(c), newStop(c), newLedger(c), newPolicy(c), newRegion(c), newDemo(c), newVersion(c), newCompletion(c))
+	root.AddCommand(newSync(c), newPlan(c), newAudit(c), newPoints(c), newRestore(c), newDrill(c), newMigrate(c), newRun(c), newStatus(c), newLimit(c), newPause(c), newResume(c), newRunNow(c), newStop(c), newLedger(c), newPolicy(c), newRegion(c), newDemo(c), newVersion(c), newCompletion(c), newMan(c))
 	finishHelp(root)
 	return root
 }
@@ -61,11 +61,14 @@ func finishHelp(cmd *cobra.Command) {
 	if cmd.Long == "" {
 		cmd.Long = cmd.Short + "."
 	}
-	cmd.Long += "\n\n" + exitHelp() + "\n\n" + envHelp
+	cmd.Long += helpTail()
 	for _, sub := range cmd.Commands() {
 		finishHelp(sub)
 	}
 }
+
+// helpTail is what every command's help ends with.
+func helpTail() string { return "\n\n" + exitHelp() + "\n\n" + envHelp }
 
 // help is what a command says that only holds others. It is no JSON, so with --json
 // the missing word is an error.
