@@ -91,7 +91,7 @@ func (p *pass) sight(s *plan.Subject, step *plan.Step) {
 		}
 		switch {
 		case r.Version == v && r.State == store.Confirmed:
-		case r.Version == v && (r.State == store.Conflict || r.State == store.Cannot):
+		case r.Version == v && (r.State == store.Conflict || r.State == store.Cannot), planned(step, d) == plan.Conflict:
 			p.lookout.Stuck(d.side.Region)
 		case r.Version == v && r.State == store.Lost: // it had arrived: it waits since it is known to be lost
 			p.lookout.Waits(d.side.Region, s.Name, p.e.o.Clock.Now(), time.Time{}, s.Entry.Size)
@@ -108,17 +108,22 @@ func (p *pass) sight(s *plan.Subject, step *plan.Step) {
 	}
 }
 
+// planned is what is to be done at a destination.
+func planned(step *plan.Step, d *dest) plan.Action {
+	for _, rs := range step.Routes {
+		if rs.Route == d.info.ID {
+			return rs.Action
+		}
+	}
+	return plan.None
+}
+
 // lacks reports whether destination i needs a version that it has not confirmed: one that
 // came from there does not go back.
 func (p *pass) lacks(i int, name string, v store.Version, step *plan.Step) bool {
 	d := p.dests[i]
 	if !d.dead.Load() {
-		for _, rs := range step.Routes {
-			if rs.Route == d.info.ID {
-				return rs.Action != plan.Conflict
-			}
-		}
-		return false
+		return planned(step, d) != plan.None
 	}
 	if d.back == 0 {
 		return true
