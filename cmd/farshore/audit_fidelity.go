@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -28,7 +27,7 @@ func runFidelity(ctx context.Context, o *auditOptions, w *work, read policies.Sh
 		out, c.lines = c.stdout, true
 	}
 	if o.Output != "" {
-		f, err := os.OpenFile(o.Output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		f, err := c.create(o.Output, 0o600)
 		if err != nil {
 			return &hintError{op: "open output", item: o.Output, err: err, hint: "name a file that can be written"}
 		}

@@ -39,7 +39,7 @@ func completeTasks(o *selectOptions) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		var out []cobra.Completion
 		adHoc := len(args) > 0 && strings.Contains(args[0], ":")
-		if f, err := loadPolicies(o.PolicyFile); err == nil && !adHoc {
+		if f, err := o.load(); err == nil && !adHoc {
 			for _, p := range f.Policies {
 				out = append(out, p.Name)
 			}
@@ -60,7 +60,7 @@ func completeRegions(o *selectOptions) cobra.CompletionFunc {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		if f, err := loadPolicies(o.PolicyFile); err == nil {
+		if f, err := o.load(); err == nil {
 			out = append(out, sortedNames(f.Regions)...)
 		}
 		if clouds, err := region.Names(); err == nil {

@@ -26,10 +26,13 @@ type console struct {
 	verbose        bool
 	logFormat      string
 
-	started bool  // the command line was understood
-	result  any   // of the JSON document
-	lines   bool  // JSON lines go before the document, which is a line too
-	lost    error // the first write of text to stdout that failed
+	started bool           // the command line was understood
+	cmd     *cobra.Command // the command that was understood, and its arguments
+	words   []string
+	guest   *guest // nil: the command is carried out by the process that it was typed for
+	result  any    // of the JSON document
+	lines   bool   // JSON lines go before the document, which is a line too
+	lost    error  // the first write of text to stdout that failed
 	bars    io.Writer
 	mu      sync.Mutex // around bars: log lines go above the bars while they are shown
 }
@@ -165,12 +168,16 @@ func (c *console) finish(cmd *cobra.Command, err error) int {
 	var found *findingsError
 	var stop *stopped
 	var said *saidError
-	shown := err == nil || errors.As(err, &found) || errors.As(err, &stop)
+	var on *passedOn
+	shown := err == nil || errors.As(err, &found) || errors.As(err, &stop) || errors.As(err, &on)
 	if c.lost != nil {
 		if code == exitDone || code == exitFindings { // 1 is of what could not be said
 			code = exitCannot
 		}
 		fmt.Fprintf(c.stderr, "farshore: write the result: %v\n", c.lost)
+	}
+	if on != nil {
+		return code
 	}
 	if !c.json {
 		if !shown && !errors.As(err, &said) {

@@ -21,7 +21,6 @@ import (
 	"farshore/policies"
 	"farshore/replicator/report"
 	"farshore/replicator/volumes"
-	"farshore/store"
 	"farshore/transport"
 )
 
@@ -92,7 +91,7 @@ next one.`,
 // completePolicies offers the policies of the file.
 func completePolicies(o *selectOptions) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		f, err := loadPolicies(o.PolicyFile)
+		f, err := o.load()
 		if err != nil || len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -122,7 +121,7 @@ func (o *drillOptions) request(args []string) (volumes.DrillRequest, *volumeWork
 		return r, w, err
 	}
 	if w.file == nil {
-		_, err := loadPolicies(o.PolicyFile) // says where it looked
+		_, err := o.load() // says where it looked
 		return r, nil, err
 	}
 	p, ok := w.policy(args[0])
@@ -139,16 +138,16 @@ func (o *drillOptions) request(args []string) (volumes.DrillRequest, *volumeWork
 			w.regions[region] = w.file.Regions[region]
 		}
 	}
-	r.Policy = p
+	r.Policy, w.about = p, []string{p.Name}
 	// One region that refuses the login keeps no other from its drill.
 	w.spare = func(name string, names []string, failed []error) bool { return len(names) > 1 }
 	return r, w, nil
 }
 
 // writable finds out before a drill whether its report can be written into a folder,
-// which it makes; "" is none.
-func writable(folder string) error {
-	if folder == "" {
+// which it makes; "" is none. Where a command was passed on, who asked has done so.
+func (c *console) writable(folder string) error {
+	if folder == "" || c.guest != nil {
 		return nil
 	}
 	err := os.MkdirAll(folder, 0o755)
@@ -174,7 +173,7 @@ type drillResult struct {
 func runDrill(ctx context.Context, o *drillOptions, args []string, c *console) error {
 	r, w, err := o.request(args)
 	if err == nil {
-		err = writable(o.Out)
+		err = c.writable(o.Out)
 	}
 	if err != nil {
 		return err
@@ -192,7 +191,7 @@ func runDrill(ctx context.Context, o *drillOptions, args []string, c *console) e
 	}
 	c.result = out
 	showDrill(c, out.Drill)
-	if out.Files, err = writeDrill(o.Out, out.Drill); err != nil {
+	if out.Files, err = c.writeDrill(o.Out, out.Drill); err != nil {
 		return err
 	}
 	for _, f := range out.Files {
@@ -217,14 +216,14 @@ func showDrills(ctx context.Context, o *drillOptions, args []string, c *console)
 	if err != nil {
 		return err
 	}
-	l, err := store.Open(path, store.Options{ReadOnly: true})
+	l, closing, err := c.look(ctx, path)
 	if errors.Is(err, os.ErrNotExist) {
 		return &hintError{op: "open ledger", item: path, err: errors.New("there is none, so no drill has been"), hint: "name another with --ledger"}
 	}
 	if err != nil {
-		return heldBy(ctx, path, err)
+		return err
 	}
-	defer func() { _ = l.Close() }()
+	defer func() { _ = closing() }()
 	policy := ""
 	if len(args) > 0 {
 		policy = args[0]
@@ -258,7 +257,7 @@ func showDrills(ctx context.Context, o *drillOptions, args []string, c *console)
 		return &hintError{op: "find drill", item: o.Show, err: fmt.Errorf("%d reports have an id that begins so", len(out.Drills)), hint: "farshore drill --list shows them"}
 	}
 	showDrill(c, out.Drills[0])
-	if out.Files, err = writeDrill(o.Out, out.Drills[0]); err != nil {
+	if out.Files, err = c.writeDrill(o.Out, out.Drills[0]); err != nil {
 		return err
 	}
 	for _, f := range out.Files {
@@ -325,12 +324,14 @@ func showDrill(c *console, d report.Drill) {
 }
 
 // writeDrill writes a report into a folder in three forms; "" writes nothing.
-func writeDrill(folder string, d report.Drill) ([]string, error) {
+func (c *console) writeDrill(folder string, d report.Drill) ([]string, error) {
 	if folder == "" {
 		return nil, nil
 	}
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return nil, fmt.Errorf("make the folder of the report: %w", err)
+	if c.guest == nil {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return nil, fmt.Errorf("make the folder of the report: %w", err)
+		}
 	}
 	forms := map[string]func(io.Writer) error{
 		".html": func(w io.Writer) error { return volumes.DrillPage(w, d) },
@@ -347,7 +348,7 @@ func writeDrill(folder string, d report.Drill) ([]string, error) {
 		var text bytes.Buffer
 		err := forms[ext](&text)
 		if err == nil {
-			err = os.WriteFile(base+ext, text.Bytes(), 0o644) //nolint:gosec // for others to read
+			err = c.write(base+ext, text.Bytes())
 		}
 		if err != nil {
 			return files, fmt.Errorf("write the report: %w", err)

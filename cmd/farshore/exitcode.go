@@ -75,10 +75,13 @@ func exitOf(err error) int {
 		problem policies.Problem
 		found   *findingsError
 		stop    *stopped
+		on      *passedOn
 	)
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &on):
+		return on.code
 	case errors.As(err, &stop):
 		return stop.code
 	case errors.As(err, &usage), errors.As(err, &job), errors.As(err, &file), errors.As(err, &problem):

@@ -31,7 +31,7 @@ func ledgerCommand(c *console, cmd *cobra.Command, f func(ctx context.Context, p
 		if errors.Is(err, os.ErrNotExist) {
 			return &hintError{op: "open ledger", item: path, err: errors.New("there is none"), hint: "name another with --ledger, or the policy file with -f"}
 		}
-		return heldBy(ctx, path, err)
+		return c.passOn(ctx, path, err)
 	})
 	return cmd
 }
@@ -67,7 +67,11 @@ type ledgerCheckResult struct {
 
 func runLedgerCheck(ctx context.Context, path string, c *console) error {
 	out := ledgerCheckResult{Ledger: path, Problems: []store.Problem{}}
-	err := store.Check(ctx, path, func(p store.Problem) error {
+	check := func(ctx context.Context, yield func(store.Problem) error) error { return store.Check(ctx, path, yield) }
+	if c.guest != nil {
+		check = c.guest.s.ledger.Check
+	}
+	err := check(ctx, func(p store.Problem) error {
 		if out.Count++; len(out.Problems) < 1000 {
 			out.Problems = append(out.Problems, p)
 		}
@@ -98,11 +102,11 @@ func newLedgerDump(c *console) *cobra.Command {
 }
 
 func runLedgerDump(ctx context.Context, path string, c *console) error {
-	l, err := store.Open(path, store.Options{ReadOnly: true})
+	l, closing, err := c.look(ctx, path)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = l.Close() }() // it was only read
+	defer func() { _ = closing() }() // it was only read
 	if err := l.Dump(ctx, c.stdout); err != nil {
 		return fmt.Errorf("dump ledger: %w", err)
 	}
@@ -122,11 +126,25 @@ type ledgerCompactResult struct {
 }
 
 func runLedgerCompact(ctx context.Context, path string, c *console) error {
-	before, after, err := store.Compact(ctx, path, store.Options{})
+	before, after, err := compact(ctx, path, c)
 	if err != nil {
 		return err
 	}
 	c.result = ledgerCompactResult{path, before, after}
 	c.say("ledger %s: %s before, %s after", path, size(before), size(after))
 	return nil
+}
+
+// compact rewrites a ledger that is closed, or the one that is open here.
+func compact(ctx context.Context, path string, c *console) (before, after int64, err error) {
+	if c.guest == nil {
+		return store.Compact(ctx, path, store.Options{})
+	}
+	_, s, err := c.guest.open(ctx, path, true)
+	if err != nil {
+		return 0, 0, err
+	}
+	before = s.ledger.Stats().FileBytes
+	err = s.ledger.Compact(ctx)
+	return before, s.ledger.Stats().FileBytes, err
 }

@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"slices"
+
+	"github.com/spf13/cobra"
 )
 
 // version is set by the linker (see the Makefile).
@@ -22,7 +24,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	c := newConsole(stdout, stderr, args)
 	ctx, done := catchSignals(context.Background())
 	defer done()
-	root := newRoot(c)
+	return execute(ctx, c, newRoot(c), args)
+}
+
+// execute has the command of the line do its work, says what is to be said at the end,
+// and returns the exit code.
+func execute(ctx context.Context, c *console, root *cobra.Command, args []string) int {
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !c.started {

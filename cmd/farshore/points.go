@@ -63,7 +63,7 @@ container .farshore-points and its Cinder: neither the source nor a ledger is ne
 func completeVolumePolicies(o *selectOptions) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		var out []cobra.Completion
-		if f, err := loadPolicies(o.PolicyFile); err == nil {
+		if f, err := o.load(); err == nil {
 			for _, p := range f.Policies {
 				if p.Volumes != nil && !slices.Contains(args, p.Name) {
 					out = append(out, p.Name)
@@ -93,7 +93,7 @@ func runPoints(ctx context.Context, o *pointsOptions, names []string, c *console
 	if o.From != "" {
 		all, err = pointsOf(ctx, o, c)
 	} else {
-		out.Ledger, all, err = pointsKnown(ctx, o)
+		out.Ledger, all, err = pointsKnown(ctx, o, c)
 	}
 	if err != nil {
 		return err
@@ -119,19 +119,19 @@ func inRegion(p report.PointStanding, region string) bool {
 }
 
 // pointsKnown reads the ledger's points.
-func pointsKnown(ctx context.Context, o *pointsOptions) (path string, all []store.Point, err error) {
+func pointsKnown(ctx context.Context, o *pointsOptions, c *console) (path string, all []store.Point, err error) {
 	if path, err = o.findLedger(); err != nil {
 		return "", nil, err
 	}
-	l, err := store.Open(path, store.Options{ReadOnly: true})
+	l, closing, err := c.look(ctx, path)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil, &hintError{op: "open ledger", item: path, err: errors.New("there is none"), hint: "the first farshore sync makes it; name another with --ledger, or ask a region: farshore points --from REGION"}
 	}
 	if err != nil {
-		return "", nil, heldBy(ctx, path, err)
+		return "", nil, err
 	}
 	all, err = l.Points("")
-	return path, all, errors.Join(err, l.Close())
+	return path, all, errors.Join(err, closing())
 }
 
 // pointsOf asks a region. The ledger may be in use meanwhile, or not be there.
@@ -163,7 +163,7 @@ func knownPolicies(o *pointsOptions, names []string, all []store.Point) error {
 	for _, p := range all {
 		known[p.Policy] = true
 	}
-	if f, err := loadPolicies(o.PolicyFile); err == nil {
+	if f, err := o.load(); err == nil {
 		for _, p := range f.Policies {
 			if p.Volumes != nil {
 				known[p.Name] = true
@@ -195,7 +195,7 @@ func knownPlaces(o *pointsOptions, all []store.Point) error {
 		labels[label] = true
 		found = found || o.Volume == p.Volume.ID || o.Volume == p.Volume.Name
 	}
-	if f, err := loadPolicies(o.PolicyFile); err == nil {
+	if f, err := o.load(); err == nil {
 		for name := range f.Regions {
 			regions[name] = true
 		}

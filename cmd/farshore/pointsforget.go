@@ -50,7 +50,7 @@ type forgetResult struct {
 }
 
 func runPointsForget(ctx context.Context, o *forgetOptions, points []string, c *console) error {
-	_, all, err := pointsKnown(ctx, &pointsOptions{selectOptions: o.selectOptions})
+	_, all, err := pointsKnown(ctx, &pointsOptions{selectOptions: o.selectOptions}, c)
 	if err != nil {
 		return err
 	}

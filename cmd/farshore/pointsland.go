@@ -51,7 +51,13 @@ func runPointsLand(ctx context.Context, o *landOptions, point string, c *console
 	out := &passResult{Ledger: w.ledger, Policies: []policyResult{}}
 	var r report.Result
 	err = w.run(ctx, c, openFor(w.ledger), w.spare, func(ctx context.Context, x *running) (err error) {
+		release, err := x.turnAbout(ctx)
+		if err != nil {
+			return stopOr(ctx, err)
+		}
+		defer release()
 		s := x.shipper(ctx, []string{o.To})
+		defer s.LetGo()
 		if r, err = s.Land(ctx, point, o.To); err != nil {
 			return stopOr(ctx, err)
 		}

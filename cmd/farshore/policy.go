@@ -78,7 +78,7 @@ type policyRow struct {
 }
 
 func runPolicyCheck(file string, c *console) error {
-	f, err := loadPolicies(file)
+	f, _, err := loadPolicies(file)
 	if err != nil {
 		return err
 	}

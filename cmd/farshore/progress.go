@@ -20,9 +20,15 @@ const (
 	rateWindow = 5 * time.Second // over which a rate is averaged
 )
 
+// snapshots says how far some work is.
+type snapshots interface{ Snapshot() report.Snapshot }
+
 // startProgress shows how the work goes on stderr until the returned function is
 // called: bars on a terminal, elsewhere a line every ten seconds.
-func startProgress(c *console, p *report.Progress) (stop func()) {
+func startProgress(c *console, p snapshots) (stop func()) {
+	if c.guest != nil {
+		return c.guest.show(p)
+	}
 	if c.quiet || c.json && !c.terminal() {
 		return func() {}
 	}
@@ -42,7 +48,7 @@ func startProgress(c *console, p *report.Progress) (stop func()) {
 	}
 }
 
-func showLines(ctx context.Context, c *console, p *report.Progress) {
+func showLines(ctx context.Context, c *console, p snapshots) {
 	t := time.NewTicker(lineEvery)
 	defer t.Stop()
 	var m meter
@@ -78,7 +84,7 @@ func (b *board) line(region string) string {
 	return b.lines[region]
 }
 
-func showBars(ctx context.Context, c *console, p *report.Progress) {
+func showBars(ctx context.Context, c *console, p snapshots) {
 	all := mpb.New(mpb.WithOutput(c.stderr), mpb.WithWidth(30), mpb.WithRefreshRate(barEvery), mpb.WithAutoRefresh())
 	c.setBars(all)
 	b := &board{lines: map[string]string{}}

@@ -22,11 +22,13 @@ type reach struct {
 // running is a command at work: its ledger is open, its regions are logged in.
 type running struct {
 	*session
-	links  *links
-	engine *replicator.Engine
-	limits policies.Limits
-	log    *slog.Logger
-	hide   func() // hides the progress; calling it twice does nothing
+	links   *links
+	engine  *replicator.Engine
+	limits  policies.Limits
+	log     *slog.Logger
+	reach   *reach
+	console *console // nil: a daemon's own
+	hide    func()   // hides the progress; calling it twice does nothing
 }
 
 // run opens the ledger, logs in to the regions, and runs do with an engine over both.
@@ -49,7 +51,10 @@ func (r *reach) run(ctx context.Context, c *console, open opener, spare spareFun
 		return stopOr(ctx, err)
 	}
 	defer x.links.Close()
-	x.hide = hide
+	x.hide, x.console = hide, c
+	if s.guest != nil {
+		ctx = s.guest.limited(ctx, r.limits)
+	}
 	defer func() { x.hide() }()
 	x.drive()
 	return do(ctx, x)
@@ -57,19 +62,30 @@ func (r *reach) run(ctx context.Context, c *console, open opener, spare spareFun
 
 // login logs in to the regions and makes an engine over them and the session's ledger.
 func (r *reach) login(ctx context.Context, s *session, spare spareFunc, log *slog.Logger) (*running, error) {
+	if s.guest != nil {
+		if err := s.guest.mayLogIn(r); err != nil {
+			return nil, err
+		}
+	}
 	links, err := connect(ctx, r.regions, r.stall, spare, s.progress, log)
 	if err != nil {
 		return nil, err
 	}
-	return &running{session: s, links: links, log: log, hide: func() {}, limits: r.limits,
+	x := &running{session: s, reach: r, links: links, log: log, hide: func() {}, limits: r.limits,
 		engine: replicator.New(replicator.Options{Ledger: s.ledger, Regions: links.sinks, Down: links.down, Limits: r.limits, SideBySide: r.daemon,
-			Progress: s.progress, Log: log, Lag: s.lag})}, nil
+			Progress: s.progress, Log: log, Lag: s.lag})}
+	if s.guest != nil {
+		s.guest.within(x.engine)
+	}
+	return x, nil
 }
 
 // drive has the process work with this engine: its memory is bounded, and the socket
 // changes its limit.
 func (x *running) drive() {
-	boundMemory(x.limits)
+	if x.guest == nil {
+		boundMemory(x.limits)
+	}
 	x.session.drive(x.engine)
 }
 

@@ -127,5 +127,5 @@ func holdOld(ctx context.Context, path string) (func() error, error) {
 		}
 		return nothing, nil
 	}
-	return nil, heldBy(ctx, path, err)
+	return nil, closedFor(heldBy(ctx, path, err))
 }

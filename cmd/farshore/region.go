@@ -138,7 +138,7 @@ func findRegion(o *regionCheckOptions, name string) (policies.Region, string, er
 	if err := o.check(); err != nil {
 		return policies.Region{}, "", err
 	}
-	f, err := loadPolicies(o.PolicyFile)
+	f, err := o.load()
 	var usage *usageError
 	if err != nil && (o.PolicyFile != "" || !errors.As(err, &usage)) {
 		return policies.Region{}, "", err

@@ -135,6 +135,7 @@ func restoreObjects(ctx context.Context, o *restoreOptions, from string, c *cons
 type volumeWork struct {
 	reach
 	spare spareFunc
+	about []string // the policies that it is about
 }
 
 // chooseRegions finds regions in the policy file, if there is one, and else in clouds.yaml.
@@ -143,8 +144,8 @@ func chooseRegions(names []string, s selectOptions, l *limitOptions) (*volumeWor
 		return nil, err
 	}
 	w := &volumeWork{reach: reach{regions: map[string]policies.Region{}, stall: wire.DefaultIdle}, spare: none}
-	if s.PolicyFile != "" || slices.ContainsFunc(policyPlaces(), exists) {
-		f, err := loadPolicies(s.PolicyFile)
+	if s.hasFile() {
+		f, err := s.load()
 		if err != nil {
 			return nil, err
 		}
@@ -199,7 +200,14 @@ func (w *volumeWork) types(policy string) map[string]string {
 // withVolumes runs do with the ledger open, the regions logged in and a shipper.
 func withVolumes(ctx context.Context, w *volumeWork, c *console, do func(context.Context, *volumes.Shipper) error) error {
 	return w.run(ctx, c, openFor(w.ledger), w.spare, func(ctx context.Context, x *running) error {
-		return stopOr(ctx, do(ctx, x.shipper(ctx, sortedNames(w.regions))))
+		release, err := x.turnAbout(ctx, w.about...)
+		if err != nil {
+			return stopOr(ctx, err)
+		}
+		defer release()
+		ship := x.shipper(ctx, sortedNames(w.regions))
+		defer ship.LetGo()
+		return stopOr(ctx, do(ctx, ship))
 	})
 }
 

@@ -51,7 +51,7 @@ func (c *console) do(f runner) func(*cobra.Command, []string) error {
 		if err := c.check(); err != nil {
 			return err
 		}
-		c.started = true
+		c.started, c.cmd, c.words = true, cmd, args
 		return f(cmd.Context(), args)
 	}
 }

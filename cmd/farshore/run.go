@@ -69,6 +69,7 @@ type service struct {
 	s     *session
 	log   *slog.Logger
 	told  *told
+	turns daemon.Turns
 	eyes  *watched
 	page  *wall
 	life  *pulse
@@ -97,6 +98,7 @@ func runDaemon(ctx context.Context, o *runOptions, c *console) error {
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	log := c.serviceLogger()
+	s.log = log
 	life := newPulse(newManager(), s.ledger, log)
 	d := &service{o: o, s: s, log: log, told: newTold(), eyes: newWatched(s, life), life: life, hup: hup}
 	d.hooks = newHooks(s, log)
@@ -143,6 +145,7 @@ func (o *runOptions) load() (*work, error) {
 		return nil, err
 	}
 	w.daemon = true
+	w.text = string(o.use.read.Text)
 	return w, o.apply(&w.reach)
 }
 
@@ -206,7 +209,7 @@ func (d *service) shift(ctx context.Context, now *crew) (next *crew, err error) 
 	if err := d.s.lag.Follow(now.terms()); err != nil {
 		return nil, err
 	}
-	sched, err := daemon.New(daemon.Options{Memory: d.s.ledger, Log: d.log, Parallel: d.o.Parallel}, d.tasks(ctx, now))
+	sched, err := daemon.New(daemon.Options{Memory: d.s.ledger, Log: d.log, Parallel: d.o.Parallel, Turns: &d.turns}, d.tasks(ctx, now))
 	if err != nil {
 		return nil, err
 	}
@@ -214,6 +217,7 @@ func (d *service) shift(ctx context.Context, now *crew) (next *crew, err error) 
 	defer d.eyes.at(nil)
 	now.drive()
 	d.s.follow(&orders{Scheduler: sched, told: d.told})
+	d.s.guests.serve(&hostAtWork{turns: &d.turns, engine: now.engine, file: now.work.file, text: now.work.text})
 	working, stop := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {

@@ -21,7 +21,7 @@ func (d *service) tasks(ctx context.Context, x *crew) []daemon.Task {
 	var all []daemon.Task
 	for _, t := range x.work.tasks {
 		p := t.policy
-		all = append(all, daemon.Task{Policy: p.Name, Kind: daemon.Pass, Next: p.Next, First: p.Every > 0, Spread: p.Every / 10,
+		all = append(all, daemon.Task{Policy: p.Name, Kind: daemon.Pass, Next: p.Next, First: p.Every > 0, Spread: p.Every / 10, Patience: p.RPO / 4,
 			Do: func(ctx context.Context) daemon.Outcome {
 				return d.outcome(ctx, x, t, ship, daemon.Pass, d.passing(p.Name))
 			}})
@@ -86,6 +86,8 @@ func (d *service) drill(ctx context.Context, p policies.Policy, ship *volumes.Sh
 	log := d.log.With("policy", p.Name)
 	log.Info("drill begins")
 	began := time.Now().UTC()
+	ship = ship.Apart()
+	defer ship.LetGo() // a drill that a person cancels is cleared away by the next one
 	r, err := ship.Drill(ctx, volumes.DrillRequest{Policy: p, Wait: volumes.DefaultWait, Share: 1, Seed: newSeed(), Version: version})
 	switch {
 	case ctx.Err() != nil:

@@ -14,6 +14,7 @@ import (
 
 	"farshore/policies"
 	"farshore/replicator"
+	"farshore/replicator/control"
 	"farshore/transport"
 	"farshore/transport/wire"
 )
@@ -23,6 +24,7 @@ type selectOptions struct {
 	PolicyFile string
 	Ledger     string
 
+	use     *fileUse       // nil: made without a command line
 	flags   *pflag.FlagSet // nil: made without a command line
 	volumes bool           // where no policy is named, those of volumes are meant, too
 }
@@ -34,7 +36,62 @@ func (o *selectOptions) AddFlags(f *pflag.FlagSet) {
 }
 
 func (o *selectOptions) addFile(f *pflag.FlagSet) {
-	f.StringVarP(&o.PolicyFile, "policy-file", "f", "", "the policy file (default: ./farshore.yaml, ~/.config/farshore/farshore.yaml, /etc/farshore/farshore.yaml)")
+	o.use = &fileUse{}
+	f.VarP(&policyFlag{o: o, use: o.use}, "policy-file", "f", "the policy file (default: ./farshore.yaml, ~/.config/farshore/farshore.yaml, /etc/farshore/farshore.yaml)")
+}
+
+// fileUse is what became of a command's policy file.
+type fileUse struct {
+	read *control.PolicyFile // as it was read at last
+
+	passed bool // the command was passed on, with the file given
+	given  *policies.File
+}
+
+// policyFlag is --policy-file.
+type policyFlag struct {
+	o   *selectOptions
+	use *fileUse
+}
+
+// Set implements pflag.Value.
+func (p *policyFlag) Set(s string) error {
+	p.o.PolicyFile = s
+	return nil
+}
+
+// String implements pflag.Value.
+func (p *policyFlag) String() string {
+	if p.o == nil { // pflag makes one of its own to learn the zero value
+		return ""
+	}
+	return p.o.PolicyFile
+}
+
+// Type implements pflag.Value.
+func (p *policyFlag) Type() string { return "string" }
+
+// load reads the policy file: the one named, or the first that there is.
+func (o *selectOptions) load() (*policies.File, error) {
+	if o.use == nil || !o.use.passed {
+		f, text, err := loadPolicies(o.PolicyFile)
+		if err == nil && o.use != nil {
+			o.use.read = &control.PolicyFile{Name: f.Name, Text: text}
+		}
+		return f, err
+	}
+	if o.use.given == nil {
+		return nil, noPolicies(o.PolicyFile)
+	}
+	return o.use.given, nil
+}
+
+// hasFile reports whether a policy file is named or there is one.
+func (o *selectOptions) hasFile() bool {
+	if o.use != nil && o.use.passed {
+		return o.use.given != nil
+	}
+	return o.PolicyFile != "" || slices.ContainsFunc(policyPlaces(), exists)
 }
 
 func (o *selectOptions) addLedger(f *pflag.FlagSet) {
@@ -127,6 +184,7 @@ type work struct {
 	tasks []task
 	// withoutSource says that the work goes on where a source refuses the login.
 	withoutSource bool
+	text          string // of the policy file; only where others are let work by it
 }
 
 // spare reports whether every task that copies to a region has another destination
@@ -180,7 +238,7 @@ func choosePolicies(names []string, s selectOptions, a adHocOptions) (*work, err
 	if flag := a.used(); flag != "" {
 		return nil, usagef("set it in the policy file", "%s is for ad hoc passes: a policy says it by itself", flag)
 	}
-	f, err := loadPolicies(s.PolicyFile)
+	f, err := s.load()
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +281,7 @@ func chooseAdHoc(args []string, s selectOptions, a adHocOptions) (*work, error) 
 	var f *policies.File
 	if s.PolicyFile != "" {
 		var err error
-		if f, err = loadPolicies(s.PolicyFile); err != nil {
+		if f, err = s.load(); err != nil {
 			return nil, err
 		}
 		w.limits = f.Limits
@@ -287,28 +345,33 @@ func parseSide(arg string) (replicator.Side, error) {
 	return replicator.Side{Region: cloud, Container: container, Prefix: prefix}, nil
 }
 
-// loadPolicies reads the file named, or the first that there is.
-func loadPolicies(named string) (*policies.File, error) {
+// loadPolicies reads the file named, or the first that there is, and gives its text, too.
+func loadPolicies(named string) (*policies.File, []byte, error) {
 	places := []string{named}
 	if named == "" {
 		places = policyPlaces()
 	}
 	for _, p := range places {
-		f, err := policies.Load(p)
+		text, err := os.ReadFile(p)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
-		var problems policies.Errors
-		if err != nil && !errors.As(err, &problems) {
-			return nil, usagef("check its owner and mode", "%v", err)
+		if err != nil {
+			return nil, nil, usagef("check its owner and mode", "read policy file: %v", err)
 		}
-		return f, err
+		f, err := policies.Parse(p, text)
+		return f, text, err
 	}
+	return nil, nil, noPolicies(named)
+}
+
+// noPolicies is the error of a file that is not there.
+func noPolicies(named string) error {
 	if named != "" {
-		return nil, usagef("name another with --policy-file (-f), or write it: docs/policy.md has every key", "no policy file %s", named)
+		return usagef("name another with --policy-file (-f), or write it: docs/policy.md has every key", "no policy file %s", named)
 	}
-	return nil, usagef("write one (docs/policy.md), name one with --policy-file, or copy ad hoc: farshore sync CLOUD:CONTAINER CLOUD:CONTAINER",
-		"no policy file: looked for %s", strings.Join(places, ", "))
+	return usagef("write one (docs/policy.md), name one with --policy-file, or copy ad hoc: farshore sync CLOUD:CONTAINER CLOUD:CONTAINER",
+		"no policy file: looked for %s", strings.Join(policyPlaces(), ", "))
 }
 
 func policyPlaces() []string {
@@ -352,10 +415,10 @@ func (o *selectOptions) findLedger() (string, error) {
 	if o.Ledger != "" {
 		return o.Ledger, nil
 	}
-	if o.PolicyFile == "" && !slices.ContainsFunc(policyPlaces(), exists) {
+	if !o.hasFile() {
 		return ledgerPath("", nil), nil
 	}
-	f, err := loadPolicies(o.PolicyFile)
+	f, err := o.load()
 	if err != nil {
 		return "", err
 	}

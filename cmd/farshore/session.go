@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"farshore/replicator/control"
 	"farshore/replicator/lag"
 	"farshore/replicator/report"
+	"farshore/replicator/volumes"
 	"farshore/store"
 	"farshore/transport"
 )
@@ -25,6 +27,11 @@ type session struct {
 	progress *report.Progress
 	server   *control.Server // nil: reading only, or no socket could be made
 	cleanup  string          // a folder to remove at the end
+
+	guests guests
+	hands  *volumes.Hands
+	guest  *guest       // nil: the ledger is this session's own
+	log    *slog.Logger // of commands that are carried out for others; nil: silent
 
 	path   string
 	began  time.Time
@@ -45,14 +52,23 @@ type opener func(ctx context.Context, c *console) (context.Context, *session, er
 // openFor opens a ledger for writing.
 func openFor(path string) opener {
 	return func(ctx context.Context, c *console) (context.Context, *session, error) {
+		if c.guest != nil {
+			return c.guest.open(ctx, path, true)
+		}
 		return openSession(ctx, path, path, c)
 	}
 }
 
 // lookAt opens a ledger for reading only.
 func lookAt(path string) opener {
-	return func(ctx context.Context, _ *console) (context.Context, *session, error) {
-		s, err := lookSession(ctx, path)
+	return func(ctx context.Context, c *console) (context.Context, *session, error) {
+		if c.guest != nil {
+			return c.guest.open(ctx, path, false)
+		}
+		s, err := lookSession(path)
+		if err != nil {
+			err = c.passOn(ctx, path, err)
+		}
 		return ctx, s, err
 	}
 }
@@ -61,13 +77,14 @@ func lookAt(path string) opener {
 func openSession(ctx context.Context, path, standsFor string, c *console) (context.Context, *session, error) {
 	l, err := store.Open(path, store.Options{})
 	if err != nil {
-		return ctx, nil, heldBy(ctx, path, err)
+		return ctx, nil, c.passOn(ctx, path, err)
 	}
 	s := newSession(l)
 	if s.path, err = filepath.Abs(standsFor); err != nil {
 		s.path = standsFor
 	}
 	ctx, s.cancel = context.WithCancelCause(ctx)
+	context.AfterFunc(ctx, s.guests.close)
 	if s.server, err = control.Serve(standsFor, s); err != nil {
 		// The work matters more than watching it.
 		fmt.Fprintf(c, "farshore: %v\n  hint: the work goes on, but farshore status, limit and stop cannot reach it\n", err)
@@ -77,13 +94,13 @@ func openSession(ctx context.Context, path, standsFor string, c *console) (conte
 
 // lookSession opens the ledger for reading only. Where there is none yet, an empty one
 // in a temporary folder takes its place, so that a plan leaves nothing behind.
-func lookSession(ctx context.Context, path string) (*session, error) {
+func lookSession(path string) (*session, error) {
 	l, err := store.Open(path, store.Options{ReadOnly: true})
 	if err == nil {
 		return newSession(l), nil
 	}
 	if !errors.Is(err, os.ErrNotExist) {
-		return nil, heldBy(ctx, path, err)
+		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "farshore-plan-")
 	if err != nil {
@@ -100,13 +117,18 @@ func lookSession(ctx context.Context, path string) (*session, error) {
 
 func newSession(l *store.Ledger) *session {
 	now := time.Now()
-	return &session{ledger: l, path: l.Path(), began: now, progress: report.NewProgress(now), cancel: func(error) {}}
+	return &session{ledger: l, path: l.Path(), began: now, progress: report.NewProgress(now), hands: &volumes.Hands{}, cancel: func(error) {}}
 }
 
 // Close lets go of the ledger: the socket first, so that nobody is told of a holder
 // that no longer holds it.
 func (s *session) Close() error {
+	if s.guest != nil {
+		return s.ledger.Flush(context.Background()) // it stays open
+	}
 	var errs []error
+	s.guests.close()
+	s.guests.busy.Wait()
 	if s.server != nil {
 		errs = append(errs, s.server.Close())
 	}
@@ -120,6 +142,9 @@ func (s *session) Close() error {
 
 // drive gives the session the engine whose limit the socket changes.
 func (s *session) drive(e *replicator.Engine) {
+	if s.guest != nil {
+		return // the limits are the daemon's
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.engine = e
@@ -161,6 +186,7 @@ func (s *session) Status() control.Status {
 	if s.engine != nil {
 		st.TotalLimit = s.engine.TotalLimit()
 	}
+	st.Commands = s.guests.commands()
 	if s.schedule != nil {
 		st.Tasks = s.schedule.Tasks()
 	}
@@ -186,6 +212,13 @@ func (s *session) Stop() {
 	s.cancel(&stopped{how: "stopped", code: exitDone})
 }
 
+// told logs what is done for others.
+func (s *session) told(msg string, args ...any) {
+	if s.log != nil {
+		s.log.Info(msg, args...)
+	}
+}
+
 // commandLine is the command as it could be typed again. No flag takes a secret.
 func commandLine(args []string) string {
 	out := make([]string, len(args))
@@ -209,6 +242,7 @@ func quoted(arg string) string {
 type heldError struct {
 	path   string
 	status *control.Status // nil: the holder does not answer
+	closed bool            // it is wanted closed
 	err    error
 }
 
@@ -243,7 +277,19 @@ func (e *heldError) cause() string {
 	return text
 }
 
+// closedFor says of what needs the ledger closed how to have it so.
+func closedFor(err error) error {
+	var held *heldError
+	if errors.As(err, &held) {
+		held.closed = true
+	}
+	return err
+}
+
 func (e *heldError) hint() string {
+	if e.closed {
+		return "this needs the ledger for itself: end who holds it with farshore stop --ledger " + quoted(e.path) + " (of a service: systemctl stop farshore), and start it again afterwards"
+	}
 	if e.status != nil && len(e.status.Tasks) > 0 {
 		return "it works until it is ended: have it make a pass or an audit with farshore run-now, or end it with farshore stop --ledger " + quoted(e.path)
 	}

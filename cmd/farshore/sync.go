@@ -207,9 +207,15 @@ func (w *work) passes(ctx context.Context, x *running, c *console, out *passResu
 // the logins have to say.
 func (x *running) one(ctx context.Context, t task, ship *volumes.Shipper, d duty) (report.Result, error) {
 	var r report.Result
-	var err error
+	release, err := x.turn(ctx, t)
+	if err != nil {
+		return withMaps(report.Result{Policy: t.policy.Name, Command: d.command, Began: time.Now().UTC()}), stopOr(ctx, err)
+	}
+	defer release()
 	began := time.Now().UTC()
 	if t.policy.Volumes != nil && ship != nil {
+		ship = ship.Apart()
+		defer ship.LetGo()
 		r, err = d.volumes(ctx, ship, t.policy)
 		r = withMaps(r)
 	} else {

@@ -63,29 +63,48 @@ func (c *Client) call(ctx context.Context, method, path string, body any) (Statu
 		return Status{}, fmt.Errorf("make a request: %w", err)
 	}
 	resp, err := c.http.Do(req)
-	switch {
-	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return Status{}, fmt.Errorf("control socket %s: %w", c.path, ErrNobody)
-	case err != nil:
-		return Status{}, fmt.Errorf("control socket %s: %w", c.path, err)
+	if err != nil {
+		return Status{}, c.unreached(err)
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		return Status{}, c.refused(resp)
+	}
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
 	if err != nil {
 		return Status{}, fmt.Errorf("control socket %s: %w", c.path, err)
-	}
-	if resp.StatusCode >= 300 {
-		var said struct {
-			Error string `json:"error"`
-		}
-		if json.Unmarshal(b, &said) != nil || said.Error == "" {
-			said.Error = resp.Status
-		}
-		return Status{}, fmt.Errorf("control socket %s: %s", c.path, said.Error)
 	}
 	var s Status
 	if err := json.Unmarshal(b, &s); err != nil {
 		return Status{}, fmt.Errorf("control socket %s: not a status: %w", c.path, err)
 	}
 	return s, nil
+}
+
+// unreached is why nobody was spoken to.
+func (c *Client) unreached(err error) error {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		err = ErrNobody
+	}
+	return fmt.Errorf("control socket %s: %w", c.path, err)
+}
+
+// refused is what the holder says to a request that it does not carry out.
+func (c *Client) refused(resp *http.Response) error {
+	var said struct {
+		Error string `json:"error"`
+		Hint  string `json:"hint"`
+	}
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	switch {
+	case err != nil:
+		return fmt.Errorf("control socket %s: %w", c.path, err)
+	case resp.StatusCode == http.StatusNotFound:
+		return fmt.Errorf("control socket %s: %w", c.path, ErrOld)
+	case json.Unmarshal(b, &said) != nil || said.Error == "":
+		said.Error = resp.Status
+	case said.Hint != "":
+		return &Refusal{Msg: said.Error, Hint: said.Hint}
+	}
+	return fmt.Errorf("control socket %s: %s", c.path, said.Error)
 }

@@ -9,6 +9,10 @@
 //	GET  /v1/status            Status
 //	POST /v1/limits            Limits in, Status out
 //	POST /v1/tasks             Order in, Status out; 409 when nobody there keeps a schedule
+//	POST /v1/run               Request in: a command that the holder carries out on its
+//	                           ledger; frames out, as it is said (run.go), then its exit code;
+//	                           409 with a hint when it may not
+//	POST /v1/cancel            Cancelled in: ends such a command; Status out
 //	POST /v1/stop              ends the work as SIGTERM does; Status out
 //
 // Errors are {"error": "..."} with a status of 4xx or 5xx. Fields may be added within
@@ -16,6 +20,7 @@
 package control
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -39,8 +44,10 @@ type Status struct {
 	TotalLimit int64           `json:"total_limit"`
 	Stopping   bool            `json:"stopping"` // it was asked to stop and is finishing
 	Snapshot   report.Snapshot `json:"snapshot"`
-	Tasks      []Task          `json:"tasks,omitempty"` // what a daemon does again and again
 	Lag        []report.Lag    `json:"lag,omitempty"`   // of a daemon: by policy and region
+	Tasks      []Task          `json:"tasks,omitempty"` // what a daemon does again and again
+	// Commands are those that it carries out for others, the oldest first.
+	Commands []Command `json:"commands,omitempty"`
 }
 
 // Task is something that a daemon does again and again for a policy.
@@ -62,11 +69,12 @@ const (
 	Pause  = "pause"
 	Resume = "resume"
 	RunNow = "run"
+	Cancel = "cancel"
 )
 
 // Order is what a person wants of a policy's tasks.
 type Order struct {
-	Do     string `json:"do"` // Pause, Resume or RunNow
+	Do     string `json:"do"` // Pause, Resume, RunNow or Cancel
 	Policy string `json:"policy"`
 	Kind   string `json:"kind,omitempty"` // with RunNow: pass, audit or drill
 	// ReleaseBrake is the token of a brake that stopped the policy's pass; with RunNow of a pass.
@@ -85,6 +93,11 @@ type Handler interface {
 	Status() Status
 	SetTotalLimit(bytesPerSecond int64)
 	Order(o Order) error // what it says is for the person who asked
+	// Run carries out a command and gives its exit code. An error means that it was not
+	// begun, and nothing was sent: *Refusal when it may not. ctx ends when who asked has
+	// gone.
+	Run(ctx context.Context, r Request, s *Stream) (code int, err error)
+	Cancel(x Cancelled) error
 	Stop()
 }
 

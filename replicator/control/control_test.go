@@ -1,8 +1,10 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -24,6 +26,8 @@ type holder struct {
 	limit atomic.Int64
 	stops atomic.Int64
 	order atomic.Pointer[Order]
+
+	cancels, gone chan string
 }
 
 var began = time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -34,6 +38,47 @@ func (h *holder) Status() Status {
 }
 func (h *holder) SetTotalLimit(n int64) { h.limit.Store(n) }
 func (h *holder) Stop()                 { h.stops.Add(1) }
+
+// Run says what it was asked, and waits for its end where it is asked to.
+func (h *holder) Run(ctx context.Context, r Request, s *Stream) (int, error) {
+	if r.Command == "dance" {
+		return 0, &Refusal{Msg: "no dancing", Hint: "sit down"}
+	}
+	if err := s.Begun("7"); err != nil {
+		return 0, err
+	}
+	_, _ = fmt.Fprintf(s.Stdout(), "%s %q %s", r.Command, r.Args, r.Policies.Text)
+	_, _ = s.Stderr().Write(bytes.Repeat([]byte{0xff}, frameMost+1))
+	s.Progress(&report.Snapshot{Phase: "copying", Listed: 3})
+	s.Progress(nil)
+	f, err := s.Create("out.txt")
+	if err != nil {
+		return 0, err
+	}
+	_, _ = f.Write([]byte("whole"))
+	if err := f.Close(); err != nil {
+		return 0, err
+	}
+	if r.Command == "wait" {
+		select {
+		case <-ctx.Done():
+			h.gone <- "gone"
+		case how := <-h.cancels:
+			h.gone <- how
+		}
+		return 130, nil
+	}
+	return 3, nil
+}
+
+func (h *holder) Cancel(x Cancelled) error {
+	if x.ID != "7" {
+		return errors.New("no command " + x.ID)
+	}
+	h.cancels <- x.How
+	return nil
+}
+
 func (h *holder) Order(o Order) error {
 	if h.order.Store(&o); o.Policy == "none" {
 		return errors.New("no policy none")

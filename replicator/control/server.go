@@ -78,11 +78,23 @@ func routes(h Handler) http.Handler {
 		if !read(w, r, &want) {
 			return
 		}
-		if want.Do != Pause && want.Do != Resume && want.Do != RunNow {
-			refuse(w, http.StatusBadRequest, fmt.Sprintf("%q is no order: say pause, resume or run", want.Do))
+		if want.Do != Pause && want.Do != Resume && want.Do != RunNow && want.Do != Cancel {
+			refuse(w, http.StatusBadRequest, fmt.Sprintf("%q is no order: say pause, resume, run or cancel", want.Do))
 			return
 		}
 		if err := h.Order(want); err != nil {
+			refuse(w, http.StatusConflict, err.Error())
+			return
+		}
+		reply(w, http.StatusOK, h.Status())
+	})
+	mux.HandleFunc("POST /v1/run", run(h))
+	mux.HandleFunc("POST /v1/cancel", func(w http.ResponseWriter, r *http.Request) {
+		var want Cancelled
+		if !read(w, r, &want) {
+			return
+		}
+		if err := h.Cancel(want); err != nil {
 			refuse(w, http.StatusConflict, err.Error())
 			return
 		}
@@ -97,7 +109,11 @@ func routes(h Handler) http.Handler {
 
 // read takes a request's body, or refuses it.
 func read(w http.ResponseWriter, r *http.Request, into any) bool {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10))
+	return readUpTo(w, r, 4<<10, into)
+}
+
+func readUpTo(w http.ResponseWriter, r *http.Request, most int64, into any) bool {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		refuse(w, http.StatusBadRequest, "the body makes no sense: "+err.Error())

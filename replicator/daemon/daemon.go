@@ -46,6 +46,10 @@ type Task struct {
 	// Spread is the most by which a moment is put off at random, so that what has the
 	// same interval does not begin together for ever; 0: not at all.
 	Spread time.Duration
+	// Patience is how long after it was due it begins although Parallel others run, unless
+	// as many again do already; 0: it waits until one of them ends. Those may be at
+	// something that takes days.
+	Patience time.Duration
 	Do     func(context.Context) Outcome
 }
 
@@ -69,6 +73,8 @@ type Options struct {
 	Log    *slog.Logger    // nil: silent
 	// Parallel is how many policies are worked on at once; 0: 8.
 	Parallel int
+	// Turns keeps others from the policies that are worked on; nil: there are none.
+	Turns *Turns
 }
 
 // past is what is remembered of a task.
@@ -89,7 +95,8 @@ type entry struct {
 	past
 	due     time.Time // zero: never
 	running bool
-	asked   bool // a person asked for it: it begins next
+	asked   bool                    // a person asked for it: it begins next
+	cancel  context.CancelCauseFunc // of the run under way
 }
 
 // Scheduler begins tasks when they are due. Its methods may be called concurrently.
@@ -99,8 +106,8 @@ type Scheduler struct {
 
 	mu      sync.Mutex
 	entries []*entry
-	busy    map[string]bool // policies of which a task runs
-	seen    time.Time       // the clock when it was looked at last
+	busy    int       // how many tasks run
+	seen    time.Time // the clock when it was looked at last
 	closed  bool
 }
 
@@ -124,7 +131,10 @@ func New(o Options, tasks []Task) (*Scheduler, error) {
 	if o.Parallel <= 0 {
 		o.Parallel = 8
 	}
-	s := &Scheduler{o: o, wake: make(chan struct{}, 1), busy: map[string]bool{}, seen: o.Clock.Now()}
+	if o.Turns == nil {
+		o.Turns = &Turns{}
+	}
+	s := &Scheduler{o: o, wake: make(chan struct{}, 1), seen: o.Clock.Now()}
 	for _, t := range tasks {
 		e := &entry{Task: t}
 		text, ok, err := o.Memory.Note(e.key())
@@ -193,11 +203,13 @@ func (s *Scheduler) Run(ctx context.Context) {
 		s.mu.Unlock()
 	}()
 	for ctx.Err() == nil {
+		moved := s.o.Turns.Moved()
 		wait := s.begin(ctx, &running)
 		t := s.o.Clock.NewTimer(min(wait, tick))
 		select {
 		case <-ctx.Done():
 		case <-s.wake:
+		case <-moved:
 		case <-t.C():
 		}
 		t.Stop()
@@ -238,31 +250,51 @@ func (s *Scheduler) begin(ctx context.Context, running *sync.WaitGroup) time.Dur
 			wait = min(wait, d)
 			continue
 		}
-		if s.busy[e.Policy] || len(s.busy) >= s.o.Parallel {
+		if s.busy >= s.o.Parallel {
+			left := e.Patience - now.Sub(e.due)
+			if e.Patience == 0 || s.busy >= 2*s.o.Parallel {
+				continue // whoever ends wakes us
+			}
+			if left > 0 {
+				wait = min(wait, left)
+				continue
+			}
+		}
+		if !s.o.Turns.try(e.Policy, e.name()) {
 			continue // whoever ends wakes us
 		}
+		s.busy++
 		e.running, e.asked = true, false
-		s.busy[e.Policy] = true
-		running.Go(func() { s.do(ctx, e, now) })
+		var work context.Context
+		work, e.cancel = context.WithCancelCause(ctx)
+		running.Go(func() { s.do(ctx, work, e, now) })
 	}
 	return wait
 }
 
-// do makes one run of a task.
-func (s *Scheduler) do(ctx context.Context, e *entry, began time.Time) {
+// ErrCancelled is why a task's work was ended by a person (Order of control.Cancel).
+var ErrCancelled = errors.New("cancelled")
+
+// do makes one run of a task. work ends with ctx, or when a person cancels the run.
+func (s *Scheduler) do(ctx, work context.Context, e *entry, began time.Time) {
 	s.mu.Lock()
 	e.Began, e.Ended = began, time.Time{}
 	err := s.save(e)
 	s.mu.Unlock()
 	out := Outcome{Err: err}
 	if err == nil {
-		out = e.Do(ctx)
+		out = e.Do(work)
 	}
 	now := s.o.Clock.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e.running = false
-	delete(s.busy, e.Policy)
+	if errors.Is(context.Cause(work), ErrCancelled) && out.Err != nil && ctx.Err() == nil {
+		out.Err, out.Wait = ErrCancelled, true // its next moment is early enough
+	}
+	e.cancel(nil)
+	e.running, e.cancel = false, nil
+	s.busy--
+	s.o.Turns.free(e.Policy)
 	e.Errors, e.Err, e.Wait = out.Errors, "", out.Wait
 	if ctx.Err() == nil { // else it was cut short, and goes on at the next start
 		e.Ended = now
@@ -303,22 +335,29 @@ var (
 	ErrEnding     = errors.New("it is ending")
 )
 
-// Order does what a person wants of a policy: pause and resume are for all its tasks,
-// run for one of them. What runs when its policy is paused runs to its end. Running a
-// paused one once leaves it paused.
+// Order does what a person wants of a policy: pause, resume and cancel are for all its
+// tasks, run for one of them. What runs when its policy is paused runs to its end. Running
+// a paused one once leaves it paused. What is cancelled is cut off as by the end of Run,
+// and gone on with when it is due again.
 func (s *Scheduler) Order(o control.Order) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return ErrEnding
 	}
-	found := false
+	found, runs := false, false
 	for _, e := range s.entries {
 		if e.Policy != o.Policy || o.Do == control.RunNow && e.Kind != Kind(o.Kind) {
 			continue
 		}
 		found = true
 		switch o.Do {
+		case control.Cancel:
+			e.asked = false
+			if e.running {
+				runs = true
+				e.cancel(ErrCancelled)
+			}
 		case control.RunNow:
 			e.asked = true
 		case control.Pause, control.Resume:
@@ -332,6 +371,9 @@ func (s *Scheduler) Order(o control.Order) error {
 	}
 	if !found {
 		return fmt.Errorf("%w: policy %q has no %s (it has: %s)", ErrNoSuchTask, o.Policy, o.Kind, s.names())
+	}
+	if o.Do == control.Cancel && !runs {
+		return fmt.Errorf("%w of policy %q: none of its tasks runs now", ErrNoSuchTask, o.Policy)
 	}
 	s.nudge()
 	return nil

@@ -244,18 +244,10 @@ func (j *restoring) adopt() error {
 }
 
 // adopted notes that a work of an earlier run is now this run's.
-func (s *Shipper) adopted(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.mine[id] = true
-}
+func (s *Shipper) adopted(id string) { s.o.Hands.take(id, s) }
 
 // release notes that nobody is at a work any more: whoever wants may go on with it.
-func (s *Shipper) release(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.mine, id)
-}
+func (s *Shipper) release(id string) { s.o.Hands.drop(id) }
 
 func (j *restoring) begin(ctx context.Context) (err error) {
 	if j.work.Data, err = json.Marshal(j.data); err != nil {

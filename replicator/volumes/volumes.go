@@ -41,6 +41,8 @@ type Options struct {
 	// Lost is how long something is looked for whose create had no reply, and how long a
 	// listing may lack what was written; 0: 30 s.
 	Lost time.Duration
+	// Hands is shared by who works on the ledger at the same time; nil: nobody does.
+	Hands *Hands
 }
 
 // Shipper carries out what policies say of volumes. Its methods may be called
@@ -49,7 +51,6 @@ type Shipper struct {
 	o Options
 
 	mu     sync.Mutex
-	mine   map[string]bool                   // works that this run began
 	rights map[string]transport.ImportRights // by region, as far as they were asked for
 }
 
@@ -70,7 +71,10 @@ func New(o Options) *Shipper {
 	if o.Lost <= 0 {
 		o.Lost = 30 * time.Second
 	}
-	return &Shipper{o: o, mine: map[string]bool{}, rights: map[string]transport.ImportRights{}}
+	if o.Hands == nil {
+		o.Hands = &Hands{}
+	}
+	return &Shipper{o: o, rights: map[string]transport.ImportRights{}}
 }
 
 // region gives a region that answers to its name and has a login.

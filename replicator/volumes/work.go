@@ -28,9 +28,7 @@ func (s *Shipper) begin(ctx context.Context, w store.Work) (store.Work, error) {
 		w.ID = id
 	}
 	w.Began = s.o.Clock.Now().UnixMicro()
-	s.mu.Lock()
-	s.mine[w.ID] = true
-	s.mu.Unlock()
+	s.o.Hands.take(w.ID, s)
 	return w, s.note(ctx, w)
 }
 
@@ -47,9 +45,7 @@ func (s *Shipper) done(ctx context.Context, id string) error {
 	if err := s.o.Ledger.DropWork(ctx, id); err != nil {
 		return fmt.Errorf("end work %s: %w", id, err)
 	}
-	s.mu.Lock()
-	delete(s.mine, id)
-	s.mu.Unlock()
+	s.o.Hands.drop(id)
 	return nil
 }
 
@@ -64,9 +60,7 @@ func (s *Shipper) works(kinds ...string) ([]store.Work, error) {
 
 // left reports whether a work is of an earlier run, so that nobody is at it now.
 func (s *Shipper) left(w store.Work) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.mine[w.ID]
+	return !s.o.Hands.has(w.ID)
 }
 
 // reap clears away the scratch resources of works of the kinds given that an earlier

@@ -1,6 +1,12 @@
 package region
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"gopkg.in/yaml.v2"
@@ -24,4 +30,23 @@ func Names() ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// Fingerprint tells whether two processes read the same clouds.yaml: it is a digest of
+// its text and of the secure.yaml beside it.
+func Fingerprint() (string, error) {
+	file, raw, err := findFile("")
+	if err != nil {
+		return "", err
+	}
+	secure, err := os.ReadFile(filepath.Join(filepath.Dir(file), "secure.yaml"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("read the file of secrets: %w", err)
+	}
+	h := sha256.New()
+	for _, b := range [][]byte{raw, secure} {
+		sum := sha256.Sum256(b)
+		h.Write(sum[:])
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
