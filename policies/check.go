@@ -238,6 +238,16 @@ func (c *checker) checkNumbers(i int, p Policy) {
 	if c.whole(i, "audit") && p.Audit.Read > 0 && p.Audit.Every == 0 {
 		c.add(i, "audit.read", "has no effect: no audit is made", "give audit.every")
 	}
+	if c.whole(i, "audit") && p.Audit.ReadAll > 0 {
+		switch {
+		case p.Volumes != nil:
+			c.add(i, "audit.read_all_in", "has no meaning in a policy of volumes", "give audit.read")
+		case p.Audit.Read > 0:
+			c.add(i, "audit.read_all_in", "cannot stand beside read", "remove one")
+		case p.Audit.ReadAll < p.Audit.Every:
+			c.add(i, "audit.read_all_in", fmt.Sprintf("%s is less than the %s between two audits", FormatDuration(p.Audit.ReadAll), FormatDuration(p.Audit.Every)), "make audits more often, or give more time")
+		}
+	}
 	for n, kind := range p.Accept {
 		key := fmt.Sprintf("accept[%d]", n)
 		switch {

@@ -121,7 +121,7 @@ func TestParseEverything(t *testing.T) {
 		Name: "assets", From: "paris", To: []string{"lyon", "berlin"}, Replicas: 1,
 		Containers: []string{"assets-*", "!assets-tmp", "assets_segments"}, Container: "{from}-{container}", Prefix: "public/",
 		RPO: 72 * time.Hour, Deletes: Deletes{true, 48 * time.Hour}, Brake: Brake{0.01, 0.2, 50},
-		Audit: Audit{7 * 24 * time.Hour, 0.005}, Large: Large{Segmented, 256 << 20, 32 << 20}, Limit: 30 << 20,
+		Audit: Audit{Every: 7 * 24 * time.Hour, Read: 0.005}, Large: Large{Segmented, 256 << 20, 32 << 20}, Limit: 30 << 20,
 		Properties: Properties{Containers: true, Account: []string{AccountMetadata, AccountQuotas}},
 		Map:        Map{Projects: map[string]string{"3f1a": "77c0"}, Users: map[string]string{"9d2e": "5b61"}, StoragePolicies: map[string]string{"gold": "silver"}},
 		Stamp:      true, Strict: true, Accept: []string{"foreign-object", "clock-skew"},

@@ -130,6 +130,8 @@ type Deletes struct {
 type Audit struct {
 	Every time.Duration // between listing comparisons; 0: never
 	Read  float64       // share 0..1 of the destination's bytes that is read again each time
+	// ReadAll has each audit read so much, another part each time, that all is read within it; 0: Read says how much.
+	ReadAll time.Duration
 }
 
 // LargeAs is how a large object stands at the destination.

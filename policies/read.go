@@ -256,6 +256,7 @@ func (r *reader) audit(a *Audit) func(value) {
 		r.fields(v, "a mapping such as {every: 24h, read: 1%}, or off",
 			field{"every", unit(r, &a.Every, parsePositive)},
 			field{"read", unit(r, &share, ParseShare)},
+			field{"read_all_in", unit(r, &a.ReadAll, parsePositive)},
 		)
 		a.Read = max(float64(share), 0)
 	}

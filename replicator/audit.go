@@ -22,9 +22,12 @@ import (
 
 // AuditOptions qualify an audit.
 type AuditOptions struct {
-	Read   float64 // share of the destinations' objects that is read through, 0 to 1
-	Seed   int64   // chooses which; 0: taken from the clock, and reported
-	Repair bool    // send what is missing or damaged again; needs a ledger opened for writing
+	Read float64 // share of the destinations' objects that is read through, 0 to 1
+	// ReadAll reads another slice each time instead, so that audits that follow each other
+	// every Every read everything within it; 0: Read says how much.
+	ReadAll, Every time.Duration
+	Seed           int64 // chooses which; 0: taken from the clock, and reported
+	Repair         bool  // send what is missing or damaged again; needs a ledger opened for writing
 	// KeepEdits has a repair leave headers and properties that were changed at a
 	// destination as they are: where nobody asked for just this repair, somebody may have
 	// meant the change. Not where the policy takes over.
@@ -67,6 +70,7 @@ func (e *Engine) Audit(ctx context.Context, p policies.Policy, jobs []Job, o Aud
 	res.Totals, res.Replicas = a.tally.result(p)
 	res.Totals.Read = a.readBytes.Load()
 	res.Audit = a.totals()
+	res.Audit.Round = a.round()
 	if firstErr == nil {
 		firstErr = e.stand(ctx, p, &res.Replicas)
 	}
@@ -89,7 +93,8 @@ type auditor struct {
 
 	mu       sync.Mutex
 	byRegion map[string]int64 // replicas seen
-	blind    []string         // destinations that could not be looked at
+	rounds   rounds
+	blind    []string // destinations that could not be looked at
 
 	audited map[store.RouteID]bool // of containers whose properties were compared
 }
@@ -128,10 +133,12 @@ type auditJob struct {
 	p *pass
 	// since is when the last complete pass began: an older object without a record
 	// is one that the pass did not carry. 0: not known.
-	since int64
-	never bool           // no pass has ever been completed
-	bare  sync.Mutex     // around made
-	made  map[*dest]bool // whose containers were made again while the source was away
+	since  int64
+	never  bool           // no pass has ever been completed
+	slices []slice        // what is read, by destination; nil: a sample
+	unread sync.Map       // *dest: not all of its slice was read
+	bare   sync.Mutex     // around made
+	made   map[*dest]bool // whose containers were made again while the source was away
 
 	fresh, news, lost sync.Map // one example each of unrecorded, changed and gone names
 	here              struct{ unrecorded, changed, copiesGone atomic.Int64 }
@@ -171,7 +178,13 @@ func (a *auditor) job(ctx context.Context, j Job) error {
 	} else if versioned {
 		walk = func() error { return x.histories(ctx) }
 	}
+	if err := x.openSlices(); err != nil {
+		return err
+	}
 	if err := walk(); err != nil {
+		return err
+	}
+	if err := x.closeSlices(); err != nil {
 		return err
 	}
 	x.summary()
@@ -269,7 +282,7 @@ func (x *auditJob) visit(ctx context.Context, subjects []plan.Subject) error {
 			case doubt:
 				doubts = append(doubts, &replica{})
 				*doubts[len(doubts)-1] = r
-			case recorded && audit.Sampled(x.o.Seed, s.Name, x.o.Read):
+			case recorded && x.takes(r.d, s.Name, ""):
 				sample = append(sample, &replica{})
 				*sample[len(sample)-1] = r
 			case recorded:
@@ -286,7 +299,7 @@ func (x *auditJob) visit(ctx context.Context, subjects []plan.Subject) error {
 	}
 	examined := slices.Concat(doubts, sample)
 	for _, r := range doubts {
-		if r.seen && audit.Sampled(x.o.Seed, r.sub.Name, x.o.Read) {
+		if r.seen && x.takes(r.d, r.sub.Name, "") {
 			sample = append(sample, r)
 		}
 	}

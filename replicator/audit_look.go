@@ -88,6 +88,7 @@ func (x *auditJob) unproved(ctx context.Context, r *replica, err error) error {
 		return err
 	}
 	r.seen, r.fault = false, ""
+	x.missed(r.d)
 	x.e.breaker(r.d.side.Region).note(err)
 	x.e.o.Progress.Region(r.d.side.Region).Failed()
 	x.add(report.KindFailed, report.Error, r.d, r.sub.Name, "the copy could not be examined: "+err.Error(), transport.HintOf(err))

@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 
-	"farshore/replicator/audit"
 	"farshore/replicator/plan"
 	"farshore/replicator/report"
 	"farshore/store"
@@ -206,7 +205,7 @@ func (x *auditJob) compareAt(ctx context.Context, o *past, d *dest) (doubts []do
 			doubt(report.KindDamaged, fmt.Sprintf("ETag %s and %d bytes stand there, recorded are %s and %d", row.ETag, row.Size, v.Version.ETag, v.Size))
 			continue
 		}
-		if !v.Marker && audit.Sampled(x.o.Seed, o.name+"\x00"+v.ID, x.o.Read) {
+		if !v.Marker && x.takes(d, o.name, v.ID) {
 			cause, err := x.readVersion(ctx, o, d, rep.ID)
 			if err != nil {
 				return nil, err

@@ -29,7 +29,8 @@ func (d *service) tasks(ctx context.Context, x *crew) []daemon.Task {
 			all = append(all, daemon.Task{Policy: p.Name, Kind: daemon.Audit, Spread: p.Audit.Every / 10,
 				Next: func(last time.Time) time.Time { return last.Add(p.Audit.Every) },
 				Do: func(ctx context.Context) daemon.Outcome {
-					o := replicator.AuditOptions{Read: p.Audit.Read, Seed: newSeed(), Repair: true, KeepEdits: true}
+					// the next audit may begin late, and takes its time
+					o := replicator.AuditOptions{Read: p.Audit.Read, ReadAll: p.Audit.ReadAll, Every: p.Audit.Every * 5 / 4, Seed: newSeed(), Repair: true, KeepEdits: true}
 					return d.outcome(ctx, x, t, ship, daemon.Audit, auditing(o))
 				}})
 		}

@@ -105,6 +105,13 @@ func (d *Digest) Equal(o *Digest) bool {
 	return d.Size == o.Size && string(a) == string(b) && string(c) == string(e)
 }
 
+// Position is the place of a name, 0 to 1, in an order that has nothing to do with that
+// of the names: those in a part of it are a part of all that is as large.
+func Position(name string) float64 {
+	h := sha256.Sum256([]byte("position\x00" + name))
+	return float64(binary.BigEndian.Uint64(h[:])>>11) / (1 << 53) // below 1: the bits fit
+}
+
 // Sampled reports whether a sample takes the object of that name: a uniform choice
 // by seed and name, so that the same seed takes the same objects, at every
 // destination, and audits with different seeds cover everything in time. share is

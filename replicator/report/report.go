@@ -49,8 +49,9 @@ const (
 	KindRepaired   = "repaired"          // an audit's repair sent a replica again
 	// KindForeignProperty is a property that others gave a destination's container and its source has not.
 	KindForeignProperty = "foreign-property"
-	KindReplaced        = "replaced"       // a region is down for longer than replace_after: others hold what it would
-	KindStamp           = "stamp-left-out" // the origin stamp did not fit beside the object's own metadata
+	KindUnread          = "not-read-in-time" // not everything that stands at a destination was read within read_all_in
+	KindReplaced        = "replaced"         // a region is down for longer than replace_after: others hold what it would
+	KindStamp           = "stamp-left-out"   // the origin stamp did not fit beside the object's own metadata
 	// KindNoPoint is a drill that found nothing to restore.
 	KindNoPoint = "nothing-to-restore"
 
@@ -206,11 +207,23 @@ type AuditTotals struct {
 	Changed    int64            `json:"changed"`         // source objects changed or touched since the last pass
 	Gone       int64            `json:"gone_at_source"`  // recorded objects the source no longer has
 
+	// Round is how far the policy's read_all_in has come; nil: it has none.
+	Round *ReadRound `json:"read_round,omitempty"`
+
 	HeadersDiffer   int64 `json:"headers_differ"`   // replicas whose bytes are right and whose headers are not those copied
 	HeadersRepaired int64 `json:"headers_repaired"` // of these, given the source's again
 
 	PropertiesDiffer   int64 `json:"properties_differ"`   // properties of destinations' containers that are not as they were carried
 	PropertiesRepaired int64 `json:"properties_repaired"` // of these, set again
+}
+
+// ReadRound says how far the reading of everything that stands at the destinations has
+// come: of that destination and container which is the furthest behind.
+type ReadRound struct {
+	AllIn   float64   `json:"all_in_seconds"` // within which everything is to be read
+	Began   time.Time `json:"began"`
+	Covered float64   `json:"covered"`                 // share that has been read since, 0 to 1
+	Whole   time.Time `json:"all_read_since,omitzero"` // everything was read since then; zero: not yet
 }
 
 // Result is the outcome of one policy's pass, plan or audit.
