@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"farshore/replicator/plan"
 	"farshore/store"
 	"farshore/transport"
 )
@@ -199,13 +200,27 @@ func (c *pass) wanting(ctx context.Context, w want, to map[*dest]*dest) (it *ite
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	begun := map[*dest]string{} // what an earlier copy was to be there, if it has not ended
+	known := map[*dest][]string{}
+	for _, d := range to {
+		if known[d], err = c.writtenBySisters(d, w.name, &rec, d.sisters); err != nil {
+			return nil, nil, nil, err
+		}
+		in, ok, err := c.e.o.Ledger.Intent(d.info.ID, w.name)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		if ok && in.ETag != "" {
+			begun[d] = in.ETag
+		}
+	}
 	it = &item{name: w.name, open: 1, regions: map[string]bool{}, depth: w.depth}
 	if exists {
 		it.record = &rec
 	}
 	unseen := func(d *dest) bool { // perhaps it stands there, or something else does
 		_, has := rec.Replica(d.info.ID)
-		return has || !d.fresh && d.info.Listed.IsZero()
+		return has || begun[d] != "" || len(known[d]) > 0 || !d.fresh && d.info.Listed.IsZero()
 	}
 	look := w.etag == "" || w.size < 0
 	for _, d := range to { // a manifest does not say when its segments were written
@@ -232,10 +247,17 @@ func (c *pass) wanting(ctx context.Context, w want, to map[*dest]*dest) (it *ite
 			held[asking] = true
 			continue
 		}
-		t := target{d: d, ifAbsent: true, lost: has && rep.State == store.Lost}
+		t := target{d: d, ifAbsent: true, known: known[d], lost: has && rep.State == store.Lost}
 		if unseen(d) {
 			if has && rep.State != store.Conflict {
 				t.known = append(t.known, destETagOf(rep))
+			}
+			if etag := begun[d]; etag != "" {
+				if err := c.settleBegun(ctx, d, w, etag); err != nil {
+					c.failed(ctx, it, d, err)
+					continue
+				}
+				t.known = append(t.known, etag)
 			}
 			again := false
 			if t, again, err = c.recheck(ctx, it, t); err != nil {
@@ -250,6 +272,19 @@ func (c *pass) wanting(ctx context.Context, w want, to map[*dest]*dest) (it *ite
 		targets = append(targets, t)
 	}
 	return it, targets, held, nil
+}
+
+// settleBegun finds out what became of an earlier copy of another version, before its
+// intent makes room for that of this one.
+func (c *pass) settleBegun(ctx context.Context, d *dest, w want, etag string) error {
+	if etag == w.etag {
+		return nil
+	}
+	in, ok, err := c.e.o.Ledger.Intent(d.info.ID, w.name)
+	if err != nil || !ok {
+		return err
+	}
+	return c.settle(ctx, d, in, &plan.RouteStep{})
 }
 
 func destETagOf(r store.Replica) string {

@@ -354,6 +354,16 @@ func (p *pass) exists(ctx context.Context, it *item, t *target, obj transport.Ob
 		if done, err := p.brought(it, t.d); done || err != nil {
 			return false, err
 		}
+		if obj.Kind == transport.SLO { // the same bytes may consist of other segments
+			same, err := p.sameManifest(ctx, it, t.d)
+			if err != nil {
+				return false, err
+			}
+			if !same && (slices.Contains(t.known, etag) || p.stampedHere(there)) {
+				t.ifAbsent = false
+				return true, nil
+			}
+		}
 		if there.Header.Digest() != obj.Header.Digest() {
 			if err := p.sameContent(ctx, it, t, obj, there); err != nil {
 				return false, err
@@ -372,12 +382,17 @@ func (p *pass) exists(ctx context.Context, it *item, t *target, obj transport.Ob
 // sameContent deals with identical bytes under other headers: an older try of ours
 // gets the source's headers of now; what others wrote is left as it is, and said.
 func (p *pass) sameContent(ctx context.Context, it *item, t *target, obj, there transport.Object) error {
-	if slices.Contains(t.known, there.ETag) || strings.HasPrefix(there.Header[transport.OriginHeader], p.job.From.Region+" ") {
+	if slices.Contains(t.known, there.ETag) || p.stampedHere(there) {
 		p.tally.meta.Add(1)
 		return t.d.ep.Post(ctx, t.d.side.Container, p.destName(t.d, it.name), p.stamped(obj, t.d))
 	}
 	p.otherHeaders(it, t.d)
 	return nil
+}
+
+// stampedHere reports whether an object says of itself that it is a copy from this source.
+func (p *pass) stampedHere(there transport.Object) bool {
+	return strings.HasPrefix(there.Header[transport.OriginHeader], p.job.From.Region+" ")
 }
 
 // otherHeaders reports an adopted object whose headers are not the source's.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"strings"
@@ -61,6 +62,9 @@ func (p *pass) checkEmpty(ctx context.Context, why string) error {
 	if !p.job.Policy.Brake.TripsEmpty(0, n) {
 		return nil
 	}
+	if part, err := p.onlyAPart(ctx); part || err != nil {
+		return err
+	}
 	reason := brakeEmpty
 	if p.gone {
 		reason = brakeGone
@@ -71,6 +75,26 @@ func (p *pass) checkEmpty(ctx context.Context, why string) error {
 	}
 	return p.stopped(token, fmt.Sprintf("%s, but the ledger knows %d objects of it", why, n), "check that the source region and container are whole")
 }
+
+// onlyAPart reports whether nothing is left of a part of a container that comes along,
+// while the container has other objects: the parts of a dynamic large object were deleted,
+// the container was not lost.
+func (p *pass) onlyAPart(ctx context.Context) (bool, error) {
+	if !p.job.along || p.job.From.Prefix == "" || p.gone {
+		return false, nil
+	}
+	some := false
+	err := p.src.List(ctx, p.job.From.Container, transport.Range{}, func(page []transport.Entry) error {
+		some = len(page) > 0
+		return errEnough
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return some, err
+}
+
+var errEnough = errors.New("a page is enough")
 
 // knownHere counts the objects that this job has copied.
 func (p *pass) knownHere(ctx context.Context) (int64, error) {

@@ -24,6 +24,7 @@ type dest struct {
 	back    store.RouteID            // the opposite route, 0 if the ledger has none
 	list    bool                     // its listing is merged: first pass, or an opposite route exists
 	begun   bool                     // intents of an earlier run wait on this route
+	sisters []store.RouteID          // routes that write the same names there
 	fresh   bool                     // its container had nothing in it when this pass began
 	absent  bool                     // dry run: its container does not exist yet
 	seen    *transport.ContainerInfo // its container, as this pass found it; nil: not asked
@@ -101,6 +102,9 @@ func (p *pass) openDest(ctx context.Context, srcID transport.Identity, from stor
 		return nil, err
 	}
 	d.begun = len(waiting) > 0
+	if err := p.findSisters(d); err != nil {
+		return nil, err
+	}
 	if d.ep, err = p.e.region(to.Region); err == nil && d.info.Listed.IsZero() {
 		if err = p.e.breaker(to.Region).refusal(); err == nil { // else another container's pass has asked just now
 			err = p.firstContact(ctx, d, src, early)

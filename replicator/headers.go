@@ -43,6 +43,22 @@ func (p *pass) meta(ctx context.Context, it *item, dests []*dest, s plan.Step) (
 		if i := slices.IndexFunc(s.Subject.Dests, func(sd plan.Dest) bool { return sd.Route == d.info.ID }); i >= 0 {
 			at = s.Subject.Dests[i]
 		}
+		if obj.Kind == transport.SLO {
+			again, err := p.repointed(ctx, it, d)
+			switch {
+			case err != nil && (ctx.Err() != nil || !regionTrouble(err)):
+				return nil, err
+			case err != nil:
+				p.failed(ctx, it, d, err)
+				continue
+			case again:
+				if err := p.begin(ctx, it, d); err != nil {
+					return nil, err
+				}
+				out = append(out, p.target(d, it, false, s))
+				continue
+			}
+		}
 		todo, err := p.headersAt(ctx, it, d, &at, obj)
 		if err == nil && todo == postHeaders && (obj.Kind == transport.Symlink || at.Entry != nil && at.Entry.Kind == transport.Symlink) {
 			// a POST cannot point a link elsewhere, nor make or end one (S6)

@@ -228,32 +228,6 @@ func (p *pass) manifestAt(d *dest, m transport.Manifest) transport.Manifest {
 	return m.In(names)
 }
 
-// learnManifest notes what a manifest that stands at a destination already needs there,
-// and that the source's segments come along.
-func (p *pass) learnManifest(ctx context.Context, it *item, d *dest) error {
-	_, raw, err := p.src.Manifest(ctx, p.job.From.Container, it.name, "")
-	if err != nil {
-		return err
-	}
-	m, err := transport.ParseManifest(raw)
-	if err != nil {
-		return err
-	}
-	for _, c := range m.Containers() {
-		if err := p.comesAlong(c, ""); err != nil {
-			return err
-		}
-	}
-	if _, raw, err = d.ep.Manifest(ctx, d.side.Container, p.destName(d, it.name), ""); err != nil {
-		return err
-	}
-	if m, err = transport.ParseManifest(raw); err != nil {
-		return err
-	}
-	it.needs = map[*dest][]store.Need{d: needsOf(m)}
-	return nil
-}
-
 // lost marks the segments that a destination does not have although the ledger says so.
 func (p *pass) lost(ctx context.Context, d *dest, m transport.Manifest) error {
 	for _, w := range segmentsOf(m, 0) {

@@ -74,6 +74,9 @@ func (p *pass) part(ctx context.Context, lo, hi string, entries []transport.Entr
 				return err
 			}
 		}
+		if err := p.addSisters(d, i, subjects); err != nil {
+			return err
+		}
 	}
 	var steps []plan.Step
 	unchanged := map[int]int64{}

@@ -420,6 +420,16 @@ func (p *pass) makeLocked(ctx context.Context, d *dest, pr *destProps) error {
 		return d.ep.CreateContainer(ctx, d.side.Container, h)
 	}
 	own, digest := ownProps{Policy: pr.policy, Made: true, Open: pr.hasQuotas()}, pr.digest
+	// as in apply: a run that dies before it can say so does not take them for others'
+	nothing := plan.PropertyDigest("", "")
+	pr.agreed = maps.Clone(agreed)
+	for n, a := range pr.agreed {
+		a.Was = &nothing
+		pr.agreed[n] = a
+	}
+	if err := p.keepProps(pr); err != nil {
+		return err
+	}
 	err := create(pr.policy, h)
 	if refusal(err) && pr.policy != "" {
 		if p.job.Policy.Strict {

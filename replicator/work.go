@@ -233,6 +233,9 @@ func (p *pass) target(d *dest, it *item, ifAbsent bool, s plan.Step) target {
 		if sd.Route == d.info.ID && sd.Intent != nil && sd.Intent.ETag != "" {
 			t.known = append(t.known, sd.Intent.ETag)
 		}
+		if sd.Route == d.info.ID {
+			t.known = append(t.known, sd.Known...)
+		}
 	}
 	return t
 }

@@ -7,6 +7,7 @@ package plan
 import (
 	"farshore/store"
 	"farshore/transport"
+	"slices"
 )
 
 // Subject is everything known of one name.
@@ -25,6 +26,7 @@ type Dest struct {
 	// Head is what a HEAD said of it, where one was made; Diff does not look at it.
 	Head   *transport.Object
 	Intent *store.Intent // a copy was begun and not confirmed
+	Known  []string      // ETags that other routes of ours wrote under this name
 	// Back is the ledger's record of the destination's object as a source of the
 	// opposite route BackRoute; nil and 0 where there is no such route.
 	Back      *store.Object
@@ -290,6 +292,8 @@ func stands(d Dest, e *transport.Entry, rep store.Replica, has bool) standing {
 		return ours
 	case d.Intent != nil && d.Intent.Layout.Count() > 0 && there.Kind == transport.SLO && there.Size == d.Intent.Size:
 		return interrupted // a manifest's ETag is not known beforehand; the copier compares it
+	case slices.Contains(d.Known, there.ETag):
+		return ours
 	}
 	if br, ok := backReplica(d); ok && br.Version == d.Back.Version && VersionOf(there) == d.Back.Version {
 		return ours // unedited since it was the source of what is here
