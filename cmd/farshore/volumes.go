@@ -47,7 +47,7 @@ func (x *running) shipper(ctx context.Context, names []string) *volumes.Shipper 
 	for name, sink := range l.sinks {
 		regions[name] = volumes.Region{Objects: sink, Blocks: l.blocks[name], Import: l.imports[name]}
 	}
-	return volumes.New(volumes.Options{Ledger: x.ledger, Engine: x.engine, Regions: regions, Down: l.down, Progress: x.progress, Log: x.log, Hands: x.hands})
+	return volumes.New(volumes.Options{Ledger: x.ledger, Engine: x.engine, Regions: regions, Down: l.down, Progress: x.progress, Log: x.log, Lag: x.lag, Hands: x.hands})
 }
 
 // importFindings says of the import logins of regions that they cannot be used.

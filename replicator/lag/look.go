@@ -14,7 +14,8 @@ type Look struct {
 	began  time.Time
 	number map[*lane]uint64
 
-	stuck map[string]int64 // by region; under the tracker's lock
+	stuck map[string]int64     // by region; under the tracker's lock
+	asOf  map[string]time.Time // by region, where it is not when the look began
 }
 
 // Look begins a look. Nothing follows from one that does not End.
@@ -25,7 +26,7 @@ func (t *Tracker) Look(policy, at string) *Look {
 	now := t.o.Clock.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	k := &Look{t: t, policy: policy, place: at, began: now, number: map[*lane]uint64{}, stuck: map[string]int64{}}
+	k := &Look{t: t, policy: policy, place: at, began: now, number: map[*lane]uint64{}, stuck: map[string]int64{}, asOf: map[string]time.Time{}}
 	for _, l := range t.lanesOf(policy) {
 		p := l.places[at]
 		if p == nil { // nobody listed it: the policy is given its places by hand
@@ -91,6 +92,17 @@ func (l *lane) begins(source, now time.Time) int64 {
 	return source.UnixMicro()
 }
 
+// AsOf says that for a region the look shows the source not as it is now but as it was at
+// an earlier time; zero: not at all.
+func (k *Look) AsOf(region string, at time.Time) {
+	if k == nil {
+		return
+	}
+	k.t.mu.Lock()
+	k.asOf[region] = at
+	k.t.mu.Unlock()
+}
+
 // Stuck counts an item that waits for a person.
 func (k *Look) Stuck(region string) {
 	if k == nil {
@@ -123,6 +135,9 @@ func (k *Look) End() {
 		p.stuck, p.more, p.seen, p.early = k.stuck[l.key.region], p.seen, overflow{}, nil
 		l.count()
 		p.asOf, p.took, p.looked = k.began, now.Sub(k.began), true
+		if at, other := k.asOf[l.key.region]; other {
+			p.asOf = at
+		}
 		l.settle()
 		l.dirty = true
 	}

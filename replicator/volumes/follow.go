@@ -51,7 +51,10 @@ const liveNames = 4096
 func (r *run) carry(ctx context.Context, pt store.Point, resumed bool) error {
 	t := &trip{run: r, pt: pt, res: r.resultOf(pt, resumed), regions: map[string]*report.PointRegion{}}
 	defer t.close()
-	err := t.travel(ctx)
+	err := r.tellPoints(pt.Volume.ID)
+	if err == nil {
+		err = t.travel(ctx)
+	}
 	var again *tryFullError
 	if !errors.As(err, &again) {
 		r.addPoint(t.result())

@@ -259,6 +259,7 @@ func (t *trip) land(ctx context.Context, region string) error {
 		t.at(region).Imported = now.UTC()
 		t.mu.Unlock()
 		t.count(func() { t.volumes.Landed++ })
+		serr = t.tellLanded(region)
 	}
 	return cmp.Or(serr, err)
 }

@@ -101,6 +101,7 @@ func (r *run) ship(ctx context.Context) error {
 	if err := r.placed(ctx); err != nil {
 		return err
 	}
+	looked := r.s.o.Clock.Now()
 	all, err := r.from.Blocks.Volumes(ctx)
 	if err != nil {
 		return err
@@ -116,6 +117,16 @@ func (r *run) ship(ctx context.Context) error {
 	for _, pt := range points {
 		if r.unfinished(pt) && !slices.ContainsFunc(chosen, func(v transport.Volume) bool { return v.ID == pt.Volume.ID }) && !slices.Contains(lost, pt.Volume.ID) {
 			lost = append(lost, pt.Volume.ID)
+		}
+	}
+	places := slices.Clone(lost)
+	for _, v := range chosen {
+		places = append(places, v.ID)
+	}
+	r.tellVolumes(looked, places)
+	for _, id := range places {
+		if err := r.tellPoints(id); err != nil {
+			return err
 		}
 	}
 	g, gctx := errgroup.WithContext(ctx)

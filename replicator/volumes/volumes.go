@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"farshore/replicator"
+	"farshore/replicator/lag"
 	"farshore/replicator/report"
 	"farshore/store"
 	"farshore/transport"
@@ -35,6 +36,7 @@ type Options struct {
 	Clock    transport.Clock  // nil: the system's
 	Progress *report.Progress // nil: none shown
 	Log      *slog.Logger     // nil: silent
+	Lag      *lag.Tracker     // is told of points that wait and that land; nil: nobody
 	// OnFinding sees each finding as it is made; nil: nobody. Called from many goroutines.
 	OnFinding func(report.Finding)
 	Poll      time.Duration // between two looks at what a Cinder is doing, once that takes long; 0: 2 s
