@@ -37,7 +37,7 @@ func newRoot(c *console) *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"})
 	c.AddFlags(root.PersistentFlags())
-	root.AddCommand(newSync(c), newPlan(c), newAudit(c), newPoints(c), newRestore(c), newDrill(c), newMigrate(c), newRun(c), newStatus(c), newLimit(c), newPause(c), newResume(c), newRunNow(c), newStop(c), newLedger(c), newPolicy(c), newRegion(c), newDemo(c), newVersion(c), newCompletion(c), newMan(c))
+	root.AddCommand(newSync(c), newPlan(c), newAudit(c), newPoints(c), newRestore(c), newDrill(c), newMigrate(c), newRun(c), newStatus(c), newLimit(c), newPause(c), newResume(c), newRunNow(c), newCancel(c), newStop(c), newLedger(c), newPolicy(c), newRegion(c), newDemo(c), newVersion(c), newCompletion(c), newMan(c))
 	finishHelp(root)
 	return root
 }

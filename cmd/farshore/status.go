@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,27 +24,30 @@ import (
 
 func newStatus(c *console) *cobra.Command {
 	var o selectOptions
+	var once bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Say what is running, or how things stood after the last passes",
-		Long: `Ask whoever holds the ledger what it is doing. When nobody does, read the ledger: the
+		Long: `Ask whoever holds the ledger what it is doing: on a terminal again and again, redrawn in
+place, until Ctrl-C; elsewhere, with --once and with --json once. And read the ledger: the
 last passes, how many objects of each container have a confirmed copy where, and how the restore
 points of each policy of volumes stand: how old the newest is, how many each region can restore,
 and when one was last proven or drilled.`,
 		Example: `  farshore status
   farshore status --ledger /var/lib/farshore/ledger.db --json
-  watch -n 2 farshore status`,
+  farshore status --once`,
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	o.AddFlags(cmd.Flags())
-	cmd.RunE = c.do(func(ctx context.Context, _ []string) error { return runStatus(ctx, &o, c) })
+	cmd.Flags().BoolVar(&once, "once", false, "say it once, on a terminal too")
+	cmd.RunE = c.do(func(ctx context.Context, _ []string) error { return runStatus(ctx, &o, once, c) })
 	return cmd
 }
 
 type statusResult struct {
 	Ledger string          `json:"ledger"`
 	Holder *control.Status `json:"holder"` // null: nobody holds the ledger
-	Passes []passStatus    `json:"passes"` // empty while somebody holds it
+	Passes []passStatus    `json:"passes"`
 	Routes []routeStatus   `json:"routes"`
 	// Points are those of volumes, by policy.
 	Points []report.PointSummary `json:"points"`
@@ -68,35 +72,61 @@ type routeStatus struct {
 	backups   bool   // of volumes: the points say how they stand
 }
 
-func runStatus(ctx context.Context, o *selectOptions, c *console) error {
+func runStatus(ctx context.Context, o *selectOptions, once bool, c *console) error {
 	path, err := o.findLedger()
 	if err != nil {
 		return err
 	}
-	out := statusResult{Ledger: path, Passes: []passStatus{}, Routes: []routeStatus{}, Points: []report.PointSummary{}}
-	st, err := control.NewClient(path).Status(ctx)
+	out := &statusResult{Ledger: path, Passes: []passStatus{}, Routes: []routeStatus{}, Points: []report.PointSummary{}}
+	if c.guest != nil {
+		st := c.guest.s.Status()
+		st.Commands = slices.DeleteFunc(st.Commands, func(x control.Command) bool { return x.ID == c.guest.id })
+		out.Holder = &st
+		return out.say(ctx, path, c)
+	}
+	cl := control.NewClient(path)
+	st, err := cl.Status(ctx)
+	if f, ok := c.liveTerminal(); ok && err == nil && !once {
+		if err = watchLive(ctx, cl, st, f); err == nil {
+			return nil
+		}
+	}
 	switch {
 	case err == nil:
-		out.Holder = &st
-		c.result = out
+		// What it holds, it reads, unless it is ending or of an older version.
+		var on *passedOn
+		if err := c.passTo(ctx, path); errors.As(err, &on) {
+			return err
+		}
+		out.Holder, c.result = &st, out
 		showHolder(c, st)
 		return nil
 	case !errors.Is(err, control.ErrNobody):
-		return &hintError{op: "ask the holder of", item: path, err: err, hint: "only the user who started it (or root) may ask"}
+		return &hintError{op: "ask the holder of", item: path, err: err, hint: "only the user who started it, root and who is in its control_group may ask"}
 	}
-	l, err := store.Open(path, store.Options{ReadOnly: true})
+	return out.say(ctx, path, c)
+}
+
+// say reads the ledger and shows how things stand.
+func (out *statusResult) say(ctx context.Context, path string, c *console) error {
+	l, closing, err := c.look(ctx, path)
 	if errors.Is(err, os.ErrNotExist) {
 		return &hintError{op: "open ledger", item: path, err: errors.New("there is none yet"), hint: "the first farshore sync makes it; or name another with --ledger"}
 	}
 	if err != nil {
-		return heldBy(ctx, path, err)
+		return err
 	}
-	defer func() { _ = l.Close() }() // it was only read
+	defer func() { _ = closing() }() // it was only read
 	if err := out.read(l); err != nil {
 		return err
 	}
 	c.result = out
-	showStanding(c, out)
+	if out.Holder != nil {
+		showHolder(c, *out.Holder)
+	} else {
+		c.warn("ledger %s: nobody is working on it", out.Ledger)
+	}
+	showStanding(c, *out)
 	return nil
 }
 
@@ -173,6 +203,9 @@ func showHolder(c *console, st control.Status) {
 		c.warn("  it was asked to stop and is finishing")
 	}
 	c.warn("  limit of all bytes sent: %s", policies.Rate(st.TotalLimit))
+	for _, x := range st.Commands {
+		c.warn("  %s", commandLineOf(x))
+	}
 	showTasks(c, st.Tasks)
 	showLag(c, st.Lag)
 	c.warn("  %s", phaseLine(st.Snapshot))
@@ -182,9 +215,11 @@ func showHolder(c *console, st control.Status) {
 }
 
 func showStanding(c *console, s statusResult) {
-	c.warn("ledger %s: nobody is working on it", s.Ledger)
 	for _, p := range s.Passes {
 		at := replicator.Side{Region: p.Region, Container: p.Container, Prefix: p.Prefix}.String()
+		if p.Ended == nil && s.Holder != nil {
+			continue // it is under way, or is gone on with
+		}
 		if p.Ended == nil {
 			c.warn("  %s: the pass over %s of %s was interrupted; the next one goes on with it", transport.PrintName(p.Policy), at, timeOf(p.Began))
 			continue
@@ -208,7 +243,7 @@ func showStanding(c *console, s statusResult) {
 	for _, p := range s.Points {
 		showPointSummary(c, p)
 	}
-	if len(s.Passes)+len(s.Points) == 0 {
+	if len(s.Passes)+len(s.Points) == 0 && s.Holder == nil {
 		c.warn("  no pass was made yet")
 	}
 }
