@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"farshore/integration/fakecloud"
+	"farshore/replicator/report"
+	"farshore/replicator/webhook"
 )
 
 // The README's tour is run as it stands, on emulated regions.
@@ -92,7 +94,7 @@ func TestJSONDocumented(t *testing.T) {
 			walk(f.Type)
 		}
 	}
-	for _, v := range []any{document{}, jsonError{}, passResult{}, rebuildResult{}, statusResult{}, regionResult{}, versionResult{}, policyCheckResult{}, ledgerCheckResult{}, ledgerCompactResult{}, ledgerBackupResult{}, manResult{}, ledgerPathResult{}, demoResult{}, restoreResult{}, drillResult{}, drillsResult{}, migrateResult{}, pointsResult{}, forgetResult{}} {
+	for _, v := range []any{document{}, jsonError{}, passResult{}, rebuildResult{}, statusResult{}, regionResult{}, versionResult{}, policyCheckResult{}, ledgerCheckResult{}, ledgerCompactResult{}, ledgerBackupResult{}, manResult{}, ledgerPathResult{}, demoResult{}, restoreResult{}, drillResult{}, drillsResult{}, migrateResult{}, pointsResult{}, forgetResult{}, webhook.Payload{}, report.Event{}} {
 		walk(reflect.TypeOf(v))
 	}
 	if len(seen) < 20 {

@@ -9,6 +9,7 @@ import (
 
 	"farshore/replicator/page"
 	"farshore/replicator/report"
+	"farshore/replicator/webhook"
 )
 
 // wall serves the page of a daemon, at / of the address of metrics.
@@ -18,6 +19,7 @@ type wall struct {
 	past  *lagHistory
 	pages *page.Pages
 	lags  func() []report.Lag // of the policies at work
+	hooks *webhook.Sender
 
 	mu    sync.Mutex
 	seen  standing  // of the ledger, as it was read at last
@@ -32,13 +34,13 @@ const (
 	ledgerAge = 10 * time.Second
 )
 
-func newWall(eyes *watched) (*wall, error) {
+func newWall(eyes *watched, hooks *webhook.Sender) (*wall, error) {
 	pages, err := page.New()
 	if err != nil {
 		return nil, err
 	}
 	l := eyes.session.ledger
-	return &wall{eyes: eyes, runs: newRuns(l), past: newLagHistory(l), pages: pages, lags: func() []report.Lag { return nil }}, nil
+	return &wall{eyes: eyes, runs: newRuns(l), past: newLagHistory(l), pages: pages, hooks: hooks, lags: func() []report.Lag { return nil }}, nil
 }
 
 // handle adds the page and its files, served at an address.

@@ -51,6 +51,9 @@ func (b *wall) view(now time.Time) (page.View, error) {
 	if st.TotalLimit > 0 {
 		v.Limit = policies.Rate(st.TotalLimit).String()
 	}
+	for _, h := range b.hooks.Standings() {
+		v.Hooks = append(v.Hooks, page.Hook{Host: h.Host, Waiting: h.Waiting, Delivered: h.Delivered, Dropped: h.Dropped, Error: h.Error, Since: h.Since})
+	}
 	b.eyes.mu.Lock()
 	defer b.eyes.mu.Unlock()
 	x := b.eyes.crew

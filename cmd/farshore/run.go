@@ -103,7 +103,7 @@ func runDaemon(ctx context.Context, o *runOptions, c *console) error {
 	d := &service{o: o, s: s, log: log, told: newTold(), eyes: newWatched(s, life), life: life, hup: hup}
 	d.hooks = newHooks(s, log)
 	d.hear = append(d.hear, d.hooks.Tell)
-	if d.page, err = newWall(d.eyes); err == nil {
+	if d.page, err = newWall(d.eyes, d.hooks); err == nil {
 		stop := d.measure()
 		if err = d.listen(ctx); err == nil {
 			err = d.work(ctx, w)

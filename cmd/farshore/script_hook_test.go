@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"regexp"
 	"sync"
 	"time"
@@ -91,14 +90,4 @@ func hookedCmd(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s was never told %s:\n%s", args[0], args[1], bodies)
 		}
 	}
-}
-
-// chromium is the browser's program; "" where there is none.
-func chromium() string {
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	return ""
 }

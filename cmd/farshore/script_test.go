@@ -39,16 +39,19 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
 		Condition: func(cond string) (bool, error) {
-			if cond != "race" {
-				return false, fmt.Errorf("no condition %q", cond)
+			switch cond {
+			case "race":
+				return raceDetector, nil
+			case "browser":
+				return chromium() != "", nil
 			}
-			return raceDetector, nil
+			return false, fmt.Errorf("no condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"run": runCmd, "start": startCmd, "signal": signalCmd, "logged": loggedCmd, "scrape": scrapeCmd, "documented": documentedCmd, "finish": finishCmd, "await": awaitCmd,
 			"put": putCmd, "fill": fillCmd, "has": hasCmd, "names": namesCmd, "same": sameCmd, "delete": deleteCmd, "container": containerCmd,
 			"header": headerCmd, "fault": faultCmd, "mend": mendCmd, "region": regionCmd, "requests": requestsCmd, "mode": modeCmd, "json": jsonCmd, "sub": subCmd, "corrupt": corruptCmd, "token": tokenCmd,
-			"block": blockCmd, "take": takeCmd, "receiver": receiverCmd, "hooked": hookedCmd,
+			"block": blockCmd, "take": takeCmd, "receiver": receiverCmd, "hooked": hookedCmd, "browse": browseCmd,
 		},
 	})
 }

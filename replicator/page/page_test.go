@@ -20,6 +20,7 @@ var now = time.Date(2027, 3, 9, 14, 30, 12, 0, time.UTC)
 func sample() View {
 	v := View{Now: now, Version: "v1.2", Host: "ops1", PID: 4711, Began: now.Add(-50 * time.Hour), Ledger: "/var/lib/farshore/ledger.db", Limit: "200 MiB/s",
 		Regions: []Region{{Name: "berlin"}, {Name: "lyon", Up: true, Active: 6, Waiting: 1234, WaitingBytes: 5 << 30, Copied: 88213, CopiedBytes: 3 << 40, Failed: 2, Retries: 17, RequestsLimit: 24}}}
+	v.Hooks = []Hook{{Host: "https://alerts.example", Delivered: 12}, {Host: "https://hooks.example", Waiting: 3, Error: "it answered 500 Oh", Since: now.Add(-time.Hour)}}
 	v.Policies = []Policy{assets(), photos(), databases(), {Name: "new", From: "paris", To: []string{"lyon"}, Wanted: 1, What: "containers new*", Tasks: []Task{{Kind: "pass", Next: now.Add(time.Minute)}}}}
 	return v
 }

@@ -245,6 +245,17 @@ func needs(n int) string {
 	return " need"
 }
 
+// Standing says whether a webhook takes what it is told.
+func (h Hook) Standing() standing {
+	switch {
+	case h.Error != "":
+		return standing{bad, "does not take events", h.Error}
+	case h.Dropped > 0:
+		return standing{warn, "has missed events", ""}
+	}
+	return standing{good, "takes events", ""}
+}
+
 // Standing says how a run ended.
 func (r Run) Standing() standing {
 	switch {

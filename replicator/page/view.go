@@ -27,6 +27,17 @@ type View struct {
 	Limit    string    // of all bytes sent, for people; "": none
 	Regions  []Region  // by name
 	Policies []Policy  // in the file's order
+	Hooks    []Hook    // by host
+}
+
+// Hook is somebody who is told of events.
+type Hook struct {
+	Host      string // without what may be secret in the address
+	Waiting   int    // events
+	Delivered int64  // since the process began
+	Dropped   int64  // the same, never to be told
+	Error     string // why it does not take events; "": it does
+	Since     time.Time
 }
 
 // Region is one region of the policy file, and what is on its way there.
