@@ -11,7 +11,7 @@ export FARSHORE_LAB_STATE ?= /var/tmp/farshore-lab
 LAB_TAGS := integration
 LAB_TEST = FARSHORE_LAB_CLOUDS=$(FARSHORE_LAB_STATE)/clouds.yaml go test -tags $(LAB_TAGS) -count=1 -p 1
 
-.PHONY: help build demo test race lint fuzz integration lab-full bench lab-up lab-down clean
+.PHONY: help build demo test race lint fuzz integration lab-full bench lab-up lab-down man deb clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,12 @@ lab-up: ## bring the lab up (see integration/lab/README.md)
 
 lab-down: ## stop the lab; its state stays
 	integration/lab/down
+
+man: build ## the manual pages, in bin/man
+	bin/farshore man bin/man
+
+deb: ## a Debian package, in bin (needs dpkg-deb)
+	cmd/farshore/deploy/debian/build bin
 
 clean: ## remove what build and lint made
 	rm -rf bin .cache
