@@ -66,7 +66,7 @@ func (e *Engine) Audit(ctx context.Context, p policies.Policy, jobs []Job, o Aud
 		}
 	}
 	e.o.Progress.ListingDone()
-	e.regionFindings(p, f)
+	e.regionFindings(p, began, f)
 	res.Totals, res.Replicas = a.tally.result(p)
 	res.Totals.Read = a.readBytes.Load()
 	res.Audit = a.totals()

@@ -174,9 +174,11 @@ type breaker struct {
 
 	mu      sync.Mutex
 	inRow   int
-	err     error // why it opened; stays for the report until a success
+	err     error     // why it opened
+	last    time.Time // when that was, or something was put off because of it
 	until   time.Time
-	skipped int64
+	skipped int64 // put off since it opened
+	over    bool  // a success came since
 }
 
 // A breaker opens after failuresToOpen failures in a row and lets one try
@@ -197,8 +199,22 @@ func (b *breaker) allow() bool {
 		b.until = now.Add(tryAgain)
 		return true
 	}
-	b.skipped++
+	b.skip()
 	return false
+}
+
+// skip counts something that is put off; mu is held.
+func (b *breaker) skip() {
+	b.begin()
+	b.skipped++
+	b.last = b.clock.Now()
+}
+
+// begin forgets what was put off before the region answered again; mu is held.
+func (b *breaker) begin() {
+	if b.over {
+		b.skipped, b.over = 0, false
+	}
 }
 
 // refusal gives the error of a region that was found unusable a moment ago, so that
@@ -222,16 +238,24 @@ func (b *breaker) note(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err == nil || c != transport.Transient {
-		b.inRow = 0
-		if err == nil && b.skipped == 0 {
-			b.err = nil
-		}
+		b.inRow, b.over = 0, true
 		return
 	}
 	b.inRow++
 	if b.inRow >= failuresToOpen {
-		b.err = err
-		b.until = b.clock.Now().Add(tryAgain)
+		b.open(err)
+	}
+}
+
+// open puts the next try off; mu is held.
+func (b *breaker) open(err error) {
+	b.begin()
+	now := b.clock.Now()
+	b.err, b.last = err, now
+	// Who finds it open does not put the next try off again: passes that begin every few
+	// seconds would never try.
+	if !now.Before(b.until) {
+		b.until = now.Add(tryAgain)
 	}
 }
 
@@ -239,7 +263,8 @@ func (b *breaker) note(err error) {
 func (b *breaker) fail(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.inRow, b.err, b.until = failuresToOpen, err, b.clock.Now().Add(tryAgain)
+	b.inRow = failuresToOpen
+	b.open(err)
 }
 
 // isOpen reports whether the region failed too often in a row just now.
@@ -253,13 +278,35 @@ func (b *breaker) isOpen() bool {
 func (b *breaker) gaveUp(err error) {
 	b.fail(err)
 	b.mu.Lock()
-	b.skipped++
-	b.mu.Unlock()
+	defer b.mu.Unlock()
+	b.skip()
 }
 
-// failure is how many objects were put off, and why the region counts as down.
-func (b *breaker) failure() (int64, error) {
+// failure is how many objects were put off since the region was found down, and why; no
+// error when that was not after a moment: an engine outlives outages.
+func (b *breaker) failure(since time.Time) (int64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.err == nil || b.last.Before(since) {
+		return 0, nil
+	}
 	return b.skipped, b.err
+}
+
+// askAgain asks a region that did not answer before whether it does now, once, before
+// copies to it begin together: all of those but the first would be put off.
+func (e *Engine) askAgain(ctx context.Context, region string, ep transport.Sink) error {
+	b := e.breaker(region)
+	if !b.isOpen() {
+		return nil
+	}
+	if err := b.refusal(); err != nil {
+		return err
+	}
+	_, err := ep.Account(ctx)
+	b.note(err)
+	if transport.Is(err, transport.Transient) {
+		return err
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -67,7 +68,7 @@ func (e *Engine) CopyNames(ctx context.Context, job CopyJob, names <-chan transp
 	res.Totals, _ = t.result(job.Policy)
 	for _, to := range job.To {
 		if b := e.breaker(to.Region); b.isOpen() {
-			_, res.Down[to.Region] = b.failure()
+			_, res.Down[to.Region] = b.failure(time.Time{})
 		} else if !slices.ContainsFunc(p.dests, func(d *dest) bool { return d.side == to && !d.dead.Load() }) {
 			res.Down[to.Region] = errLeftOut
 		}

@@ -109,6 +109,8 @@ func (p *pass) openDest(ctx context.Context, srcID transport.Identity, from stor
 		if err = p.e.breaker(to.Region).refusal(); err == nil { // else another container's pass has asked just now
 			err = p.firstContact(ctx, d, src, early)
 		}
+	} else if err == nil {
+		err = p.e.askAgain(ctx, to.Region, d.ep)
 	}
 	if err == nil {
 		err = p.carryProperties(ctx, d)

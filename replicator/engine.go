@@ -300,7 +300,7 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 	if firstErr == nil && !o.DryRun {
 		firstErr = e.release(ran)
 	}
-	e.regionFindings(p, f)
+	e.regionFindings(p, began, f)
 	e.replacedFindings(p, jobs, f)
 	turns(firstErr == nil && t.failed.Load() == 0 && !o.DryRun)
 	res.Totals, res.Replicas = t.result(p)
@@ -324,10 +324,10 @@ func absent(err error, s Side) bool {
 	return errors.As(err, &te) && te.Class == transport.NotFound && te.Region == s.Region && te.Container == s.Container && te.Name == ""
 }
 
-// regionFindings reports regions that did not answer, once each.
-func (e *Engine) regionFindings(p policies.Policy, f *report.Findings) {
+// regionFindings reports regions that did not answer since a moment, once each.
+func (e *Engine) regionFindings(p policies.Policy, since time.Time, f *report.Findings) {
 	for _, to := range p.To {
-		skipped, err := e.breaker(to).failure()
+		skipped, err := e.breaker(to).failure(since)
 		if err == nil {
 			continue
 		}

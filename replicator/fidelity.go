@@ -49,7 +49,7 @@ func (e *Engine) Fidelity(ctx context.Context, p policies.Policy, jobs []Job, o 
 		err = c.account(ctx)
 	}
 	e.o.Progress.ListingDone()
-	e.regionFindings(p, f)
+	e.regionFindings(p, began, f)
 	if n := c.unseen.Load(); n > 0 && err == nil {
 		f.Add(report.Finding{Kind: report.KindFailed, Level: report.Error, Policy: p.Name, Op: "compare", Cause: fmt.Sprintf("%d items or destinations could not be compared: the certificate is incomplete", n),
 			Hint: "see the other findings for why, and run it again"})

@@ -60,7 +60,7 @@ func (e *Engine) accounts(ctx context.Context, p policies.Policy, f *report.Find
 	}
 	metadata, quotas := slices.Contains(p.Properties.Account, policies.AccountMetadata), slices.Contains(p.Properties.Account, policies.AccountQuotas)
 	for _, to := range p.To {
-		if _, down := e.breaker(to).failure(); down != nil {
+		if e.breaker(to).isOpen() {
 			continue
 		}
 		a := &accountCarrier{e: e, p: p, f: f, to: to, metadata: metadata, quotas: quotas, want: plan.AccountProperties(info.Header, keys, metadata, quotas)}

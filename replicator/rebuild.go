@@ -44,7 +44,7 @@ func (e *Engine) Rebuild(ctx context.Context, p policies.Policy, jobs []Job) (re
 	if err := e.o.Ledger.Flush(context.WithoutCancel(ctx)); firstErr == nil {
 		firstErr = err
 	}
-	e.regionFindings(p, f)
+	e.regionFindings(p, began, f)
 	res.Totals, res.Replicas = t.result(p)
 	res.Findings, res.Counts, res.Errors = f.List(), f.Counts(), f.Errors()
 	res.Seconds = e.o.Clock.Now().Sub(began).Seconds()

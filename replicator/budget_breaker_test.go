@@ -1,0 +1,81 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"farshore/replicator/report"
+	"farshore/transport"
+)
+
+// away is a region that is down at times.
+type away struct {
+	transport.Sink
+	is atomic.Bool
+}
+
+func (a *away) err() error {
+	if a.is.Load() {
+		return &transport.Error{Op: "ask", Region: "b", Class: transport.Transient, Err: errors.New("nobody answers")}
+	}
+	return nil
+}
+
+func (a *away) Put(ctx context.Context, container, name string, body transport.Body, o transport.PutOptions) (transport.Receipt, error) {
+	if err := a.err(); err != nil {
+		return transport.Receipt{}, err
+	}
+	return a.Sink.Put(ctx, container, name, body, o)
+}
+
+func (a *away) Account(ctx context.Context) (transport.AccountInfo, error) {
+	if err := a.err(); err != nil {
+		return transport.AccountInfo{}, err
+	}
+	return a.Sink.Account(ctx)
+}
+
+// An engine that lives through an outage puts nothing off once the region answers again,
+// and does not go on to say that it is down.
+func TestARegionThatIsBackGetsEverything(t *testing.T) {
+	w := newWorld(t, "b")
+	w.put("first", 1, 10, nil)
+	b := &away{Sink: w.mem["b"]}
+	e := New(Options{Ledger: w.ledger, Clock: w.clock, Limits: w.limits, Regions: map[string]transport.Sink{"a": w.mem["a"], "b": b}})
+	pass := func() report.Result {
+		t.Helper()
+		jobs, err := e.Jobs(t.Context(), w.policy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := e.Sync(t.Context(), w.policy, jobs, SyncOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	pass()
+	b.is.Store(true)
+	for i := range 40 {
+		w.put(fmt.Sprintf("o%02d", i), uint64(i), 10, nil)
+	}
+	if r := pass(); r.Totals.Copied != 0 || r.Counts[report.KindRegionDown] != 1 {
+		t.Fatalf("copied %d, findings %v", r.Totals.Copied, r.Counts)
+	}
+	w.clock.advance(2 * tryAgain)
+	if r := pass(); r.Totals.Copied != 0 || r.Counts[report.KindRegionDown] != 1 {
+		t.Fatalf("copied %d, findings %v", r.Totals.Copied, r.Counts)
+	}
+	w.clock.advance(tryAgain)
+	b.is.Store(false)
+	if r := pass(); r.Totals.Copied != 40 || r.Totals.Failed != 0 || r.Errors > 0 {
+		t.Errorf("the first pass after it: copied %d, failed %d, %+v", r.Totals.Copied, r.Totals.Failed, r.Findings)
+	}
+	if r := pass(); r.Counts[report.KindRegionDown] != 0 {
+		t.Errorf("the second pass after it: %+v", r.Findings)
+	}
+	w.same("b")
+}
