@@ -355,7 +355,7 @@ func (p *pass) deleteOne(ctx context.Context, o store.Object) error {
 			}
 		}
 		drop = append(drop, d.info.ID)
-		p.e.o.Lag.Confirmed(p.lagItem(d.side.Region, o.Name), p.e.o.Clock.Now(), 0, false)
+		p.tellDeleted(d, &o)
 	}
 	p.e.o.Ledger.Update(p.place, o.Name, func(o *store.Object, exists bool) bool {
 		for _, r := range drop {

@@ -1,7 +1,9 @@
 package replicator
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -60,10 +62,41 @@ func (p *pass) lookOnly(ctx context.Context) error {
 	p.counting = true
 	err := walk(ctx)
 	p.counting, p.tally = false, counted
-	if err == nil {
-		p.lookout.End()
+	if err != nil {
+		return err
 	}
+	return p.endLook(ctx, nil)
+}
+
+// endLook ends the look after the deletes: those that are due by now and were not carried
+// out wait, but for what manifests at a destination still need. err is how they ended.
+func (p *pass) endLook(ctx context.Context, err error) error {
+	if p.lookout == nil || err != nil && !errors.Is(err, ErrBrake) {
+		return err
+	}
+	if _, _, derr := p.eachDue(ctx, micros(p.e.o.Clock.Now()), func(o store.Object) error {
+		for _, d := range p.holders() {
+			if _, ok := o.Replica(d.info.ID); ok && !p.kept[o.Name] {
+				p.lookout.Waits(d.side.Region, o.Name, p.dueSince(&o), time.Time{}, 0)
+			}
+		}
+		return nil
+	}); derr != nil {
+		return cmp.Or(err, derr)
+	}
+	p.lookout.End()
 	return err
+}
+
+// dueSince is when a delete became due: its grace period is no lag.
+func (p *pass) dueSince(o *store.Object) time.Time {
+	return time.UnixMicro(o.Missing).Add(p.job.Policy.Deletes.After)
+}
+
+// tellDeleted tells of a delete that was carried out. One that waited for manifests was
+// not late for that.
+func (p *pass) tellDeleted(d *dest, o *store.Object) {
+	p.e.o.Lag.Confirmed(p.lagItem(d.side.Region, o.Name), p.dueSince(o), 0, !p.kept[o.Name])
 }
 
 func (p *pass) lagItem(region, name string) lag.Item {
@@ -76,8 +109,7 @@ func (p *pass) sight(s *plan.Subject, step *plan.Step) {
 		return
 	}
 	if s.Entry == nil {
-		p.sightMissing(s)
-		return
+		return // see endLook
 	}
 	v := plan.VersionOf(s.Entry)
 	if s.Record != nil && v.Modified < s.Record.Version.Modified {
@@ -134,26 +166,6 @@ func (p *pass) lacks(i int, name string, v store.Version, step *plan.Step) bool 
 	}
 	r, ok := back.Replica(d.back)
 	return !ok || r.State != store.Confirmed || r.Version != v
-}
-
-// sightMissing tells of a delete that is due and not carried out.
-func (p *pass) sightMissing(s *plan.Subject) {
-	if s.Record == nil || !p.job.Policy.Deletes.Propagate {
-		return
-	}
-	now := p.e.o.Clock.Now()
-	due := now
-	if s.Record.Missing != 0 {
-		due = time.UnixMicro(s.Record.Missing)
-	}
-	if due = due.Add(p.job.Policy.Deletes.After); due.After(now) {
-		return
-	}
-	for _, d := range p.dests {
-		if _, ok := s.Record.Replica(d.info.ID); ok {
-			p.lookout.Waits(d.side.Region, s.Name, due, time.Time{}, 0)
-		}
-	}
 }
 
 // sightPast tells of a name with versions what its destinations lack.

@@ -226,7 +226,42 @@ func TestLagOfDeletes(t *testing.T) {
 	if _, err := e.Sync(t.Context(), w.policy, jobs, SyncOptions{ReleaseBrake: r.Brake}); err != nil {
 		t.Fatal(err)
 	}
-	w.lag("b", 0, 0, 0)
+	if l := w.lag("b", 0, 0, 0); l.Past.Items != 6 || math.Abs(l.Past.Max/60-10) > 1 {
+		t.Errorf("%+v", l.Past)
+	}
+}
+
+// TestLagOfWhatManifestsNeed is none: a segment that is deleted at the source stays while
+// a manifest at the destination needs it.
+func TestLagOfWhatManifestsNeed(t *testing.T) {
+	w := newLagWorld(newWorld(t, "b"))
+	w.policy.Deletes = policies.Deletes{Propagate: true}
+	w.policy.Brake.Deletes = -1
+	w.put("s", 1, 100, nil)
+	w.put("stays", 2, 100, nil)
+	seg, _, _ := w.mem["a"].Get("c", "s")
+	if _, err := w.mem["a"].PutManifest(t.Context(), "c", "m", []transport.Segment{{Container: "c", Name: "s", Size: 100, ETag: seg.ETag}}, transport.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := w.pass(); err != nil || r.Errors > 0 {
+		t.Fatal(err, r.Findings)
+	}
+	w.mem["a"].Remove("c", "s")
+	for range 2 {
+		w.clock.advance(time.Hour)
+		if _, err := w.pass(); err != nil {
+			t.Fatal(err)
+		}
+		w.tracker.Tick()
+		w.lag("b", 0, 0, 0)
+	}
+	w.mem["a"].Remove("c", "m")
+	if _, err := w.pass(); err != nil {
+		t.Fatal(err)
+	}
+	if l := w.lag("b", 0, 0, 0); l.Past.Max > 60 || len(w.events) != 0 || len(w.mem["b"].Names("c")) != 1 {
+		t.Errorf("%+v %+v %q", l.Past, w.events, w.mem["b"].Names("c"))
+	}
 }
 
 // TestLagOfWhatAnAuditMends is no delay of months: the change had arrived in time.

@@ -116,11 +116,10 @@ func (p *pass) work(ctx context.Context) error {
 	if err := p.walkAll(ctx); err != nil {
 		return err
 	}
-	p.lookout.End()
 	if err := p.reportCannot(ctx); err != nil {
 		return err
 	}
-	return p.deletes(ctx)
+	return p.endLook(ctx, p.deletes(ctx))
 }
 
 // open finds the place, the routes and the state of both ends.

@@ -139,7 +139,7 @@ func (p *pass) carryHistories(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := p.deleteVersions(ctx); err != nil {
+	if err := p.endLook(ctx, p.deleteVersions(ctx)); err != nil {
 		return err
 	}
 	return p.suspend(ctx)
