@@ -41,26 +41,47 @@ func (l *Ledger) Backup(ctx context.Context, to string) (size int64, err error) 
 		size, err = tx.WriteTo(w)
 		return err
 	})
-	err = errors.Join(err, w.Flush())
-	if err == nil && !l.opts.NoSync {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err = errors.Join(err, w.Flush(), f.Close()); err != nil {
 		return 0, wrap(to, "back up", err)
 	}
+	return size, publish(tmp, to, !l.opts.NoSync)
+}
+
+// Publish gives a copy of a ledger, such as one that came over a wire, its name, when it is
+// a ledger and on the disk. A file of that name is os.ErrExist and stays as it is, as does
+// the copy when anything fails.
+func Publish(tmp, to string) error {
+	l, err := Open(tmp, Options{ReadOnly: true})
+	if err == nil {
+		err = l.Close()
+	}
+	if err != nil {
+		return err
+	}
+	return publish(tmp, to, true)
+}
+
+func publish(tmp, to string, sync bool) error {
+	if sync {
+		f, err := os.OpenFile(tmp, os.O_RDWR, 0)
+		if err == nil {
+			err = errors.Join(f.Sync(), f.Close())
+		}
+		if err != nil {
+			return wrap(to, "back up", err)
+		}
+	}
 	// Never over a file that somebody has made meanwhile.
-	if err := os.Link(tmp, to); err != nil {
-		if _, there := os.Lstat(to); !errors.Is(there, os.ErrNotExist) {
-			return 0, wrap(to, "back up", err)
-		}
-		if err := os.Rename(tmp, to); err != nil { // a file system without hard links
-			return 0, wrap(to, "back up", err)
-		}
+	err := os.Link(tmp, to)
+	if err == nil {
+		err = os.Remove(tmp)
+	} else if _, there := os.Lstat(to); errors.Is(there, os.ErrNotExist) {
+		err = os.Rename(tmp, to) // a file system without hard links
 	}
-	if l.opts.NoSync {
-		return size, nil
+	if err == nil && sync {
+		err = syncDir(filepath.Dir(to))
 	}
-	return size, wrap(to, "back up", syncDir(filepath.Dir(to)))
+	return wrap(to, "back up", err)
 }
 
 // until writes until a context ends.

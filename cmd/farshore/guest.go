@@ -29,7 +29,7 @@ import (
 // them write is found out when they open it.
 func passable() []string {
 	return []string{"sync", "plan", "audit", "points", "points land", "points forget", "restore", "drill", "migrate volume", "migrate container",
-		"status", "ledger check", "ledger dump", "ledger compact"}
+		"status", "ledger check", "ledger dump", "ledger backup", "ledger compact"}
 }
 
 // guests are the commands that a session carries out for others.

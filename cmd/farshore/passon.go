@@ -109,6 +109,7 @@ func (c *console) receive(name string) (io.WriteCloser, error) {
 	mode := os.FileMode(0o600)
 	switch file, folder := value("output"), value("out"); {
 	case file != "" && name == file:
+	case c.command() == "ledger backup" && name == received(c.words[0]):
 	case folder != "" && filepath.Dir(name) == filepath.Clean(folder):
 		mode = 0o644 // reports are for others to read
 		if err := os.MkdirAll(folder, 0o755); err != nil {
