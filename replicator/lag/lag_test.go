@@ -543,3 +543,93 @@ func TestWrites(t *testing.T) {
 		t.Errorf("%d writes of what did not change", n)
 	}
 }
+
+// Everybody may speak at the same time.
+func TestAtTheSameTime(t *testing.T) {
+	d := newDesk(t)
+	var told sync.Mutex
+	d.Tracker = New(Options{Clock: d.clock, Memory: &locked{n: d.notes}, Kept: 50, OnEvent: func(e report.Event) {
+		told.Lock()
+		defer told.Unlock()
+		d.events = append(d.events, e)
+	}})
+	two := []Terms{{Policy: "p", Regions: []string{"b", "d"}, RPO: time.Second}}
+	d.follow(two...)
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			for range 50 {
+				at := d.clock.Now()
+				d.Places("p", at, []string{"c", "e"})
+				k := d.Look("p", "c")
+				for j := range 30 {
+					k.Waits("b", fmt.Sprint(i, j), at, time.Time{}, 1)
+					k.Waits("d", fmt.Sprint(i, j), at, time.Time{}, 1)
+				}
+				k.End()
+				d.clock.pass(time.Second)
+				for j := range 30 {
+					d.Confirmed(Item{"p", "b", "c", fmt.Sprint(i, j)}, at, 1, true)
+					d.Gone(Item{"p", "d", "c", fmt.Sprint(i, j)})
+				}
+				d.Tick()
+				d.Lags()
+				if i == 0 {
+					d.follow(two...)
+				}
+			}
+		})
+	}
+	all.Wait()
+	d.Look("p", "c").End()
+	d.Look("p", "e").End()
+	for _, l := range d.Lags() {
+		if l.Items != 0 || l.Known != 0 || l.Rough {
+			t.Errorf("%+v", l)
+		}
+	}
+	if d.Tracker.kept != 0 {
+		t.Errorf("%d items are counted", d.Tracker.kept)
+	}
+}
+
+// locked are notes that many write.
+type locked struct {
+	mu sync.Mutex
+	n  *notes
+}
+
+func (l *locked) Note(k string) ([]byte, bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.n.Note(k)
+}
+
+func (l *locked) PutNote(k string, v []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.n.PutNote(k, v)
+}
+
+// What a change costs, of a hundred thousand that wait.
+func BenchmarkTracker(b *testing.B) {
+	d := newDesk(b)
+	d.follow(terms)
+	at := d.clock.Now()
+	names := make([]string, 100_000)
+	for i := range names {
+		names[i] = fmt.Sprintf("some/longer/name/of/an/object-%07d", i)
+	}
+	for b.Loop() {
+		k := d.Look("p", "c")
+		for _, n := range names {
+			k.Waits("b", n, at, time.Time{}, 1)
+		}
+		k.End()
+		d.Tick()
+		for _, n := range names {
+			d.Confirmed(item(n), at, 1, true)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(names)), "ns/change")
+}

@@ -42,21 +42,26 @@ type memoItem struct {
 // memo gives what is to be kept; the tracker's lock is held.
 func (l *lane) memo() memo {
 	m := memo{Since: l.since, AsOf: l.asOf(), Hours: l.past, Episode: l.episode, Ended: l.ended, Carried: l.carried}
-	var all []memoItem
+	before := func(a, b memoItem) int {
+		return cmp.Or(cmp.Compare(a.Since, b.Since), strings.Compare(a.Place, b.Place), strings.Compare(a.Name, b.Name))
+	}
 	for at, p := range l.places {
 		for name, w := range p.items {
-			all = append(all, memoItem{at, name, w.since, w.bound, w.newest, w.bytes})
+			x := memoItem{at, name, w.since, w.bound, w.newest, w.bytes}
+			if n := len(m.Items); n < savedItems || before(x, m.Items[n-1]) < 0 {
+				i, _ := slices.BinarySearchFunc(m.Items, x, before)
+				m.Items = slices.Insert(m.Items, i, x)
+				if n < savedItems {
+					continue
+				}
+				x = m.Items[n]
+				m.Items = m.Items[:n]
+			}
+			m.Carried = m.Carried.join(carried{1, x.Bytes, x.Since})
 		}
 		if o := p.more.join(p.seen); o.items > 0 {
 			m.Carried = m.Carried.join(carried{o.items, o.bytes, o.oldest})
 		}
-	}
-	slices.SortFunc(all, func(a, b memoItem) int {
-		return cmp.Or(cmp.Compare(a.Since, b.Since), strings.Compare(a.Place, b.Place), strings.Compare(a.Name, b.Name))
-	})
-	m.Items = all[:min(len(all), savedItems)]
-	for _, x := range all[len(m.Items):] {
-		m.Carried = m.Carried.join(carried{1, x.Bytes, x.Since})
 	}
 	return m
 }
