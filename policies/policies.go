@@ -91,6 +91,7 @@ type Policy struct {
 	Prefix     string   // only objects whose names start so; empty: all
 
 	Every    time.Duration  // pause between passes; 0 when Schedule is set
+	Watch    time.Duration  // pause between looks at containers where something changes; 0: Every
 	Schedule Schedule       // or a cron schedule
 	Timezone *time.Location // of Schedule; nil: UTC
 	RPO      time.Duration  // how much may be lost; 0: not judged
@@ -240,7 +241,7 @@ func AdHoc(from, container string, to []string, template string, deletes bool) P
 func (p Policy) IsAdHoc() bool { return p.Every <= 0 && p.Schedule.IsZero() }
 
 // Next tells when the next pass begins after a pass began at after: that plus
-// Every, or the schedule's next time in the policy's timezone. Zero means never
+// Every (or Watch), or the schedule's next time in the policy's timezone. Zero means never
 // (a policy with neither, such as one made by AdHoc).
 func (p Policy) Next(after time.Time) time.Time {
 	if !p.Schedule.IsZero() {
@@ -248,6 +249,9 @@ func (p Policy) Next(after time.Time) time.Time {
 	}
 	if p.Every <= 0 {
 		return time.Time{}
+	}
+	if p.Watch > 0 {
+		return after.Add(p.Watch)
 	}
 	return after.Add(p.Every)
 }

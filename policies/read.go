@@ -130,7 +130,7 @@ func (r *reader) limits(l *Limits) func(value) {
 // containerOnly and volumeOnly are the keys of a policy that mean something for
 // one kind of policy only.
 var (
-	containerOnly = []string{"containers", "container", "place", "prefix", "deletes", "brake", "large", "properties", "map", "stamp", "takeover", "bidirectional"}
+	containerOnly = []string{"containers", "container", "place", "watch", "prefix", "deletes", "brake", "large", "properties", "map", "stamp", "takeover", "bidirectional"}
 	volumeOnly    = []string{"volumes", "snapshot", "keep", "keep_source", "volume_types", "drill", "max_chain", "full_every"}
 )
 
@@ -147,6 +147,7 @@ func (r *reader) policy(f *File, v value) Policy {
 		field{"container", r.text(&p.Container)},
 		field{"prefix", r.text(&p.Prefix)},
 		field{"every", unit(r, &p.Every, parsePositive)},
+		field{"watch", unit(r, &p.Watch, parsePositive)},
 		field{"schedule", unit(r, &p.Schedule, ParseSchedule)},
 		field{"timezone", unit(r, &p.Timezone, parseZone)},
 		field{"rpo", unit(r, &p.RPO, parsePositive)},

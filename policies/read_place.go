@@ -30,8 +30,17 @@ func (r *reader) place(out **Place) func(value) {
 	}
 }
 
-// checkPlace checks how containers are placed against the candidates.
+// checkPlace checks when containers are looked at, and how they are placed against the
+// candidates.
 func (c *checker) checkPlace(i int, p Policy) {
+	if c.whole(i, "watch", "every", "schedule") && p.Watch > 0 {
+		switch {
+		case !p.Schedule.IsZero():
+			c.add(i, "watch", "cannot stand beside schedule", "give every")
+		case p.Watch >= p.Every:
+			c.add(i, "watch", fmt.Sprintf("has no effect: every container is looked at every %s", FormatDuration(p.Every)), "give less than every")
+		}
+	}
 	if p.Place == nil || !c.whole(i, "place", "to", "replicas") {
 		return
 	}

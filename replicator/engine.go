@@ -54,6 +54,7 @@ type Engine struct {
 	made      map[string]*once // by "region/container"
 	noCopy    map[string]int   // region: collapses that failed in a row
 	abilities map[string]transport.Abilities
+	glances   map[string]*glance // at containers that are watched
 }
 
 // New makes an engine.
@@ -74,7 +75,7 @@ func New(o Options) *Engine {
 		o.Limits.Memory = policies.DefaultMemory
 	}
 	e := &Engine{o: o, budget: newBudget(o.Limits, o.SideBySide, o.Clock), breakers: map[string]*breaker{},
-		made: map[string]*once{}, noCopy: map[string]int{}, abilities: map[string]transport.Abilities{}}
+		made: map[string]*once{}, noCopy: map[string]int{}, abilities: map[string]transport.Abilities{}, glances: map[string]*glance{}}
 	return e
 }
 
@@ -119,12 +120,14 @@ type Job struct {
 	spare []Side               // candidates that may hold copies although the job does not go there
 	out   map[string]time.Time // candidates that are replaced, and since when they are down
 
-	along bool // no policy names its container: what manifests or links of another need is in it
+	listed *transport.ContainerInfo // as its account listed it; nil: it did not
+	along  bool                     // no policy names its container: what manifests or links of another need is in it
 }
 
 // SyncOptions qualify a pass.
 type SyncOptions struct {
 	DryRun       bool   // decide and count, change nothing anywhere
+	Watching     bool   // leave out containers of which all is known, where the policy watches
 	ReleaseBrake string // the token of a brake that stopped this very pass before
 
 	matched *atomic.Bool // the token is of a brake that this pass met
@@ -169,6 +172,7 @@ func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
 		}
 		taken[dest] = c.Name
 		j, err := e.place(ctx, placed, newJob(p, c.Name, dest))
+		j.listed = &c
 		jobs = append(jobs, j)
 		return err
 	})
@@ -258,10 +262,18 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 			queue = more
 		}
 		j := queue[0]
+		if counts, ok := e.known(j); ok && o.Watching && p.Watch > 0 && !o.DryRun {
+			t.heldMany(counts)
+			continue
+		}
 		e.o.Progress.Phase(phase + j.From.String())
 		pass := &pass{e: e, job: j, o: o, findings: f, tally: t, kin: kin}
 		ran = append(ran, pass)
+		looks, before := e.o.Clock.Now(), pass.sum()
 		err := pass.run(ctx)
+		if lerr := e.looked(pass, looks, before, err); err == nil {
+			err = lerr
+		}
 		if j.along && absent(err, j.From) {
 			err = nil // a manifest may point to a container that does not exist
 		}

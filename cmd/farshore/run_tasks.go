@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -21,7 +22,7 @@ func (d *service) tasks(ctx context.Context, x *crew) []daemon.Task {
 	var all []daemon.Task
 	for _, t := range x.work.tasks {
 		p := t.policy
-		all = append(all, daemon.Task{Policy: p.Name, Kind: daemon.Pass, Next: p.Next, First: p.Every > 0, Spread: p.Every / 10, Patience: p.RPO / 4,
+		all = append(all, daemon.Task{Policy: p.Name, Kind: daemon.Pass, Next: p.Next, First: p.Every > 0, Spread: cmp.Or(p.Watch, p.Every) / 10, Patience: p.RPO / 4,
 			Do: func(ctx context.Context) daemon.Outcome {
 				return d.outcome(ctx, x, t, ship, daemon.Pass, d.passing(p.Name))
 			}})
@@ -45,7 +46,7 @@ func (d *service) tasks(ctx context.Context, x *crew) []daemon.Task {
 
 // passing is the duty of a scheduled pass.
 func (d *service) passing(policy string) duty {
-	o := replicator.SyncOptions{ReleaseBrake: d.told.token(policy)}
+	o := replicator.SyncOptions{ReleaseBrake: d.told.token(policy), Watching: !d.told.asked(policy)}
 	return duty{command: "sync", objects: func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
 		return e.Sync(ctx, p, jobs, o)
 	}, volumes: func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
@@ -56,7 +57,11 @@ func (d *service) passing(policy string) duty {
 // outcome makes a run of a task and logs what came of it.
 func (d *service) outcome(ctx context.Context, x *crew, t task, ship *volumes.Shipper, kind daemon.Kind, duty duty) daemon.Outcome {
 	log := d.log.With("policy", t.policy.Name)
-	log.Info(string(kind) + " begins")
+	level := slog.LevelInfo
+	if t.policy.Watch > 0 && kind == daemon.Pass {
+		level = slog.LevelDebug // every few seconds: what comes of it is logged
+	}
+	log.Log(ctx, level, string(kind)+" begins")
 	began := time.Now()
 	r, err := x.one(ctx, t, ship, duty)
 	if ctx.Err() != nil {
@@ -78,7 +83,10 @@ func (d *service) outcome(ctx context.Context, x *crew, t task, ship *volumes.Sh
 	case err != nil:
 		log.Error(string(kind)+" failed", append(args, "err", err)...)
 	default:
-		log.Info(string(kind)+" ended", args...)
+		if n := r.Totals; n.Copied+n.Deleted+n.Metadata+n.Adopted+n.Trimmed+n.Properties > 0 || r.Errors > 0 {
+			level = slog.LevelInfo
+		}
+		log.Log(ctx, level, string(kind)+" ended", args...)
 	}
 	return out
 }
@@ -119,10 +127,11 @@ type told struct {
 	mu     sync.Mutex
 	before map[string]map[string]bool // by policy and kind: findings of the run before
 	tokens map[string]string          // by policy: a brake's, for its next pass
+	whole  map[string]bool            // policies whose next pass a person asked for
 }
 
 func newTold() *told {
-	return &told{before: map[string]map[string]bool{}, tokens: map[string]string{}}
+	return &told{before: map[string]map[string]bool{}, tokens: map[string]string{}, whole: map[string]bool{}}
 }
 
 // findings logs those that the run before did not have.
@@ -155,6 +164,15 @@ func (t *told) findings(log *slog.Logger, policy string, kind daemon.Kind, all [
 	t.before[key] = now
 }
 
+// asked tells, once, whether a person asked for a policy's pass: it looks at everything.
+func (t *told) asked(policy string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	was := t.whole[policy]
+	delete(t.whole, policy)
+	return was
+}
+
 // token takes the brake's token that a person gave for a policy's next pass.
 func (t *told) token(policy string) string {
 	t.mu.Lock()
@@ -176,6 +194,9 @@ func (o *orders) Order(x control.Order) error {
 	defer o.told.mu.Unlock()
 	if err := o.Scheduler.Order(x); err != nil {
 		return err
+	}
+	if x.Do == control.RunNow && x.Kind == string(daemon.Pass) {
+		o.told.whole[x.Policy] = true
 	}
 	if x.Do == control.RunNow && x.ReleaseBrake != "" {
 		o.told.tokens[x.Policy] = x.ReleaseBrake
