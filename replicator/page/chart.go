@@ -51,7 +51,7 @@ type spot struct {
 const (
 	chartWidth  = 720.0
 	chartHeight = 210.0
-	plotLeft    = 64.0
+	plotLeft    = 84.0
 	plotRight   = chartWidth - 12
 	plotTop     = 12.0
 	rowHeight   = 30.0
@@ -292,7 +292,7 @@ func (p Policy) PointChart(id string) *chart {
 		return nil
 	}
 	n := 0
-	x := times{left: plotLeft + labelWidth - 40, right: plotRight - 12}
+	x := times{left: plotLeft + labelWidth - 60, right: plotRight - 12}
 	for _, v := range p.Points.Volumes {
 		for _, pt := range v.Points {
 			if n == 0 || pt.Taken.Before(x.from) {

@@ -27,6 +27,7 @@ func TestStanding(t *testing.T) {
 		"short":        {Policy{Tasks: []Task{fine}, Replicas: &report.Replicas{Wanted: 2, Short: 1}}, "bad", "too few copies: 1 object with fewer than 2 confirmed"},
 		"errors":       {Policy{Tasks: []Task{fine}, Replicas: &good, Runs: []Run{{Findings: []report.Finding{{Level: report.Error}, {Level: report.Warn}}}}}, "bad", "errors found: 1 error finding"},
 		"warnings":     {Policy{Tasks: []Task{fine}, Replicas: &good, Runs: []Run{{Findings: []report.Finding{{Level: report.Warn}, {Level: report.Warn}}}}}, "warn", "warnings: 2 warnings"},
+		"lost":         {Policy{Tasks: []Task{fine}, Replicas: &good, Holdings: []Holding{{Region: "lyon", Up: true, Trouble: "1 lost"}}}, "warn", "not whole everywhere: lyon: 1 lost"},
 		"information":  {Policy{Tasks: []Task{fine}, Replicas: &good, Runs: []Run{{Findings: []report.Finding{{Level: report.Info}}}}}, "good", "as it should be"},
 		"paused":       {Policy{Tasks: []Task{{Kind: "pass", Paused: true, Began: now, Ended: now}}, Replicas: &good}, "warn", "paused"},
 	} {

@@ -45,6 +45,8 @@ func (p Policy) Standing() standing {
 		return standing{bad, "errors found", countOf(errors, "error finding")}
 	case paused:
 		return standing{warn, "paused", "nothing more is begun until farshore resume"}
+	case p.trouble() != "":
+		return standing{warn, "not whole everywhere", p.trouble()}
 	case warnings > 0:
 		return standing{warn, "warnings", countOf(warnings, "warning")}
 	case !began || p.Replicas == nil && len(p.Runs) == 0:
@@ -110,6 +112,17 @@ func (l Lag) Forecast() string {
 		return "nothing moves now"
 	}
 	return "done in " + duration(l.Ahead.ETA)
+}
+
+// trouble says which regions lack something that they had, or cannot use what they have.
+func (p Policy) trouble() string {
+	var out []string
+	for _, h := range p.Holdings {
+		if h.Trouble != "" {
+			out = append(out, transportName(h.Region)+": "+h.Trouble)
+		}
+	}
+	return strings.Join(out, "; ")
 }
 
 // counts adds up the findings of the last runs.
