@@ -221,7 +221,7 @@ func thin(all []Sample, x times, n int) []Sample {
 	out := make([]Sample, 0, n)
 	last := -1
 	for _, s := range all {
-		k := int((x.at(s.At) - x.left) / (x.right - x.left) * float64(n))
+		k := min(int((x.at(s.At)-x.left)/(x.right-x.left)*float64(n)), n-1)
 		switch {
 		case k != last:
 			out = append(out, s)
