@@ -43,9 +43,12 @@ type File struct {
 	Timezone *time.Location    // never nil after Parse; UTC by default
 	Regions  map[string]Region // by the name policies use
 	Ledger   string            // path of the ledger file; empty: the program's default
-	Limits   Limits
-	Webhooks []Webhook
-	Policies []Policy
+	// ControlGroup is the group of the system whose members may use the control socket
+	// (mode 0660); empty: nobody but the user (0600).
+	ControlGroup string
+	Limits       Limits
+	Webhooks     []Webhook
+	Policies     []Policy
 
 	at  map[string]position // where each YAML path stands, for the messages of Check
 	bad marks               // values that could not be read: Check says nothing more of them

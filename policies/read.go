@@ -47,6 +47,7 @@ func (r *reader) root(f *File, v value) {
 		field{"timezone", unit(r, &f.Timezone, parseZone)},
 		field{"regions", r.regions(f.Regions)},
 		field{"ledger", r.text(&f.Ledger)},
+		field{"control_group", r.text(&f.ControlGroup)},
 		field{"limits", r.limits(&f.Limits)},
 		field{"webhooks", r.webhooks(&f.Webhooks)},
 		field{"policies", func(v value) { list = v }},

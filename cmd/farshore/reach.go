@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -43,6 +44,9 @@ func (r *reach) run(ctx context.Context, c *console, open opener, spare spareFun
 			err = cerr
 		}
 	}()
+	if err := s.allow(r.file); err != nil {
+		fmt.Fprintf(c, "farshore: %v\n  hint: the work goes on; name a group in control_group: that this user is in\n", err)
+	}
 	hide := startProgress(c, s.progress)
 	s.progress.Phase("logging in")
 	x, err := r.login(ctx, s, spare, c.logger())

@@ -51,7 +51,9 @@ or with a region that refuses the login, changes nothing. SIGTERM and SIGINT cut
 off, write down what is confirmed, and end it. A region that does not answer is logged in to
 again by itself.
 
-While it runs, farshore status, limit, pause, resume, run-now and stop speak to it.`,
+While it runs, farshore status, limit, pause, resume, run-now, cancel and stop speak to it,
+and it carries out what else is typed for its ledger: sync, plan, audit, points, restore, drill,
+migrate, ledger check, dump and compact.`,
 		Example: `  farshore run -f /etc/farshore/farshore.yaml --log-format json
   farshore run --limit 200Mbit/s
   farshore status -f /etc/farshore/farshore.yaml
@@ -217,6 +219,9 @@ func (d *service) shift(ctx context.Context, now *crew) (next *crew, err error) 
 	defer d.eyes.at(nil)
 	now.drive()
 	d.s.follow(&orders{Scheduler: sched, told: d.told})
+	if err := d.s.allow(now.work.file); err != nil {
+		d.log.Warn("the control socket is not for its group", "err", err, "hint", "name a group in control_group: that this user is in")
+	}
 	d.s.guests.serve(&hostAtWork{turns: &d.turns, engine: now.engine, file: now.work.file, text: now.work.text})
 	working, stop := context.WithCancel(ctx)
 	ended := make(chan struct{})

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"farshore/policies"
 	"farshore/replicator"
 	"farshore/replicator/control"
 	"farshore/replicator/lag"
@@ -138,6 +139,15 @@ func (s *session) Close() error {
 	}
 	s.cancel(nil)
 	return errors.Join(errs...)
+}
+
+// allow lets the group that a policy file names speak to this process. One that there is
+// not, or that this user is not in, is no reason not to work.
+func (s *session) allow(f *policies.File) error {
+	if s.server == nil || f == nil || s.guest != nil {
+		return nil
+	}
+	return s.server.Allow(f.ControlGroup)
 }
 
 // drive gives the session the engine whose limit the socket changes.

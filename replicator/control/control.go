@@ -3,7 +3,8 @@
 // unix socket.
 //
 // Whoever opens a ledger for writing serves <ledger>.sock, mode 0600, so that only
-// the same user (and root) can connect; there is no other authentication. Nothing secret
+// the same user (and root) can connect, or, where Allow names a group, mode 0660; there is
+// no other authentication. Nothing secret
 // is ever answered: no environment, no login, no token.
 //
 //	GET  /v1/status            Status

@@ -8,9 +8,12 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -133,6 +136,43 @@ func TestExchange(t *testing.T) {
 	}
 	if _, err := c.Status(ctx); !errors.Is(err, ErrNobody) {
 		t.Errorf("Status after Close: %v, want ErrNobody", err)
+	}
+}
+
+// The members of a group may be let in, of one that there is.
+func TestAllow(t *testing.T) {
+	s, err := Serve(filepath.Join(t.TempDir(), "l.db"), &holder{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	gid := os.Getgid()
+	if os.Getuid() == 0 {
+		gid = 1 // every system has one of that number, and root may give to any
+	}
+	g, err := user.LookupGroupId(strconv.Itoa(gid))
+	if err != nil {
+		t.Skip(err)
+	}
+	mode := func() os.FileMode {
+		info, err := os.Lstat(s.Path())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Mode().Perm()
+	}
+	if err := s.Allow(g.Name); err != nil || mode() != 0o660 {
+		t.Errorf("Allow(%s): %v; the mode is %v", g.Name, err, mode())
+	}
+	var st syscall.Stat_t
+	if err := syscall.Stat(s.Path(), &st); err != nil || int(st.Gid) != gid {
+		t.Errorf("the socket is of group %d (%v), want %d", st.Gid, err, gid)
+	}
+	if err := s.Allow("no-such-group"); err == nil || !strings.Contains(err.Error(), "no-such-group") {
+		t.Errorf("Allow of no group: %v", err)
+	}
+	if err := s.Allow(""); err != nil || mode() != 0o600 {
+		t.Errorf("Allow of nobody: %v; the mode is %v", err, mode())
 	}
 }
 

@@ -34,6 +34,16 @@ func Serve(ledger string, h Handler) (*Server, error) {
 	return s, nil
 }
 
+// Allow lets the members of a group of the system connect, too (mode 0660), or, with an
+// empty name, nobody but the user and root again. The user must be in the group. Folders
+// above the socket have modes of their own, which are not changed.
+func (s *Server) Allow(group string) error {
+	if err := allow(s.path, group); err != nil {
+		return fmt.Errorf("let group %s use the control socket %s: %w", group, s.path, err)
+	}
+	return nil
+}
+
 // patience bounds one exchange on the socket, on both sides: both ends are on this
 // machine and nothing that is answered takes work.
 const patience = 5 * time.Second

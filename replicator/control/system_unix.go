@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/user"
+	"strconv"
 	"syscall"
 )
 
@@ -29,4 +31,26 @@ func ownFolder(dir string) error {
 		return fmt.Errorf("%s is not a private folder of this user: remove it, or set XDG_RUNTIME_DIR", dir)
 	}
 	return nil
+}
+
+// allow gives the socket to a group before the group may write to it.
+func allow(path, group string) error {
+	if group == "" {
+		return os.Chmod(path, 0o600)
+	}
+	g, err := user.LookupGroup(group)
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return fmt.Errorf("its number is %q", g.Gid)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return err
+	}
+	if err := os.Chown(path, -1, gid); err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o660) //nolint:gosec // for the group, as the policy file says
 }
