@@ -21,7 +21,7 @@ import (
 // follows, for what changed there and for deletes.
 type kin struct {
 	mu     sync.Mutex
-	passes map[string]*pass // by container at the source
+	passes map[string]*pass // by container at the source, and where the policy places it by the regions
 	known  sync.Map         // the same containers; mu is held while one is opened
 	// manifests bounds how many are in memory at once: with inline data one may have 8 MiB.
 	manifests chan struct{}
@@ -91,7 +91,8 @@ func (p *pass) alongJob(container, prefix string) Job {
 func (p *pass) along(ctx context.Context, container string) (*pass, error) {
 	p.kin.mu.Lock()
 	defer p.kin.mu.Unlock()
-	if c := p.kin.passes[container]; c != nil {
+	key := p.kinKey(container)
+	if c := p.kin.passes[key]; c != nil {
 		return c, nil
 	}
 	c := &pass{e: p.e, job: p.alongJob(container, ""), o: p.o, findings: p.findings, kin: p.kin,
@@ -107,9 +108,20 @@ func (p *pass) along(ctx context.Context, container string) (*pass, error) {
 	for _, d := range c.dests {
 		d.late = nil // nobody waits for what is put off: what needs it does not land
 	}
-	p.kin.passes[container] = c
+	p.kin.passes[key] = c
 	p.kin.known.Store(container, true)
 	return c, p.e.o.Ledger.Flush(ctx) // what the walk over it copied so far
+}
+
+// kinKey tells passes over what comes along apart: containers that are placed apart may
+// need the same one, each at its own regions.
+func (p *pass) kinKey(container string) string {
+	if p.job.Policy.Place != nil {
+		for _, d := range p.dests {
+			container += "\x00" + d.side.Region
+		}
+	}
+	return container
 }
 
 // counterpart finds the destination of c that stands for one of p.
@@ -307,11 +319,12 @@ func (p *pass) comesAlong(container, prefix string) error {
 // what those cover themselves. They run after the jobs: segments that a manifest
 // needs were brought before it, and deletes of segments come after those of manifests.
 func (e *Engine) companions(passes []*pass) ([]Job, error) {
-	covered := func(jobs []Job, c store.Companion) bool {
+	covered := func(jobs []Job, p *pass, c store.Companion) bool {
 		return slices.ContainsFunc(jobs, func(j Job) bool {
-			return j.From.Container == c.Container && strings.HasPrefix(c.Prefix, j.From.Prefix)
+			return j.From.Container == c.Container && strings.HasPrefix(c.Prefix, j.From.Prefix) && (p.job.Policy.Place == nil || j.goesWhere(p))
 		})
 	}
+	needed := map[string]int{} // by how many
 	var jobs, out []Job
 	for _, p := range passes {
 		jobs = append(jobs, p.job)
@@ -325,13 +338,26 @@ func (e *Engine) companions(passes []*pass) ([]Job, error) {
 			return nil, err
 		}
 		for _, c := range list {
-			if !covered(jobs, c) {
+			needed[c.Container]++
+			if !covered(jobs, p, c) {
 				j := p.alongJob(c.Container, c.Prefix)
 				jobs, out = append(jobs, j), append(out, j)
 			}
 		}
 	}
+	for i := range out {
+		if needed[out[i].From.Container] > 1 {
+			out[i].spare = nil // what one no longer needs somewhere, another may
+		}
+	}
 	return out, nil
+}
+
+// goesWhere reports whether a job has all the regions that a pass goes to.
+func (j Job) goesWhere(p *pass) bool {
+	return !slices.ContainsFunc(p.dests, func(d *dest) bool {
+		return !slices.ContainsFunc(j.To, func(s Side) bool { return s.Region == d.side.Region })
+	})
 }
 
 // segmentsOf says what a manifest needs: each object once.

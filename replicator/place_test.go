@@ -348,3 +348,45 @@ func TestAnotherChoiceMovesContainers(t *testing.T) {
 		}
 	}
 }
+
+// Two containers that are placed apart have their segments in the same third one.
+func TestPlacedApartWithTheSameSegments(t *testing.T) {
+	w := placed(t)
+	w.policy.Replicas, w.policy.Place = 1, &policies.Place{Copies: 1}
+	w.policy.Containers = nil
+	at := map[string]string{} // region: a container that is placed there
+	for i := 0; len(at) < 2; i++ {
+		c := fmt.Sprintf("films-%d", i)
+		if r := w.policy.Placed(c, nil)[0]; at[r] == "" {
+			at[r] = c
+			w.policy.Containers = append(w.policy.Containers, c)
+		}
+	}
+	for _, c := range append([]string{"parts"}, w.policy.Containers...) {
+		if err := w.mem["a"].CreateContainer(t.Context(), c, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	part := w.mem["a"].Set("parts", "p", fill(1, 1000), nil)
+	for _, c := range w.policy.Containers {
+		if _, err := w.mem["a"].PutManifest(t.Context(), c, "film", []transport.Segment{{Container: "parts", Name: "p", ETag: part.ETag, Size: 1000}}, transport.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		w.sync()
+		for r, c := range at {
+			if w.copies(c, "film", r) != 1 || w.copies("parts", "p", r) != 1 {
+				t.Fatalf("%s at %s: film %v, its segment %v", c, r, w.mem[r].Names(c), w.mem[r].Names("parts"))
+			}
+		}
+		w.mem["a"].Set("parts", "new", fill(2, 1000), nil)
+	}
+	for r := range at {
+		if w.copies("parts", "new", r) != 1 {
+			t.Errorf("%s has %q", r, w.mem[r].Names("parts"))
+		}
+	}
+	w.restart()
+	w.believed()
+}
