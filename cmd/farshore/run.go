@@ -51,6 +51,9 @@ or with a region that refuses the login, changes nothing. SIGTERM and SIGINT cut
 off, write down what is confirmed, and end it. A region that does not answer is logged in to
 again by itself.
 
+A page at the address of --listen (http://127.0.0.1:9913/) says how everything stands; webhooks
+of the policy file are told what is found, late and drilled.
+
 While it runs, farshore status, limit, pause, resume, run-now, cancel and stop speak to it,
 and it carries out what else is typed for its ledger: sync, plan, audit, points, restore, drill,
 migrate, ledger check, dump and compact.`,
