@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,5 +92,41 @@ func tryExample(t *testing.T, file string) {
 	}
 	if got := lyon.Names("photos"); len(got) != 4 {
 		t.Errorf("lyon:photos has %q", got)
+	}
+}
+
+// The command lines of the unit and of the container are such as the program understands,
+// and a crash is not taken for a wrong policy file.
+func TestDeployedCommandLines(t *testing.T) {
+	unit, err := os.ReadFile("deploy/farshore.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	container, err := os.ReadFile("deploy/Containerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines [][]string
+	for _, m := range regexp.MustCompile(`(?m)^ExecStart=farshore (.*)$`).FindAllStringSubmatch(string(unit), -1) {
+		lines = append(lines, strings.Fields(m[1]))
+	}
+	for _, m := range regexp.MustCompile(`(?m)CMD \[(.*)\]$`).FindAllStringSubmatch(string(container), -1) {
+		lines = append(lines, strings.Fields(strings.TrimPrefix(strings.NewReplacer(`"`, "", ",", " ").Replace(m[1]), "farshore ")))
+	}
+	if len(lines) != 3 {
+		t.Fatalf("found %q", lines)
+	}
+	for _, args := range lines {
+		cmd, rest, err := newRoot(newConsole(io.Discard, io.Discard, args)).Find(args)
+		if err == nil {
+			err = cmd.ParseFlags(rest)
+		}
+		if err != nil || !cmd.HasParent() {
+			t.Errorf("farshore %q: %v", args, err)
+		}
+	}
+	// A Go program that crashes ends with 2 unless it is told to end by a signal.
+	if strings.Contains(string(unit), "RestartPreventExitStatus=2\n") && !strings.Contains(string(unit), "Environment=GOTRACEBACK=crash\n") {
+		t.Error("after a crash the service would not be started again")
 	}
 }
