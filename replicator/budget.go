@@ -34,6 +34,7 @@ type budget struct {
 	pairs    map[string]*transport.Limiter
 	policies map[string]*transport.Limiter
 	flows    map[string]*flow // by policy
+	orders   map[string]int64 // limits of pairs and policies set while running; see limits.go
 }
 
 // newBudget makes a budget. Where policies work side by side, none of them takes the
@@ -54,12 +55,12 @@ func (b *budget) limit(ctx context.Context, p policies.Policy, from, to string) 
 	defer b.mu.Unlock()
 	pair := b.pairs[policies.PairKey(from, to)]
 	if pair == nil {
-		pair = transport.NewLimiter(int64(b.limits.Pair(from, to)), b.clock)
+		pair = transport.NewLimiter(b.ordered(pairOrder(policies.PairKey(from, to)), int64(b.limits.Pair(from, to))), b.clock)
 		b.pairs[policies.PairKey(from, to)] = pair
 	}
 	pol := b.policies[p.Name]
 	if pol == nil {
-		pol = transport.NewLimiter(int64(p.Limit), b.clock)
+		pol = transport.NewLimiter(b.ordered(policyOrder(p.Name), int64(p.Limit)), b.clock)
 		b.policies[p.Name] = pol
 	}
 	return transport.WithLimits(ctx, b.total, pair, pol)

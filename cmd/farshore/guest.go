@@ -39,7 +39,8 @@ type guests struct {
 	last   int
 	closed bool
 	busy   sync.WaitGroup
-	host   *hostAtWork // nil: it does not write for others
+	host   *hostAtWork     // nil: it does not write for others
+	limits []control.Limit // of policies and pairs, that were changed
 }
 
 // hostAtWork is what a daemon shares with the commands that write on its ledger.
@@ -198,6 +199,9 @@ func (x *guests) serve(h *hostAtWork) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.host = h
+	for _, l := range x.limits { // of the engine before
+		h.limit(l)
+	}
 }
 
 func (x *guests) hosted() *hostAtWork {

@@ -196,7 +196,7 @@ func (s *session) Status() control.Status {
 	if s.engine != nil {
 		st.TotalLimit = s.engine.TotalLimit()
 	}
-	st.Commands = s.guests.commands()
+	st.Commands, st.Limits = s.guests.commands(), s.guests.changed()
 	if s.schedule != nil {
 		st.Tasks = s.schedule.Tasks()
 	}

@@ -203,6 +203,9 @@ func showHolder(c *console, st control.Status) {
 		c.warn("  it was asked to stop and is finishing")
 	}
 	c.warn("  limit of all bytes sent: %s", policies.Rate(st.TotalLimit))
+	for _, l := range st.Limits {
+		c.warn("  %s", limitLine(l))
+	}
 	for _, x := range st.Commands {
 		c.warn("  %s", commandLineOf(x))
 	}
@@ -285,21 +288,31 @@ func age(s float64) string {
 
 func newLimit(c *console) *cobra.Command {
 	var o selectOptions
+	var l control.Limit
 	cmd := &cobra.Command{
 		Use:   "limit RATE|off|policy",
-		Short: "Change the limit of all bytes sent, of a pass that is running",
+		Short: "Change a limit of bytes sent, while passes run",
 		Long: `Change the limit of all bytes sent, of whoever holds the ledger, at once and until it ends.
-RATE replaces the policy file's total and its timetable; off lifts them; policy goes back to them.`,
+RATE replaces the policy file's total and its timetable; off lifts them; policy goes back to them.
+With --of it is the limit of one policy, with --pair that of what goes from one region to another,
+of farshore run; farshore status shows what was changed.`,
 		Example: `  farshore limit 20MiB/s
+  farshore limit 5MiB/s --of assets
+  farshore limit off --pair 'paris->lyon'
   farshore limit policy --ledger /var/lib/farshore/ledger.db`,
 		Args: cobra.ExactArgs(1), ValidArgs: []string{"off", "policy"},
 	}
 	o.AddFlags(cmd.Flags())
-	cmd.RunE = c.do(func(ctx context.Context, args []string) error { return runLimit(ctx, &o, args[0], c) })
+	cmd.Flags().StringVar(&l.Policy, "of", "", "only what is sent for this policy")
+	cmd.Flags().StringVar(&l.Pair, "pair", "", "only what goes from one region to another, such as 'paris->lyon'")
+	cmd.MarkFlagsMutuallyExclusive("of", "pair")
+	_ = cmd.RegisterFlagCompletionFunc("of", completePolicies(&o))
+	_ = cmd.RegisterFlagCompletionFunc("pair", completeNothing)
+	cmd.RunE = c.do(func(ctx context.Context, args []string) error { return runLimit(ctx, &o, l, args[0], c) })
 	return cmd
 }
 
-func runLimit(ctx context.Context, o *selectOptions, text string, c *console) error {
+func runLimit(ctx context.Context, o *selectOptions, l control.Limit, text string, c *console) error {
 	rate := int64(-1)
 	if text != "policy" {
 		r, err := policies.ParseRate(text)
@@ -309,9 +322,23 @@ func runLimit(ctx context.Context, o *selectOptions, text string, c *console) er
 		rate = int64(r)
 	}
 	return ask(ctx, o, c, func(ctx context.Context, cl *control.Client) (control.Status, error) {
+		if l.Policy+l.Pair != "" {
+			l.Rate = rate
+			return cl.SetLimit(ctx, l)
+		}
 		return cl.SetTotalLimit(ctx, rate)
 	},
 		func(st control.Status) {
+			if l.Policy+l.Pair != "" {
+				for _, x := range st.Limits {
+					if x.Policy == l.Policy && x.Pair == l.Pair {
+						c.say("process %d: %s", st.PID, limitLine(x))
+						return
+					}
+				}
+				c.say("process %d: as the policy file says", st.PID)
+				return
+			}
 			c.say("process %d now sends at most %s", st.PID, policies.Rate(st.TotalLimit))
 		})
 }

@@ -77,6 +77,9 @@ func liveView(now time.Time, st control.Status, m *meter, width, height int, col
 	}
 	v.line(bold, "farshore %s: %s for %s, process %d, ledger %s", st.Version, state, seconds(max(now.Sub(st.Began), 0).Round(time.Second)), st.PID, st.Ledger)
 	v.line(plain, "limit of all bytes sent: %s; %s", policies.Rate(st.TotalLimit), phaseLine(st.Snapshot))
+	for _, l := range st.Limits {
+		v.line(plain, "%s", limitLine(l))
+	}
 	for _, r := range st.Snapshot.Regions {
 		text := fmt.Sprintf("  %s: %s", r.Region, regionLine(r, m.rate(r.Region), st.Snapshot.Final))
 		if r.Active > 0 {

@@ -39,6 +39,12 @@ func (c *Client) SetTotalLimit(ctx context.Context, bytesPerSecond int64) (Statu
 	return c.call(ctx, http.MethodPost, "/v1/limits", Limits{Total: &bytesPerSecond})
 }
 
+// SetLimit changes the limit of one policy, or of one pair of regions; a negative rate
+// takes it back.
+func (c *Client) SetLimit(ctx context.Context, l Limit) (Status, error) {
+	return c.call(ctx, http.MethodPost, "/v1/limits", Limits{Policy: l.Policy, Pair: l.Pair, Rate: &l.Rate})
+}
+
 // Order has a daemon pause, resume or begin a policy's tasks.
 func (c *Client) Order(ctx context.Context, o Order) (Status, error) {
 	return c.call(ctx, http.MethodPost, "/v1/tasks", o)

@@ -42,11 +42,13 @@ type Status struct {
 	Began   time.Time `json:"began"`
 	Ledger  string    `json:"ledger"`
 	// TotalLimit is the limit of all bytes sent, in force now, in bytes a second; 0: none.
-	TotalLimit int64           `json:"total_limit"`
-	Stopping   bool            `json:"stopping"` // it was asked to stop and is finishing
-	Snapshot   report.Snapshot `json:"snapshot"`
-	Lag        []report.Lag    `json:"lag,omitempty"`   // of a daemon: by policy and region
-	Tasks      []Task          `json:"tasks,omitempty"` // what a daemon does again and again
+	TotalLimit int64 `json:"total_limit"`
+	// Limits are those of policies and of pairs of regions that were changed.
+	Limits   []Limit         `json:"limits,omitempty"`
+	Stopping bool            `json:"stopping"` // it was asked to stop and is finishing
+	Snapshot report.Snapshot `json:"snapshot"`
+	Lag      []report.Lag    `json:"lag,omitempty"`   // of a daemon: by policy and region
+	Tasks    []Task          `json:"tasks,omitempty"` // what a daemon does again and again
 	// Commands are those that it carries out for others, the oldest first.
 	Commands []Command `json:"commands,omitempty"`
 }
@@ -86,14 +88,27 @@ type Order struct {
 type Limits struct {
 	// Total is the limit of all bytes sent, in bytes a second: 0 for none, negative
 	// for what the policy file says again. It lasts until the process ends.
-	Total *int64 `json:"total"`
+	Total *int64 `json:"total,omitempty"`
+	// Policy or Pair (as in "paris->lyon") say that Rate, in the same way, is of one policy
+	// or of what goes from one region to another; of a daemon only.
+	Policy string `json:"policy,omitempty"`
+	Pair   string `json:"pair,omitempty"`
+	Rate   *int64 `json:"rate,omitempty"`
+}
+
+// Limit is a limit that somebody changed while the process runs.
+type Limit struct {
+	Policy string `json:"policy,omitempty"`
+	Pair   string `json:"pair,omitempty"`
+	Rate   int64  `json:"rate"` // bytes a second; 0: none
 }
 
 // Handler is the process that is talked to. Its methods may be called concurrently.
 type Handler interface {
 	Status() Status
 	SetTotalLimit(bytesPerSecond int64)
-	Order(o Order) error // what it says is for the person who asked
+	SetLimit(l Limit) error // a negative rate takes it back
+	Order(o Order) error    // what it says is for the person who asked
 	// Run carries out a command and gives its exit code. An error means that it was not
 	// begun, and nothing was sent: *Refusal when it may not. ctx ends when who asked has
 	// gone.

@@ -30,6 +30,8 @@ type holder struct {
 	stops atomic.Int64
 	order atomic.Pointer[Order]
 
+	changed atomic.Pointer[Limit]
+
 	cancels, gone chan string
 }
 
@@ -40,7 +42,14 @@ func (h *holder) Status() Status {
 		Snapshot: report.Snapshot{Phase: "copying", Began: began, Listed: 7, Regions: []report.RegionSnapshot{{Region: "lyon", WantObjects: 3, DoneBytes: 12}}}}
 }
 func (h *holder) SetTotalLimit(n int64) { h.limit.Store(n) }
-func (h *holder) Stop()                 { h.stops.Add(1) }
+func (h *holder) SetLimit(l Limit) error {
+	if l.Policy == "none" {
+		return errors.New("no policy none")
+	}
+	h.changed.Store(&l)
+	return nil
+}
+func (h *holder) Stop() { h.stops.Add(1) }
 
 // Run says what it was asked, and waits for its end where it is asked to.
 func (h *holder) Run(ctx context.Context, r Request, s *Stream) (int, error) {
@@ -115,6 +124,14 @@ func TestExchange(t *testing.T) {
 		if got, err = c.SetTotalLimit(ctx, rate); err != nil || got.TotalLimit != rate || h.limit.Load() != rate {
 			t.Errorf("SetTotalLimit(%d): %v, %v; the holder has %d", rate, got.TotalLimit, err, h.limit.Load())
 		}
+	}
+	for _, l := range []Limit{{Policy: "photos", Rate: 1 << 20}, {Pair: "paris->lyon", Rate: -1}} {
+		if _, err = c.SetLimit(ctx, l); err != nil || *h.changed.Load() != l {
+			t.Errorf("SetLimit(%+v): %v; the holder has %+v", l, err, h.changed.Load())
+		}
+	}
+	if _, err = c.SetLimit(ctx, Limit{Policy: "none"}); err == nil || !strings.Contains(err.Error(), "no policy none") {
+		t.Errorf("SetLimit of no policy: %v", err)
 	}
 	want := Order{Do: RunNow, Policy: "photos", Kind: "pass", ReleaseBrake: "abc"}
 	if _, err = c.Order(ctx, want); err != nil || *h.order.Load() != want {
@@ -194,6 +211,9 @@ func TestBadRequests(t *testing.T) {
 		{"POST", "/v1/limits", `{"totl": 3}`, 400, "totl"},
 		{"POST", "/v1/limits", `{"total": "3MB"}`, 400, "makes no sense"},
 		{"POST", "/v1/limits", `{}`, 400, "no limit is named"},
+		{"POST", "/v1/limits", `{"rate": 3}`, 400, "no limit is named"},
+		{"POST", "/v1/limits", `{"rate": 3, "policy": "a", "pair": "b"}`, 400, "no limit is named"},
+		{"POST", "/v1/limits", `{"rate": 3, "policy": "a", "total": 3}`, 400, "no limit is named"},
 		{"POST", "/v1/limits", `{"total": 1` + strings.Repeat(" ", 5000) + `}`, 400, "too large"},
 		{"GET", "/v1/limits", "", 405, ""},
 		{"GET", "/v1/stop", "", 405, ""},

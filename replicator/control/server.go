@@ -76,11 +76,18 @@ func routes(h Handler) http.Handler {
 		if !read(w, r, &want) {
 			return
 		}
-		if want.Total == nil {
-			refuse(w, http.StatusBadRequest, "no limit is named: say total, in bytes a second")
+		switch one := (want.Policy == "") != (want.Pair == ""); {
+		case want.Total != nil && want.Rate == nil && want.Policy+want.Pair == "":
+			h.SetTotalLimit(*want.Total)
+		case want.Total == nil && want.Rate != nil && one:
+			if err := h.SetLimit(Limit{Policy: want.Policy, Pair: want.Pair, Rate: *want.Rate}); err != nil {
+				refuse(w, http.StatusConflict, err.Error())
+				return
+			}
+		default:
+			refuse(w, http.StatusBadRequest, "no limit is named: say total, or rate with a policy or a pair, in bytes a second")
 			return
 		}
-		h.SetTotalLimit(*want.Total)
 		reply(w, http.StatusOK, h.Status())
 	})
 	mux.HandleFunc("POST /v1/tasks", func(w http.ResponseWriter, r *http.Request) {
