@@ -173,9 +173,10 @@ func TestARegionThatComesBackEmpty(t *testing.T) {
 // goes on after a restart: there are never fewer than two copies of anything, nor does the
 // ledger ever count one that is not there.
 func TestReplacingCrashes(t *testing.T) {
-	story := func(w *world, f *fuse, restart func() bool) {
+	story := func(w *world, f *fuse, restart func() *fuse) {
 		down := ""
 		arm := func() {
+			down, f := down, f // what a pass left running may still ask
 			for name, x := range w.faults {
 				x.Revive()
 				x.OnStep(func(s tt.Step) error {
@@ -201,9 +202,11 @@ func TestReplacingCrashes(t *testing.T) {
 			for {
 				arm()
 				r, err := w.try(w.policy, SyncOptions{})
-				if err == nil || !restart() {
+				if err == nil {
 					return r
 				}
+				f = restart()
+				w.arm(f)
 				w.believed()
 			}
 		}
@@ -232,7 +235,7 @@ func TestReplacingCrashes(t *testing.T) {
 		return w
 	}
 	dry := &fuse{}
-	story(world(t), dry, func() bool { return false })
+	story(world(t), dry, func() *fuse { t.Fatal("it fails without a crash"); return nil })
 	total := dry.steps.Load()
 	if total < 100 {
 		t.Fatalf("only %d steps", total)
@@ -240,12 +243,10 @@ func TestReplacingCrashes(t *testing.T) {
 	crashes := 0
 	stride := max(total/40, 1)
 	for at := int64(1); at <= total; at += stride {
-		w, f := world(t), &fuse{at: at}
-		story(w, f, func() bool {
+		w := world(t)
+		story(w, &fuse{at: at}, func() *fuse {
 			crashes++
-			f.at = 0
-			w.arm(f)
-			return true
+			return &fuse{}
 		})
 		w.restart()
 		w.believed()
@@ -319,9 +320,8 @@ func TestAnotherChoiceMovesContainers(t *testing.T) {
 		t.Fatalf("%d moved, c from %v to %v: choose other names", moved, before.Placed("c", nil), w.policy.Placed("c", nil))
 	}
 	r := w.sync()
-	if w.sync(); true { // the segments go when their manifest has gone
-		hold()
-	}
+	w.sync() // the segments go when their manifest has gone
+	hold()
 	if r.Totals.Trimmed == 0 || r.Totals.Deleted != 0 {
 		t.Error(wrote(r))
 	}
