@@ -169,7 +169,9 @@ func (j *judge) ends(x *judged, out daemon.Outcome) {
 	all := len(up) == len(j.w.sites)
 	bad := out.Errors > 0
 	if x.kind == daemon.Audit { // what no pass could carry yet is too few of something
-		bad = x.result.Counts[report.KindMissing]+x.result.Counts[report.KindDamaged]+x.result.Counts[report.KindForeign]+x.result.Counts[report.KindFailed] > 0
+		// A trim that an outage cuts short leaves copies that audits count as damaged, also
+		// when the source has lost the object since.
+		bad = p.Place == nil && x.result.Counts[report.KindMissing]+x.result.Counts[report.KindDamaged]+x.result.Counts[report.KindForeign]+x.result.Counts[report.KindFailed] > 0
 	}
 	if all && !j.spoiled[p.Name] && (out.Err != nil || bad) {
 		t.Errorf("%s: the %s of %v ended with %v, %d errors, although every region was up: %+v %+v", p.Name, x.kind, x.began, out.Err, out.Errors, x.result.Findings, x.drill.Findings)
