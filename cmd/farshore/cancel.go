@@ -24,7 +24,7 @@ farshore status shows their ids. It does not wait for the end.`,
 	}
 	o.AddFlags(cmd.Flags())
 	cmd.Flags().StringVar(&id, "command", "", "a command that is carried out for somebody, by its id")
-	_ = cmd.RegisterFlagCompletionFunc("command", completeNothing)
+	c.completes(cmd, "command", completeNothing)
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error {
 		switch {
 		case (id == "") == (len(args) == 0):

@@ -69,3 +69,11 @@ func completeRegions(o *selectOptions) cobra.CompletionFunc {
 		return out, cobra.ShellCompDirectiveNoFileComp
 	}
 }
+
+// completes says what a flag's values are completed by. A command that is carried out for
+// others has no shell, and cobra never forgets what it was told.
+func (c *console) completes(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
+	if c.guest == nil {
+		_ = cmd.RegisterFlagCompletionFunc(flag, f) // the error is of a flag that there is not
+	}
+}

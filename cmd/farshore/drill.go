@@ -77,7 +77,7 @@ next one.`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completePolicies(&o.selectOptions),
 	}
 	o.AddFlags(cmd.Flags())
-	_ = cmd.RegisterFlagCompletionFunc("region", completeRegions(&o.selectOptions))
+	c.completes(cmd, "region", completeRegions(&o.selectOptions))
 	_ = cmd.MarkFlagDirname("out")
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error {
 		if o.List || o.Show != "" {

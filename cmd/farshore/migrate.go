@@ -73,9 +73,9 @@ backups are removed at both sides after the proof, unless --keep-points is given
 	f.BoolVar(&o.KeepPoints, "keep-points", false, "leave the passes' backups at both sides")
 	for _, name := range []string{"from", "to"} {
 		_ = cmd.MarkFlagRequired(name)
-		_ = cmd.RegisterFlagCompletionFunc(name, completeRegions(&o.selectOptions))
+		c.completes(cmd, name, completeRegions(&o.selectOptions))
 	}
-	_ = cmd.RegisterFlagCompletionFunc("proof", cobra.FixedCompletions([]cobra.Completion{"none", "blocks"}, cobra.ShellCompDirectiveNoFileComp))
+	c.completes(cmd, "proof", cobra.FixedCompletions([]cobra.Completion{"none", "blocks"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error { return runMigrateVolume(ctx, &o, args[0], c) })
 	return cmd
 }
@@ -193,7 +193,7 @@ listing of the source.`,
 	f.BoolVar(&o.Cutover, "cutover", false, "nobody writes to the container any more: make the final pass, and compare")
 	for _, name := range []string{"from", "to"} {
 		_ = cmd.MarkFlagRequired(name)
-		_ = cmd.RegisterFlagCompletionFunc(name, completeRegions(&o.selectOptions))
+		c.completes(cmd, name, completeRegions(&o.selectOptions))
 	}
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error { return runMigrateContainer(ctx, &o, args[0], c) })
 	return cmd

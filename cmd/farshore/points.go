@@ -51,9 +51,9 @@ container .farshore-points and its Cinder: neither the source nor a ledger is ne
 	f.StringVar(&o.Volume, "volume", "", "only points of this volume, by its id or name")
 	f.StringVar(&o.Region, "region", "", "only points that are, or come to be, in this region")
 	f.StringVar(&o.From, "from", "", "ask this region what it holds, instead of the ledger")
-	_ = cmd.RegisterFlagCompletionFunc("volume", completeNothing)
-	_ = cmd.RegisterFlagCompletionFunc("region", completeRegions(&o.selectOptions))
-	_ = cmd.RegisterFlagCompletionFunc("from", completeRegions(&o.selectOptions))
+	c.completes(cmd, "volume", completeNothing)
+	c.completes(cmd, "region", completeRegions(&o.selectOptions))
+	c.completes(cmd, "from", completeRegions(&o.selectOptions))
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error { return runPoints(ctx, &o, args, c) })
 	cmd.AddCommand(newPointsLand(c), newPointsForget(c))
 	return cmd

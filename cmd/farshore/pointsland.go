@@ -35,7 +35,7 @@ what the region itself holds. Its objects are listed and compared with its own l
 	f := cmd.Flags()
 	o.AddFlags(f)
 	f.StringVar(&o.To, "to", "", "the region whose Cinder is to know the point")
-	_ = cmd.RegisterFlagCompletionFunc("to", completeRegions(&o.selectOptions))
+	c.completes(cmd, "to", completeRegions(&o.selectOptions))
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error { return runPointsLand(ctx, &o, args[0], c) })
 	return cmd
 }

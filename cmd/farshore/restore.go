@@ -106,8 +106,8 @@ left alone, and what is there and is not farshore's is not overwritten.
 	o.volumeOptions.AddFlags(f, volumes.ProofNone)
 	f.StringVar(&o.To, "to", "", "the region that restores, or for objects CLOUD:CONTAINER[/PREFIX]")
 	f.BoolVar(&o.Abandon, "abandon", false, "clear away what this command left when it was interrupted")
-	_ = cmd.RegisterFlagCompletionFunc("to", completeRegions(&o.selectOptions))
-	_ = cmd.RegisterFlagCompletionFunc("proof", cobra.FixedCompletions([]cobra.Completion{"none", "blocks"}, cobra.ShellCompDirectiveNoFileComp))
+	c.completes(cmd, "to", completeRegions(&o.selectOptions))
+	c.completes(cmd, "proof", cobra.FixedCompletions([]cobra.Completion{"none", "blocks"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error {
 		if strings.Contains(args[0], ":") {
 			return restoreObjects(ctx, &o, args[0], c)

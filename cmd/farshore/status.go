@@ -306,8 +306,8 @@ of farshore run; farshore status shows what was changed.`,
 	cmd.Flags().StringVar(&l.Policy, "of", "", "only what is sent for this policy")
 	cmd.Flags().StringVar(&l.Pair, "pair", "", "only what goes from one region to another, such as 'paris->lyon'")
 	cmd.MarkFlagsMutuallyExclusive("of", "pair")
-	_ = cmd.RegisterFlagCompletionFunc("of", completePolicies(&o))
-	_ = cmd.RegisterFlagCompletionFunc("pair", completeNothing)
+	c.completes(cmd, "of", completePolicies(&o))
+	c.completes(cmd, "pair", completeNothing)
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error { return runLimit(ctx, &o, l, args[0], c) })
 	return cmd
 }

@@ -110,7 +110,7 @@ func (s *Stream) send(kind byte, b []byte) error {
 		part := b[:min(len(b), frameMost)]
 		b = b[len(part):]
 		head := binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(part)))
-		if s.err = s.c.SetWriteDeadline(time.Now().Add(slowest)); s.err == nil {
+		if s.err = s.c.SetWriteDeadline(within(slowest)); s.err == nil {
 			_, s.err = s.w.Write(append(head, part...))
 		}
 	}
@@ -118,6 +118,11 @@ func (s *Stream) send(kind byte, b []byte) error {
 		s.err = s.c.Flush()
 	}
 	return s.err
+}
+
+// within is a deadline of a connection, which the system's clock keeps.
+func within(d time.Duration) time.Time {
+	return time.Now().Add(d) //nolint:forbidigo // of the socket, not of the work
 }
 
 type streamWriter struct {
@@ -171,7 +176,7 @@ func (f *sentFile) Close() error { return f.s.send(frameClose, nil) }
 func run(h Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c := http.NewResponseController(w)
-		_ = c.SetReadDeadline(time.Now().Add(patience))
+		_ = c.SetReadDeadline(within(patience))
 		var want Request
 		if !readUpTo(w, r, requestMost, &want) {
 			return
@@ -186,10 +191,10 @@ func run(h Handler) http.HandlerFunc {
 		var no *Refusal
 		switch {
 		case errors.As(err, &no):
-			_ = c.SetWriteDeadline(time.Now().Add(patience))
+			_ = c.SetWriteDeadline(within(patience))
 			reply(w, http.StatusConflict, map[string]string{"error": no.Msg, "hint": no.Hint})
 		case err != nil:
-			_ = c.SetWriteDeadline(time.Now().Add(patience))
+			_ = c.SetWriteDeadline(within(patience))
 			refuse(w, http.StatusInternalServerError, err.Error())
 		default:
 			_ = s.send(frameExit, []byte{byte(code)})
