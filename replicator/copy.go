@@ -147,7 +147,8 @@ func (p *pass) later(ctx context.Context, it *item, t target, err error) {
 	}
 	switch transport.ClassOf(err) {
 	case transport.Transient, transport.Throttled, transport.Corrupt:
-		if t.d.late != nil && !t.final && ctx.Err() == nil {
+		// In this order: who tries alone is still at it when the walk has closed d.late.
+		if !t.final && t.d.late != nil && ctx.Err() == nil {
 			t.final = true
 			it.more()
 			select {
