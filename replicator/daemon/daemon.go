@@ -50,7 +50,7 @@ type Task struct {
 	// as many again do already; 0: it waits until one of them ends. Those may be at
 	// something that takes days.
 	Patience time.Duration
-	Do     func(context.Context) Outcome
+	Do       func(context.Context) Outcome
 }
 
 // Outcome is how a task's work ended.
