@@ -134,7 +134,7 @@ func New(o Options, tasks []Task) (*Scheduler, error) {
 	if o.Turns == nil {
 		o.Turns = &Turns{}
 	}
-	s := &Scheduler{o: o, wake: make(chan struct{}, 1), seen: o.Clock.Now()}
+	s := &Scheduler{o: o, wake: make(chan struct{}, 1), seen: o.Clock.Now().Round(0)}
 	for _, t := range tasks {
 		e := &entry{Task: t}
 		text, ok, err := o.Memory.Note(e.key())
@@ -216,12 +216,16 @@ func (s *Scheduler) Run(ctx context.Context) {
 	}
 }
 
+// now is the time by the wall: what the system's clock measures between two moments
+// does not show that it was set.
+func (s *Scheduler) now() time.Time { return s.o.Clock.Now().Round(0) }
+
 // begin starts what is due, what has waited longest first, and gives the time until
 // the next is.
 func (s *Scheduler) begin(ctx context.Context, running *sync.WaitGroup) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.o.Clock.Now()
+	now := s.now()
 	if now.Before(s.seen) {
 		s.o.Log.Warn("the clock was set back", "by", s.seen.Sub(now))
 		for _, e := range s.entries {
@@ -285,7 +289,7 @@ func (s *Scheduler) do(ctx, work context.Context, e *entry, began time.Time) {
 	if err == nil {
 		out = e.Do(work)
 	}
-	now := s.o.Clock.Now()
+	now := s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if errors.Is(context.Cause(work), ErrCancelled) && out.Err != nil && ctx.Err() == nil {
