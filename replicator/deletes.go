@@ -342,7 +342,7 @@ func (p *pass) deleteOne(ctx context.Context, o store.Object) error {
 			continue
 		}
 		if rep.State == store.Confirmed || rep.State == store.Lost || rep.State == store.Cannot && rep.ETag != "" {
-			gone, err := p.deleteAt(ctx, it, d, rep)
+			gone, err := p.deleteAt(ctx, it, d, rep, sourceGone)
 			if err != nil {
 				p.e.breaker(d.side.Region).note(err)
 				p.failed(ctx, it, d, err)
@@ -366,6 +366,9 @@ func (p *pass) deleteOne(ctx context.Context, o store.Object) error {
 	return context.Cause(ctx)
 }
 
+// sourceGone is why a replica is deleted.
+const sourceGone = "the source's object was deleted"
+
 // wrote reports whether an adopted object is after all one that we wrote, which the
 // ledger did not know when it found it, by its stamp.
 func (p *pass) wrote(there transport.Object, rep store.Replica) bool {
@@ -375,8 +378,8 @@ func (p *pass) wrote(there transport.Object, rep store.Replica) bool {
 
 // deleteAt deletes one replica; false if something else stands there, which stays:
 // what was adopted too, for others wrote it (promise 4), unless the opposite direction
-// knows it as its source.
-func (p *pass) deleteAt(ctx context.Context, it *item, d *dest, rep store.Replica) (bool, error) {
+// knows it as its source. why is for people.
+func (p *pass) deleteAt(ctx context.Context, it *item, d *dest, rep store.Replica, why string) (bool, error) {
 	nm := p.destName(d, it.name)
 	there, err := d.ep.Head(ctx, d.side.Container, nm)
 	switch {
@@ -387,12 +390,12 @@ func (p *pass) deleteAt(ctx context.Context, it *item, d *dest, rep store.Replic
 	case there.ETag != rep.Version.ETag && there.ETag != rep.ETag:
 		p.tally.conflicts.Add(1)
 		p.findings.Add(report.Finding{Kind: report.KindConflict, Level: report.Warn, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container, Name: nm,
-			Op: "delete", Cause: "the source's object was deleted, but what stands here is not what we wrote (ETag " + there.ETag + "); it stays and is no longer ours",
+			Op: "delete", Cause: why + ", but what stands here is not what we wrote (ETag " + there.ETag + "); it stays and is no longer ours",
 			Hint: "remove it by hand if it is not wanted"})
 		return false, nil
 	case rep.Adopted && d.back == 0 && !p.wrote(there, rep):
 		p.findings.Add(report.Finding{Kind: report.KindForeign, Level: report.Warn, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container, Name: nm,
-			Op: "delete", Cause: "the source's object was deleted; the same bytes stood here before farshore came, written by others, so they stay and are no longer counted as a copy",
+			Op: "delete", Cause: why + "; the same bytes stood here before farshore came, written by others, so they stay and are no longer counted as a copy",
 			Hint: "remove it by hand if it is not wanted"})
 		return false, nil
 	}

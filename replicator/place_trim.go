@@ -236,7 +236,7 @@ func (t *trimmer) remove(ctx context.Context, x surplus) error {
 		return nil
 	}
 	if x.rep.State == store.Confirmed || x.rep.State == store.Lost || x.rep.State == store.Cannot && x.rep.ETag != "" {
-		gone, err := p.deleteAt(ctx, &item{name: x.obj.Name, record: x.obj, regions: map[string]bool{}, open: 1}, d, x.rep)
+		gone, err := p.deleteAt(ctx, &item{name: x.obj.Name, record: x.obj, regions: map[string]bool{}, open: 1}, d, x.rep, "enough other regions hold it")
 		if err != nil {
 			if ctx.Err() != nil || !regionTrouble(err) {
 				return cmp.Or(context.Cause(ctx), err)
