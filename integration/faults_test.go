@@ -161,6 +161,7 @@ func TestFaults(t *testing.T) {
 		{"bits flipped in the stream", onOne(named(get, "streamed", 1), fakecloud.FlipReply(1<<20)), 3},
 		{"bits flipped in a chunk", onOne(named(get, "large", 1), fakecloud.FlipReply(5)), 3},
 		{"bits flipped on the way to the destination", onTwo(with(put, 20, 5), fakecloud.FlipRequest(7)), 3},
+		{"bits flipped in a manifest", onTwo(fakecloud.Match{Method: "PUT", Query: "multipart-manifest=put", Times: 2}, fakecloud.FlipRequest(7)), 1},
 		{"request cut at the destination", onTwo(with(put, 20, 6), fakecloud.TruncateRequest(100)), 2},
 		{"reply lost after the object was stored", onTwo(with(put, 10, 8), fakecloud.LoseReply()), 2},
 		{"connection reset", onTwo(fakecloud.Match{Rate: 0.2, Seed: 4, Times: 20}, fakecloud.Reset()), 2},

@@ -68,6 +68,10 @@ func (e *Endpoint) fail(r request, resp *http.Response, err error) *transport.Er
 // more is known: transport.ClassOfStatus, and what depends on the request.
 func classify(region string, r request, status int, text string) (transport.Class, string) {
 	switch status {
+	case http.StatusBadRequest:
+		if r.query.Has("multipart-manifest") && garbled(text) {
+			return transport.Transient, ""
+		}
 	case http.StatusConflict:
 		if r.method == http.MethodDelete && r.name == "" {
 			return transport.Permanent, "the container is not empty; delete its objects first"
@@ -87,6 +91,17 @@ func classify(region string, r request, status int, text string) (transport.Clas
 		}
 	}
 	return transport.ClassOfStatus(status), ""
+}
+
+// garbled reports whether a manifest did not arrive as it was sent: those that are sent
+// are lists of such keys (the words are those of Swift's slo.py).
+func garbled(text string) bool {
+	for _, t := range []string{"must be valid JSON", "must be a list", "expected keys to include", "extraneous keys", "not a JSON object"} {
+		if strings.Contains(text, t) {
+			return true
+		}
+	}
+	return false
 }
 
 // bodyError is the error of a PUT whose body broke. A failure that an endpoint
