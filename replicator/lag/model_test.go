@@ -27,6 +27,7 @@ type observer struct {
 	delays  []time.Duration
 	inexact map[string]bool // places that were not looked at since a kill
 	vague   map[string]bool // items that waited when it came: since when may be forgotten
+	ghosts  map[string]bool // items that may be taken for what they were before it
 	killed  bool
 }
 
@@ -64,7 +65,7 @@ func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		d := newDesk(rt)
 		o := &observer{places: []string{"c0", "c1"}, changes: map[string][]time.Time{}, gone: map[string]bool{}, seen: map[string][]time.Time{},
-			arrived: map[string]time.Time{}, bytes: map[string]int64{}, looks: map[string]time.Time{}, inexact: map[string]bool{}, vague: map[string]bool{}}
+			arrived: map[string]time.Time{}, bytes: map[string]int64{}, looks: map[string]time.Time{}, inexact: map[string]bool{}, vague: map[string]bool{}, ghosts: map[string]bool{}}
 		x := Terms{Policy: "p", Regions: []string{"b"}, RPO: time.Duration(rapid.IntRange(5, 60).Draw(rt, "rpo")) * time.Second}
 		d.follow(x)
 		list := func() {
@@ -91,6 +92,12 @@ func TestModel(t *testing.T) {
 				}
 			}
 			delete(o.inexact, place)
+			for name := range o.ghosts {
+				if name[:2] == place {
+					delete(o.ghosts, name)
+					o.vague[name] = true // for as long as it waits
+				}
+			}
 		}
 		list()
 		for _, p := range o.places {
@@ -201,6 +208,10 @@ func TestModel(t *testing.T) {
 					o.inexact["c0"] = true
 					for name := range o.waiting() {
 						o.vague[name] = true
+					}
+					// what was deleted just before the kill, and is there again, is taken for what it was
+					for _, name := range names {
+						o.ghosts[name] = true
 					}
 				} else {
 					d.Close()
