@@ -225,6 +225,9 @@ func (s *Scheduler) now() time.Time { return s.o.Clock.Now().Round(0) }
 func (s *Scheduler) begin(ctx context.Context, running *sync.WaitGroup) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if ctx.Err() != nil { // asked under the lock: what ctx cut short is due at once, and not for this run
+		return tick
+	}
 	now := s.now()
 	if now.Before(s.seen) {
 		s.o.Log.Warn("the clock was set back", "by", s.seen.Sub(now))
