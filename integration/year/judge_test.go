@@ -182,6 +182,8 @@ func (j *judge) ends(x *judged, out daemon.Outcome) {
 	}
 	if x.kind == daemon.Pass && p.Volumes == nil {
 		delete(j.brakes, p.Name)
+	}
+	if x.kind == daemon.Pass && p.Volumes == nil && slices.Contains(up, p.From) { // else it has perhaps not seen what is there
 		for _, c := range containersOf(p) {
 			for _, n := range j.w.sites[p.From].Names(c) {
 				delete(j.gone, object{c, n})
@@ -415,7 +417,7 @@ func (j *judge) lastly(began time.Time) {
 	}
 	end := j.w.clock.Now()
 	for _, p := range j.w.file.Policies {
-		if p.Volumes == nil && p.Name != "weekly" {
+		if p.Volumes == nil && p.Name != "weekly" && !j.tampered[p.Name] { // a copy that somebody took waits for its audit
 			for _, c := range containersOf(p) {
 				for _, n := range j.w.sites[p.From].Names(c) {
 					if j.copies(p, object{c, n}, p.To) < p.Replicas {
