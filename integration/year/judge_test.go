@@ -183,7 +183,8 @@ func (j *judge) ends(x *judged, out daemon.Outcome) {
 	if x.kind == daemon.Pass && p.Volumes == nil {
 		delete(j.brakes, p.Name)
 	}
-	if x.kind == daemon.Pass && p.Volumes == nil && slices.Contains(up, p.From) { // else it has perhaps not seen what is there
+	// A pass looks at the source only where it and a destination answer.
+	if x.kind == daemon.Pass && p.Volumes == nil && slices.Contains(up, p.From) && slices.ContainsFunc(p.To, func(to string) bool { return slices.Contains(up, to) }) {
 		for _, c := range containersOf(p) {
 			for _, n := range j.w.sites[p.From].Names(c) {
 				delete(j.gone, object{c, n})
