@@ -11,7 +11,7 @@ export FARSHORE_LAB_STATE ?= /var/tmp/farshore-lab
 LAB_TAGS := integration
 LAB_TEST = FARSHORE_LAB_CLOUDS=$(FARSHORE_LAB_STATE)/clouds.yaml go test -tags $(LAB_TAGS) -count=1 -p 1
 
-.PHONY: help build demo test race lint fuzz integration lab-full bench lab-up lab-down man deb clean
+.PHONY: help build demo test race lint fuzz integration lab-full soak bench lab-up lab-down man deb clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ lab-full: LAB_TAGS := integration,lab
 lab-full: lab-up ## the same with the full numbers of objects, bytes, kills and scripts: some hours
 	set -o pipefail; FARSHORE_CRASH_STEPS=400 go test -count=1 -v -p 1 -timeout 2h -run 'Crash|Killed' ./replicator ./replicator/volumes | grep -v '^=== '
 	set -o pipefail; FARSHORE_SCALE=full $(LAB_TEST) -v -timeout 3h ./integration/... ./transport/... | grep -v '^=== '
+
+# Its result is written down where FARSHORE_SOAK_OUT says.
+soak: lab-up ## farshore run for half an hour (FARSHORE_SOAK=30m) of kills, outages and writers, with an observer
+	FARSHORE_SOAK=$${FARSHORE_SOAK:-30m} FARSHORE_SOAK_OUT=$${FARSHORE_SOAK_OUT-$(CURDIR)/docs} $(LAB_TEST) -v -timeout 3h -run '^TestSoak$$' ./integration
 
 bench: ## the numbers, as ratios to rclone and to the floor
 	go run ./integration/bench

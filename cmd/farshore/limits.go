@@ -12,10 +12,16 @@ import (
 
 // SetLimit implements control.Handler.
 func (s *session) SetLimit(l control.Limit) error {
+	s.mu.Lock()
+	daemon := s.daemon
+	s.mu.Unlock()
 	x := &s.guests
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.host == nil {
+	switch {
+	case x.host == nil && daemon:
+		return notYet()
+	case x.host == nil:
 		return errors.New("this process has one limit for all it sends: only farshore run has others that can be changed")
 	}
 	if err := x.host.knows(l); err != nil {

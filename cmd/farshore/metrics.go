@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"farshore/replicator/report"
@@ -201,7 +202,7 @@ func (w *watched) listen(ctx context.Context, address string, b *wall) (net.Addr
 		return nil, nil, fmt.Errorf("listen for metrics: %w", err)
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(w)
+	registry.MustRegister(w, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.Handle("GET /healthz", w.life)

@@ -99,6 +99,7 @@ func runDaemon(ctx context.Context, o *runOptions, c *console) error {
 	if err != nil {
 		return err
 	}
+	s.lasts()
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)

@@ -40,7 +40,8 @@ type session struct {
 
 	mu       sync.Mutex
 	engine   *replicator.Engine
-	schedule scheduler    // of a daemon; nil: nothing is done again and again
+	daemon   bool         // it will have a schedule
+	schedule scheduler    // of a daemon at work; nil: nothing is done again and again
 	limit    *int64       // wanted before there was an engine
 	lag      *lag.Tracker // of a daemon; nil: not measured
 	stopping bool
@@ -179,12 +180,27 @@ func (s *session) follow(x scheduler) {
 // Order implements control.Handler.
 func (s *session) Order(o control.Order) error {
 	s.mu.Lock()
-	schedule := s.schedule
+	schedule, daemon := s.schedule, s.daemon
 	s.mu.Unlock()
-	if schedule == nil {
+	switch {
+	case schedule == nil && daemon:
+		return notYet()
+	case schedule == nil:
 		return errors.New("this process works once and ends: only farshore run keeps a schedule")
 	}
 	return schedule.Order(o)
+}
+
+// lasts says that the session is a daemon's, which is not at work yet.
+func (s *session) lasts() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.daemon = true
+}
+
+// notYet is what a daemon says that has not begun to work.
+func notYet() error {
+	return &control.Refusal{Msg: "farshore run has only just begun: it has not logged in to its regions yet", Hint: "run the command again in a moment"}
 }
 
 // Status implements control.Handler.

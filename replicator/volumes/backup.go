@@ -37,8 +37,12 @@ func (r *run) backUp(ctx context.Context, v transport.Volume, snap transport.Sna
 	}
 	name := madeName(r.p.Name, w.ID)
 	began := r.s.o.Clock.Now()
-	b, err := r.from.Blocks.CreateBackup(ctx, transport.BackupSpec{Volume: v.ID, Snapshot: snap.ID, Name: name,
-		Description: "restore point of policy " + r.p.Name, Incremental: c.parent != nil, Metadata: madeMetadata(r.p.Name, w.ID)})
+	var b transport.Backup
+	err = r.claimsIn(r.p.From).making(v.ID, need{}, func() (err error) {
+		b, err = r.from.Blocks.CreateBackup(ctx, transport.BackupSpec{Volume: v.ID, Snapshot: snap.ID, Name: name,
+			Description: "restore point of policy " + r.p.Name, Incremental: c.parent != nil, Metadata: madeMetadata(r.p.Name, w.ID)})
+		return err
+	})
 	if passing(err) && ctx.Err() == nil { // perhaps only the reply was lost
 		var found bool
 		if b, found, err = r.lostBackup(ctx, name, err); !found {

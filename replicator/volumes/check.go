@@ -14,26 +14,19 @@ import (
 // preflight finds out, before anything is made of a volume, whether it can come to a
 // good end: where backups are stored (R20), the token's life (R19), the quotas of the
 // source, and that a destination has room. size is in GiB; snapshot says that one will
-// be taken too.
-func (r *run) preflight(ctx context.Context, v transport.Volume, size int, snapshot bool) error {
+// be taken too. The room is owner's from then on, until it is made use of or given back.
+func (r *run) preflight(ctx context.Context, owner string, v transport.Volume, size int, snapshot bool) error {
 	if r.misplaced != nil {
 		return r.misplaced
 	}
 	if err := r.lives(ctx, v, size); err != nil {
 		return err
 	}
-	q, err := r.from.Blocks.Quotas(ctx)
-	if err != nil {
-		return err
+	n := need{backups: 1, backupGigabytes: size}
+	if snapshot {
+		n.snapshots, n.gigabytes = 1, size
 	}
-	err = short(r.p.From, "backups", q.Backups, 1, "", 0, transport.Amount{Limit: -1})
-	if err == nil {
-		err = short(r.p.From, "backup_gigabytes", q.BackupGigabytes, size, "", 0, transport.Amount{Limit: -1})
-	}
-	if err == nil && snapshot {
-		err = short(r.p.From, "snapshots", q.Snapshots, 1, "gigabytes", size, q.Gigabytes)
-	}
-	if err != nil {
+	if err := r.claimsIn(r.p.From).claim(r.p.From, owner, n, func() (transport.VolumeQuotas, error) { return r.from.Blocks.Quotas(ctx) }); err != nil {
 		return err
 	}
 	roomy := 0
@@ -41,7 +34,7 @@ func (r *run) preflight(ctx context.Context, v transport.Volume, size int, snaps
 		if !r.usable(to) {
 			continue
 		}
-		if ok, err := r.room(ctx, to, size); err != nil {
+		if ok, err := r.room(ctx, to, owner, size); err != nil {
 			return err
 		} else if ok {
 			roomy++
@@ -54,21 +47,30 @@ func (r *run) preflight(ctx context.Context, v transport.Volume, size int, snaps
 	return nil
 }
 
-// short is the error of a quota that does not suffice, of one or the other amount.
-func short(region, name string, have transport.Amount, want int, also string, more int, and transport.Amount) error {
-	if free, bounded := have.Free(); bounded && free < want {
-		return quotaError(region, name, have, want)
-	}
-	if free, bounded := and.Free(); bounded && free < more {
-		return quotaError(region, also, and, more)
+// short is the error of the first quota that does not suffice for what is wanted beside what
+// others are promised.
+func short(region string, q transport.VolumeQuotas, want, others need) error {
+	for _, x := range []struct {
+		name         string
+		have         transport.Amount
+		want, others int
+	}{
+		{"backups", q.Backups, want.backups, others.backups},
+		{"backup_gigabytes", q.BackupGigabytes, want.backupGigabytes, others.backupGigabytes},
+		{"snapshots", q.Snapshots, want.snapshots, others.snapshots},
+		{"gigabytes", q.Gigabytes, want.gigabytes, others.gigabytes},
+	} {
+		if free, bounded := x.have.Free(); bounded && x.want > 0 && free < x.want+x.others {
+			promised := ""
+			if x.others > 0 {
+				promised = fmt.Sprintf(", %d are promised to other volumes of this pass", x.others)
+			}
+			return &transport.Error{Op: "check quota", Region: region, Class: transport.Quota,
+				Err:  fmt.Errorf("quota %s: %d of %d are used%s, %d more are needed; nothing was begun", x.name, x.have.Used, x.have.Limit, promised, x.want),
+				Hint: fmt.Sprintf("an admin runs: openstack quota set --%s %d PROJECT; or let fewer points be kept", dashed(x.name), x.have.Used+x.others+x.want)}
+		}
 	}
 	return nil
-}
-
-func quotaError(region, name string, have transport.Amount, want int) error {
-	return &transport.Error{Op: "check quota", Region: region, Class: transport.Quota,
-		Err:  fmt.Errorf("quota %s: %d of %d are used, %d more are needed; nothing was begun", name, have.Used, have.Limit, want),
-		Hint: fmt.Sprintf("an admin runs: openstack quota set --%s %d PROJECT; or let fewer points be kept", dashed(name), have.Used+want)}
 }
 
 // dashed is what openstackclient calls a quota.
@@ -80,24 +82,22 @@ func dashed(name string) string {
 }
 
 // room reports whether a destination's quotas let it take one more backup of a volume's
-// full size (I10). Where they do not, it is said once a pass.
-func (r *run) room(ctx context.Context, region string, size int) (bool, error) {
+// full size (I10), and claims it for owner. Where they do not, it is said once a pass.
+func (r *run) room(ctx context.Context, region, owner string, size int) (bool, error) {
 	reg, err := r.s.cinder(region)
 	if err != nil {
 		r.lose(region, err)
 		return false, nil
 	}
-	q, err := reg.Blocks.Quotas(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			return false, err
-		}
+	err = r.claimsIn(region).claim(region, owner, need{backups: 1, backupGigabytes: size}, func() (transport.VolumeQuotas, error) { return reg.Blocks.Quotas(ctx) })
+	switch {
+	case err == nil:
+		return true, nil
+	case ctx.Err() != nil:
+		return false, err
+	case !transport.Is(err, transport.Quota):
 		r.lose(region, err)
 		return false, nil
-	}
-	err = short(region, "backups", q.Backups, 1, "backup_gigabytes", size, q.BackupGigabytes)
-	if err == nil {
-		return true, nil
 	}
 	if r.once("quota/" + region) {
 		r.f.Add(report.Finding{Kind: report.KindNotShipped, Level: report.Error, Policy: r.p.Name, Region: region, Op: "check quota", Cause: errors.Unwrap(err).Error(), Hint: transport.HintOf(err)})
@@ -114,7 +114,7 @@ func (t *trip) roomy(ctx context.Context) ([]string, error) {
 			out = append(out, to)
 			continue
 		}
-		ok, err := t.room(ctx, to, t.pt.Volume.Size)
+		ok, err := t.room(ctx, to, t.pt.Volume.ID, t.pt.Volume.Size)
 		if err != nil {
 			return nil, err
 		}

@@ -51,6 +51,7 @@ const liveNames = 4096
 func (r *run) carry(ctx context.Context, pt store.Point, resumed bool) error {
 	t := &trip{run: r, pt: pt, res: r.resultOf(pt, resumed), regions: map[string]*report.PointRegion{}}
 	defer t.close()
+	defer r.unclaim(pt.Volume.ID)
 	err := r.tellPoints(pt.Volume.ID)
 	if err == nil {
 		err = t.travel(ctx)

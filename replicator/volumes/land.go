@@ -341,7 +341,10 @@ func (t *trip) importRecord(ctx context.Context, c store.PointCopy) (note string
 		return "", fmt.Errorf("encode record of backup %s: %w", c.Backup, err)
 	}
 	t.s.o.Progress.Phase("importing backup " + c.Backup + " in " + c.Region)
-	_, err = r.importer().ImportBackup(ctx, backup.Service, record)
+	err = t.claimsIn(c.Region).making(t.pt.Volume.ID, need{}, func() error {
+		_, err := r.importer().ImportBackup(ctx, backup.Service, record)
+		return err
+	})
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:

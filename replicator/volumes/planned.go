@@ -2,6 +2,7 @@ package volumes
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"farshore/replicator/report"
@@ -17,9 +18,6 @@ func (r *run) planned(ctx context.Context, v transport.Volume, due []transport.S
 	if len(due) == 0 {
 		return nil
 	}
-	if err := r.preflight(ctx, v, v.Size, take); err != nil {
-		return err
-	}
 	backups, err := r.from.Blocks.Backups(ctx)
 	if err != nil {
 		return err
@@ -29,6 +27,10 @@ func (r *run) planned(ctx context.Context, v transport.Volume, due []transport.S
 		return err
 	}
 	for i, snap := range due {
+		// What is planned adds up, so that each has a claim of its own.
+		if err := r.preflight(ctx, fmt.Sprintf("%s %d", v.ID, i), v, snap.Size, take && i == len(due)-1); err != nil {
+			return err
+		}
 		x := report.PointResult{Volume: v.ID, VolumeName: v.Name, Size: snap.Size, Snapshot: snap.ID, Taken: snap.Created.UTC().Truncate(time.Second)}
 		if c := choose(r.p, snap, backups, points); i == 0 || c.parent == nil && points != nil {
 			x.Why, x.Chain = c.why, c.chain

@@ -39,8 +39,9 @@ type run struct {
 	there   map[string]string // project by destination, of those that answered
 
 	mu      sync.Mutex
-	down    map[string]error // destinations left out of the rest of the pass
-	told    map[string]bool  // findings that are made once a pass
+	claims  map[string]*claims // by region
+	down    map[string]error   // destinations left out of the rest of the pass
+	told    map[string]bool    // findings that are made once a pass
 	volumes report.VolumeTotals
 	copied  report.Totals
 	points  []report.PointResult
@@ -83,7 +84,7 @@ func (s *Shipper) pass(ctx context.Context, p policies.Policy, o ShipOptions, af
 
 func (s *Shipper) newRun(p policies.Policy, o ShipOptions) *run {
 	return &run{s: s, p: p, o: o, f: report.NewFindings(p.Accept, s.o.OnFinding), there: map[string]string{}, down: map[string]error{},
-		told: map[string]bool{}, copied: report.Totals{ByRegion: map[string]int64{}}}
+		told: map[string]bool{}, copied: report.Totals{ByRegion: map[string]int64{}}, claims: map[string]*claims{}}
 }
 
 func (r *run) ship(ctx context.Context) error {
@@ -224,6 +225,7 @@ func (r *run) wanting(pt store.Point) []string {
 
 // volume does what is to be done about one volume.
 func (r *run) volume(ctx context.Context, v transport.Volume) error {
+	defer r.unclaim(v.ID)
 	if err := r.finish(ctx, v.ID); err != nil {
 		return err
 	}
@@ -248,7 +250,7 @@ func (r *run) volume(ctx context.Context, v transport.Volume) error {
 		return r.planned(ctx, v, due, take)
 	}
 	if take {
-		if err := r.preflight(ctx, v, v.Size, true); err != nil {
+		if err := r.preflight(ctx, v.ID, v, v.Size, true); err != nil {
 			return err
 		}
 		snap, err := r.snapshot(ctx, v)
@@ -302,7 +304,7 @@ func (r *run) protect(ctx context.Context, v transport.Volume, snap transport.Sn
 	if err != nil {
 		return err
 	}
-	if err := r.preflight(ctx, v, snap.Size, false); err != nil {
+	if err := r.preflight(ctx, v.ID, v, snap.Size, false); err != nil {
 		return err
 	}
 	points, err := r.pointsOf(v.ID)

@@ -24,7 +24,11 @@ func (r *run) snapshot(ctx context.Context, v transport.Volume) (transport.Snaps
 	}
 	name := madeName(r.p.Name, w.ID)
 	r.s.o.Progress.Phase("taking a snapshot of " + volumeName(v))
-	snap, err := r.from.Blocks.CreateSnapshot(ctx, v.ID, name, madeMetadata(r.p.Name, w.ID))
+	var snap transport.Snapshot
+	err = r.claimsIn(r.p.From).making(v.ID, need{backups: 1, backupGigabytes: v.Size}, func() (err error) {
+		snap, err = r.from.Blocks.CreateSnapshot(ctx, v.ID, name, madeMetadata(r.p.Name, w.ID))
+		return err
+	})
 	if passing(err) && ctx.Err() == nil { // perhaps only the reply was lost
 		var found bool
 		if snap, found, err = r.lostSnapshot(ctx, v.ID, name, err); !found {

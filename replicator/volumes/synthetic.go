@@ -61,7 +61,7 @@ func (s *Shipper) synthesize(ctx context.Context, p policies.Policy, f *report.F
 	if err != nil {
 		return 0, err
 	}
-	if err := short(region, "backups", q.Backups, 1, "backup_gigabytes", x.Volume.Size, q.BackupGigabytes); err != nil {
+	if err := short(region, q, need{backups: 1, backupGigabytes: x.Volume.Size}, need{}); err != nil {
 		return 0, err // the old chain is counted until it is deleted
 	}
 	id, err := newBackupID()

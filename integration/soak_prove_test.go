@@ -1,0 +1,160 @@
+//go:build integration
+
+package integration
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os/exec"
+	"slices"
+	"time"
+)
+
+// prove checks all that must be true at the end.
+func (s *soak) prove() {
+	s.t.Helper()
+	s.restores(s.block.snapshots[:1]) // by the daemon
+	s.daemon.stop()
+	s.watch.mu.Lock()
+	defer s.watch.mu.Unlock()
+	s.same()
+	s.daemon.f.checkLedger()
+	rest := s.block.snapshots[1:]
+	if n := len(rest); n > 2 {
+		rest = []snapshot{rest[s.rng.IntN(n-1)], rest[n-1]}
+	}
+	s.restores(rest)
+	if late, arrived := s.daemon.events("late"), s.daemon.events("arrived"); !slices.Equal(late, arrived) {
+		s.t.Errorf("late events %q, arrived events %q", late, arrived)
+	}
+	if text := s.daemon.said(math.MaxInt32); bytes.Contains([]byte(text), []byte("goroutine ")) || bytes.Contains([]byte(text), []byte("panic")) {
+		s.t.Error("the log has a trace of goroutines")
+	}
+	s.lags()
+	s.steady()
+}
+
+// same compares both sides' containers by bytes and headers, and the source with what the writer did.
+func (s *soak) same() {
+	s.t.Helper()
+	for _, c := range s.writer.containers {
+		cmd := exec.Command("/usr/bin/python3", "testdata/compare.py", c, c+"-copy")
+		cmd.Env = append(s.lab.OpenRC("lab-one"), "OTHER_REGION=RegionTwo")
+		out, err := cmd.CombinedOutput()
+		s.compared = append(s.compared, string(bytes.TrimSpace(out)))
+		s.t.Logf("python-swiftclient: %s", bytes.TrimSpace(out))
+		if err != nil {
+			s.t.Errorf("the containers differ: %v", err)
+		}
+		want := s.writer.stand(c)
+		for _, e := range s.writer.one.List(s.t, c, nil) {
+			if numbered(e.ContentType) != want[e.Name] {
+				s.t.Errorf("the source has change %d of %s/%s, the writer made %d", numbered(e.ContentType), c, e.Name, want[e.Name])
+			}
+			delete(want, e.Name)
+		}
+		if len(want) > 0 {
+			s.t.Errorf("the source lacks %v", want)
+		}
+	}
+}
+
+// restores has points restored, whose volumes must have the bytes that the source's had.
+func (s *soak) restores(of []snapshot) {
+	s.t.Helper()
+	points := s.watch.points()
+	for _, x := range of {
+		began := time.Now()
+		sum, _ := s.block.restored(points[x.id])
+		if sum != x.sum {
+			s.t.Errorf("point %s: SHA-256 %s restored, %s when its snapshot was taken", points[x.id], sum, x.sum)
+		}
+		line := fmt.Sprintf("the point of %.1f min restored in %.0f s", x.taken.Sub(s.began).Minutes(), time.Since(began).Seconds())
+		s.restored = append(s.restored, line)
+		s.t.Log(line)
+	}
+}
+
+// lags compares every figure of lag with the observer's.
+func (s *soak) lags() {
+	s.t.Helper()
+	s.figures = map[string][]lagPoint{"objects": s.watch.objectLag(), "vols": s.watch.volumeLag()}
+	for policy, all := range s.figures {
+		bad, tight, farthest, longest := 0, 0, 0.0, 0.0
+		for _, p := range all {
+			w := p.want()
+			if w.high-w.low <= give(w.high, p.poll()) {
+				tight++
+			}
+			farthest, longest = max(farthest, w.off(p.said)), max(longest, p.said)
+			if why := p.wrong(); why != "" {
+				if bad++; bad <= 20 {
+					s.t.Errorf("%s at %.1f s: %s; the observer's truth is %.1f, exposed %.1f, bound %.1f; known %.1f, at most %.1f", policy, p.at.Sub(s.began).Seconds(), why, p.truth, p.exposed, p.bound, p.known, p.atMost)
+				}
+			}
+		}
+		if len(all) == 0 {
+			s.t.Errorf("no figure of %s", policy)
+		}
+		s.t.Logf("%s: %d figures compared, %d of them to one value; %d wrong; farthest off %.1f s; longest lag %.0f s", policy, len(all), tight, bad, farthest, longest)
+	}
+}
+
+// steady asserts that memory, goroutines and descriptors of the last life, which is the longest, are what they were.
+func (s *soak) steady() {
+	s.t.Helper()
+	n := len(s.daemon.lives) - 1
+	began := s.daemon.lives[n].began
+	early, late := s.within(n, began.Add(soakCalm/2), began.Add(3*soakCalm)), s.within(n, s.settled.Add(-soakCalm), s.settled)
+	if len(early) == 0 || len(late) == 0 {
+		s.t.Fatal("no samples of the calm stretches")
+	}
+	// The lowest of a stretch is what stays open when nothing is under way.
+	for what, get := range map[string]func(sample) float64{"goroutines": goroutines, "descriptors": func(x sample) float64 { return float64(x.fds) }} {
+		a, b := least(early, get), least(late, get)
+		s.t.Logf("%s: at least %.0f at first, %.0f at the end", what, a, b)
+		if b > a+5 {
+			s.t.Errorf("%s: at least %.0f in the first minutes of the last life, %.0f in its last one", what, a, b)
+		}
+	}
+	slope, mean := s.growth()
+	s.t.Logf("memory: RssAnon of the last life %.1f MiB on average, %+.3f MiB a minute", mean, slope)
+	if s.length >= 10*time.Minute && math.Abs(slope) > 0.25 {
+		s.t.Errorf("memory is not flat: RssAnon %.1f MiB on average, %+.3f MiB a minute", mean, slope)
+	}
+}
+
+func goroutines(x sample) float64 { return x.series["go_goroutines"] }
+
+// within are the samples of a life between two times that have metrics.
+func (s *soak) within(life int, from, to time.Time) (out []sample) {
+	for _, x := range s.watch.samples {
+		if x.life == life && x.series != nil && x.asked.After(from) && x.asked.Before(to) {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+func least(all []sample, get func(sample) float64) float64 {
+	low := math.Inf(1)
+	for _, x := range all {
+		low = min(low, get(x))
+	}
+	return low
+}
+
+// growth is the slope of RssAnon in the last life by least squares, its first minute left out, in MiB a minute; and its
+// mean in MiB.
+func (s *soak) growth() (slope, mean float64) {
+	n := len(s.daemon.lives) - 1
+	all := s.within(n, s.daemon.lives[n].began.Add(soakCalm), s.settled)
+	var x, y, xx, xy float64
+	for _, p := range all {
+		at, mib := p.asked.Sub(s.began).Minutes(), float64(p.anon)/(1<<20)
+		x, y, xx, xy = x+at, y+mib, xx+at*at, xy+at*mib
+	}
+	k := float64(len(all))
+	return (k*xy - x*y) / (k*xx - x*x), y / k
+}
