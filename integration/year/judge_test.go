@@ -37,7 +37,7 @@ type judge struct {
 	now      map[string]*judged           // by policy: the task under way
 	owner    map[string]*policies.Policy  // by container
 	holds    map[string]map[object]string // by policy: what must be held, with its ETag
-	tampered map[string]bool              // by policy: somebody was at its copies since the last audit
+	tampered map[string][]object          // by policy: what somebody was at since an audit looked at it
 	spoiled  map[string]bool              // by policy: somebody was, ever: what the source has no more cannot be sent again
 	gone     map[object]time.Time         // when the source lost what no pass has seen there again
 	brakes   map[string]brake             // by policy: a pass stopped by it
@@ -70,7 +70,7 @@ type judged struct {
 }
 
 func newJudge(w *world) *judge {
-	j := &judge{w: w, now: map[string]*judged{}, owner: map[string]*policies.Policy{}, holds: map[string]map[object]string{}, tampered: map[string]bool{},
+	j := &judge{w: w, now: map[string]*judged{}, owner: map[string]*policies.Policy{}, holds: map[string]map[object]string{}, tampered: map[string][]object{},
 		gone: map[object]time.Time{}, brakes: map[string]brake{}, tokens: map[string]string{}, late: map[string]string{}, days: map[string]map[string]int{},
 		dirty: map[string]bool{}, spoiled: map[string]bool{}, found: map[string]found{}, count: map[string]int{}}
 	for i := range w.file.Policies {
@@ -192,10 +192,17 @@ func (j *judge) ends(x *judged, out daemon.Outcome) {
 		}
 	}
 	if x.kind == daemon.Audit && all {
-		j.tampered[p.Name] = false
+		// An audit looks at the copies of what there is, not of what the source has lost.
+		j.tampered[p.Name] = slices.DeleteFunc(j.tampered[p.Name], func(o object) bool {
+			_, there := j.w.sites[p.From].Get(o.container, o.name)
+			return there || !slices.ContainsFunc(p.To, func(to string) bool {
+				_, copied := j.w.sites[to].Get(o.container, o.name)
+				return copied
+			})
+		})
 		return
 	}
-	if x.kind != daemon.Pass || p.Volumes != nil || j.tampered[p.Name] || !slices.Contains(up, p.From) {
+	if x.kind != daemon.Pass || p.Volumes != nil || len(j.tampered[p.Name]) > 0 || !slices.Contains(up, p.From) {
 		return
 	}
 	candidates := 0
@@ -418,7 +425,7 @@ func (j *judge) lastly(began time.Time) {
 	}
 	end := j.w.clock.Now()
 	for _, p := range j.w.file.Policies {
-		if p.Volumes == nil && p.Name != "weekly" && !j.tampered[p.Name] { // a copy that somebody took waits for its audit
+		if p.Volumes == nil && p.Name != "weekly" && len(j.tampered[p.Name]) == 0 { // a copy that somebody took waits for its audit
 			for _, c := range containersOf(p) {
 				for _, n := range j.w.sites[p.From].Names(c) {
 					if j.copies(p, object{c, n}, p.To) < p.Replicas {

@@ -195,7 +195,8 @@ func (s *story) tamper() {
 	} else {
 		at.Delete(c, name)
 	}
-	s.judge.tampered[p.Name], s.judge.spoiled[p.Name] = true, true
+	s.judge.tampered[p.Name] = append(s.judge.tampered[p.Name], object{c, name})
+	s.judge.spoiled[p.Name] = true
 	delete(s.judge.holds, p.Name)
 	s.judge.count["tampered"]++
 }
