@@ -1,6 +1,7 @@
 package replicator
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -410,10 +411,21 @@ func (p *pass) handOut(ctx context.Context, steps []plan.Step) error {
 			return err
 		}
 	}
+	// What waits longest goes first, so that in a backlog nothing young makes another late.
+	slices.SortStableFunc(steps, func(a, b plan.Step) int { return cmp.Compare(since(a), since(b)) })
 	for _, s := range steps {
 		p.dispatch(s)
 	}
 	return ctx.Err()
+}
+
+// since is when the source changed what a step carries, in µs; 0 for what it has no more,
+// whose grace is over or begins.
+func since(s plan.Step) int64 {
+	if s.Subject.Entry == nil {
+		return 0
+	}
+	return s.Subject.Entry.Modified.UnixMicro()
 }
 
 // intent is what must be durable before a copy begins; nil when it already is.
