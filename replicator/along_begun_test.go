@@ -173,3 +173,42 @@ func TestPropertiesOfAContainerBegunAreOurs(t *testing.T) {
 	}
 	w.wantProps("b", transport.Header{colour: "blue"})
 }
+
+// A segment arrives, the run dies at any of its steps, and the source removes the segment.
+// It does not stay at the destination, where the manifest would go on showing it.
+func TestASegmentRemovedAfterTheRunDiedGoes(t *testing.T) {
+	build := func(f *fuse) *world {
+		w := newWorld(t, "b")
+		w.clock.quick.Store(true)
+		w.policy.Deletes.Propagate, w.policy.Deletes.After = true, 0
+		w.container("a", "more")
+		w.putAt("a", "more", "other", "o", nil)
+		w.putAt("a", "c", "plain", "p", nil)
+		w.sync()
+		w.putAt("a", "more", "dyn/1", "bytes", nil)
+		w.putAt("a", "c", "dlo", "", transport.Header{transport.ManifestHeader: "more/dyn/1"})
+		w.putAt("a", "c", "link", "", transport.Header{transport.TargetHeader: "more/other", transport.TargetETagHeader: w.segment("more", "other").ETag})
+		w.arm(f)
+		return w
+	}
+	dry := &fuse{}
+	w := build(dry)
+	w.sync()
+	for at := int64(1); at <= dry.steps.Load(); at += 4 {
+		w := build(&fuse{at: at})
+		_, _ = w.try(w.policy, SyncOptions{})
+		w.arm(nil)
+		w.clock.advance(time.Minute)
+		w.mem["a"].Remove("more", "dyn/1")
+		if r := w.sync(); len(r.Findings) != 0 {
+			t.Errorf("after a crash at step %d: %+v", at, r.Findings)
+		}
+		if _, _, ok := w.mem["b"].Get("more", "dyn/1"); ok {
+			t.Errorf("after a crash at step %d the segment stands at the destination and not at the source", at)
+		}
+		w.alike("c", "c")
+		w.restart()
+		w.quiet("b")
+		_ = w.ledger.Close()
+	}
+}
