@@ -216,8 +216,8 @@ func lagSeries(name, policy string) string {
 	return fmt.Sprintf(`farshore_%s{policy=%q,region="two"}`, name, policy)
 }
 
-// events are the ids of late and of arrived events in the log; after a crash one may be told twice.
-func (d *soakDaemon) events(kind string) []string {
+// events are the ids of a policy's late or arrived events in the log; after a crash one may be told twice.
+func (d *soakDaemon) events(kind, policy string) []string {
 	d.t.Helper()
 	text, err := os.ReadFile(d.log)
 	if err != nil {
@@ -225,7 +225,7 @@ func (d *soakDaemon) events(kind string) []string {
 	}
 	ids := map[string]bool{}
 	for line := range strings.Lines(string(text)) {
-		if !strings.Contains(line, " event="+kind+" ") {
+		if !strings.Contains(line, " event="+kind+" ") || !strings.Contains(line, " policy="+policy+" ") {
 			continue
 		}
 		for _, f := range strings.Fields(line) {

@@ -49,8 +49,8 @@ func (s *soak) page() string {
 	}
 	row("limits changed in flight", "%d times", s.limits)
 	row("at the end", "both regions identical (names, SHA-256 and headers by python-swiftclient: %s)", strings.Join(s.compared, "; "))
-	row("restore points", "%d landed; restored with the SHA-256 of the volume when its snapshot was taken: %s", len(s.block.snapshots), strings.Join(s.restored, "; "))
-	row("late events", "%d, each followed by its arrived event", len(s.daemon.events("late")))
+	row("restore points", "%d landed; two restored with the SHA-256 of the volume when its snapshot was taken: %s", len(s.block.snapshots), strings.Join(s.restored, "; "))
+	row("late events of objects", "%d, each followed by its arrived event", len(s.daemon.events("late", "objects")))
 	for _, policy := range []string{"objects", "vols"} {
 		row(map[string]string{"objects": "lag of objects", "vols": "lag of the volume"}[policy], "%s", s.agreed(policy))
 	}
@@ -71,15 +71,18 @@ func (s *soak) page() string {
 // agreed says how the figures of a policy compare.
 func (s *soak) agreed(policy string) string {
 	all := s.figures[policy]
-	tight, farthest, longest := 0, 0.0, 0.0
+	agree, tight, farthest, longest := 0, 0, 0.0, 0.0
 	for _, p := range all {
+		if p.wrong() == "" {
+			agree++
+		}
 		w := p.want()
 		if w.high-w.low <= give(w.high, p.poll()) {
 			tight++
 		}
 		farthest, longest = max(farthest, w.off(p.said)), max(longest, p.said)
 	}
-	return fmt.Sprintf("%d figures, every %.0f s, all agree with the observer's; in %d of them nothing is in doubt for him; the longest lag was %.0f s, the farthest figure %.1f s off", len(all), soakSample.Seconds(), tight, longest, farthest)
+	return fmt.Sprintf("%d figures, one every %.0f s; %d agree with the observer's, in %d of them he had no doubt; the longest lag was %.0f s, the farthest figure %.1f s off", len(all), soakSample.Seconds(), agree, tight, longest, farthest)
 }
 
 func (s *soak) peak() float64 {
