@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"farshore/replicator/report"
+	"farshore/store"
 	"farshore/transport"
 	tt "farshore/transport/transporttest"
 )
@@ -210,5 +211,54 @@ func TestASegmentRemovedAfterTheRunDiedGoes(t *testing.T) {
 		w.restart()
 		w.quiet("b")
 		_ = w.ledger.Close()
+	}
+}
+
+// A run dies when it has begun to send a link's new headers, and the next one needs the link
+// as a segment before its own turn comes: the old link there, which has the same ETag, is
+// not taken for the new one.
+func TestAnOldLinkIsNotTakenForTheNewOne(t *testing.T) {
+	w := newWorld(t, "b")
+	w.clock.quick.Store(true)
+	w.container("a", "first")
+	w.putAt("a", "c", "target", "the target's bytes", nil)
+	w.putAt("a", "c", "link", "", transport.Header{transport.TargetHeader: "c/target", "X-Object-Meta-R": "1"})
+	run := func() report.Result {
+		t.Helper()
+		var jobs []Job
+		for _, c := range []string{"first", "c"} {
+			jobs = append(jobs, Job{Policy: w.policy, From: Side{Region: "a", Container: c}, To: []Side{{Region: "b", Container: c}}})
+		}
+		r, err := w.engine().Sync(t.Context(), w.policy, jobs, SyncOptions{})
+		if err != nil || r.Errors > 0 {
+			t.Fatalf("%v %+v", err, r.Findings)
+		}
+		return r
+	}
+	w.putAt("a", "first", "plain", "p", nil)
+	run()
+	w.clock.advance(time.Minute)
+	w.putAt("a", "c", "link", "", transport.Header{transport.TargetHeader: "c/target", "X-Object-Meta-R": "2"})
+	link, err := w.mem["a"].Head(t.Context(), "c", "link")
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes, err := w.ledger.Routes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range routes {
+		if r.Route.From.Container == "c" {
+			if err := w.ledger.AddIntents(t.Context(), []store.Intent{{Route: r.ID, Name: "link", Version: versionOf(link), ETag: link.ETag}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	part := w.segment("c", "target")
+	part.Name = "link"
+	w.slo("first", "slo", nil, part)
+	run()
+	if o, _, ok := w.mem["b"].Get("c", "link"); !ok || o.Header["X-Object-Meta-R"] != "2" {
+		t.Errorf("the link has %v", o.Header)
 	}
 }
