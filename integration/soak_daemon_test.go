@@ -146,6 +146,7 @@ type sample struct {
 	life            int // which process
 	anon            int64
 	fds             int
+	load            float64            // of the machine, over a minute
 	series          map[string]float64 // by name and labels, as in the text format; nil: it did not answer
 }
 
@@ -171,6 +172,8 @@ func (d *soakDaemon) sample() (s sample, ok bool) {
 	if s.anon, _, ok = proc.Memory(pid); !ok {
 		return sample{}, false
 	}
+	load, _ := os.ReadFile("/proc/loadavg")
+	_, _ = fmt.Sscan(string(load), &s.load) // 0: not known
 	fds, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "fd"))
 	s.fds = len(fds)
 	return s, err == nil

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ func (s *soak) page() string {
 	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	row := func(what, format string, args ...any) { say("| %s | "+format+" |", append([]any{what}, args...)...) }
 	say("# Soak\n")
-	say("`make soak`, %s: `farshore run` on the [lab](../integration/lab/README.md), two real regions with Swift and Cinder on one machine of two cores, for %s. Others write objects and a volume in region one while regions are", s.began.UTC().Format("2 January 2006"), s.length)
+	say("`make soak`, %s: `farshore run` on the [lab](../integration/lab/README.md), two real regions with Swift and Cinder on one machine of %d cores, for %s. Others write objects and a volume in region one while regions are", s.began.UTC().Format("2 January 2006"), runtime.NumCPU(), s.length)
 	say("stopped and started, limits change, and the daemon is killed with `kill -9`. The script is random, from a seed; `FARSHORE_SEED=%d make soak` plays this one again. [The test](../integration/soak_test.go) fails if anything said here is not so.\n", s.seed)
 	say("| | |\n| --- | --- |")
 	w := s.writer
@@ -54,6 +55,11 @@ func (s *soak) page() string {
 	for _, policy := range []string{"objects", "vols"} {
 		row(map[string]string{"objects": "lag of objects", "vols": "lag of the volume"}[policy], "%s", s.agreed(policy))
 	}
+	lowest, highest := math.Inf(1), 0.0
+	for _, x := range s.watch.samples {
+		lowest, highest = min(lowest, x.load), max(highest, x.load)
+	}
+	row("load of the machine", "%.0f to %.0f", lowest, highest)
 	n := len(s.daemon.lives) - 1
 	slope, mean := s.growth()
 	row("memory", "RssAnon %.1f MiB on average in the last life of %.0f min, its first minute left out; by least squares %+.3f MiB a minute; peak of all lives %.1f MiB", mean, s.settled.Sub(s.daemon.lives[n].began).Minutes(), slope, s.peak())
