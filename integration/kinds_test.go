@@ -56,6 +56,8 @@ type kindsWorld struct {
 	// seldom has edits compared a few at a time: a real region answers in milliseconds,
 	// not in microseconds.
 	seldom int
+	// past and spare are two containers more that scripts edit.
+	past, spare string
 }
 
 func newFakeKinds(t *testing.T, o fakecloud.Options, container string) (*kindsWorld, *fakecloud.Region, *fakecloud.Region) {

@@ -217,10 +217,19 @@ func TestLabBroken(t *testing.T) {
 func TestLabEdits(t *testing.T) {
 	for _, seed := range seeds(t, 3, 10) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			w, _ := newLabKinds(t, "{container}")
+			w, lw := newLabKinds(t, "{container}")
+			policy := kindsPolicyText("lab-one", "lab-two", w.p, "{container}")
 			if seed%2 == 1 {
-				w.policy = w.f.policyFile(mainOnly(kindsPolicyText("lab-one", "lab-two", w.p, "{container}"), w.p))
+				policy = mainOnly(policy, w.p)
 			}
+			w.policy = w.f.policyFile(w.enlarge(policy, "{container}"))
+			t.Cleanup(func() {
+				for _, c := range []*lab.Client{lw.one, lw.two} {
+					labUnversion(t, c, w.past)
+					c.Remove(t, w.past)
+					c.Remove(t, w.spare)
+				}
+			})
 			w.play(seed, 25, func(*rand.Rand) {}, func() {})
 		})
 	}

@@ -146,6 +146,7 @@ type sample struct {
 	life            int // which process
 	anon            int64
 	fds             int
+	load            float64            // of the machine, over a minute
 	series          map[string]float64 // by name and labels, as in the text format; nil: it did not answer
 }
 
@@ -171,6 +172,8 @@ func (d *soakDaemon) sample() (s sample, ok bool) {
 	if s.anon, _, ok = proc.Memory(pid); !ok {
 		return sample{}, false
 	}
+	load, _ := os.ReadFile("/proc/loadavg")
+	_, _ = fmt.Sscan(string(load), &s.load) // 0: not known
 	fds, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "fd"))
 	s.fds = len(fds)
 	return s, err == nil
@@ -216,8 +219,8 @@ func lagSeries(name, policy string) string {
 	return fmt.Sprintf(`farshore_%s{policy=%q,region="two"}`, name, policy)
 }
 
-// events are the ids of late and of arrived events in the log; after a crash one may be told twice.
-func (d *soakDaemon) events(kind string) []string {
+// events are the ids of a policy's late or arrived events in the log; after a crash one may be told twice.
+func (d *soakDaemon) events(kind, policy string) []string {
 	d.t.Helper()
 	text, err := os.ReadFile(d.log)
 	if err != nil {
@@ -225,7 +228,7 @@ func (d *soakDaemon) events(kind string) []string {
 	}
 	ids := map[string]bool{}
 	for line := range strings.Lines(string(text)) {
-		if !strings.Contains(line, " event="+kind+" ") {
+		if !strings.Contains(line, " event="+kind+" ") || !strings.Contains(line, " policy="+policy+" ") {
 			continue
 		}
 		for _, f := range strings.Fields(line) {

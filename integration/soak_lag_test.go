@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -18,6 +17,7 @@ type lagPoint struct {
 	known, atMost  float64
 	truth, exposed band    // age of the oldest change that region two lacks; of the last look that counts
 	bound          float64 // age of the look before the oldest such change
+	lacks          float64 // age of the oldest change that region two lacks beyond doubt, known to anybody or not
 }
 
 // poll is the longest time between two looks.
@@ -52,7 +52,7 @@ func (p lagPoint) wrong() string {
 		return fmt.Sprintf("lag_known_seconds is %.1f", p.known)
 	case p.known < p.truth.low-give(p.truth.low, poll):
 		return fmt.Sprintf("lag_known_seconds is %.1f", p.known)
-	case p.atMost < p.truth.high-2:
+	case p.atMost < p.lacks-2:
 		return fmt.Sprintf("lag_at_most_seconds is %.1f", p.atMost)
 	}
 	return ""
@@ -87,7 +87,7 @@ func (o *observer) objectLag() (all []lagPoint) {
 		}
 		for _, t := range tracks {
 			b := o.waits(t, s.asked, s.answered)
-			p.truth.low = max(p.truth.low, b.low)
+			p.truth.low, p.lacks = max(p.truth.low, b.low), max(p.lacks, o.lacks(t, s.asked))
 			if b.high > p.truth.high {
 				p.truth.high, p.bound = b.high, o.exposure(t.looks, s.answered.Add(-seconds(b.high))).high+b.high
 			}
@@ -218,6 +218,22 @@ func (o *observer) since(t *track, now time.Time, strict bool) time.Time {
 	return time.Time{}
 }
 
+// lacks is the age of the oldest change that region two lacks, of those since the object was deleted last.
+func (o *observer) lacks(t *track, now time.Time) float64 {
+	oldest := 0.0
+	for i := len(t.changes) - 1; i >= 0; i-- {
+		c := t.changes[i]
+		if c.ended.After(now) {
+			continue
+		}
+		if at := o.had(t, c); c.gone() || !at.IsZero() && at.Before(now) {
+			break
+		}
+		oldest = now.Sub(c.ended).Seconds()
+	}
+	return oldest
+}
+
 // had is when region two had a change, or something newer that stands for it; zero: never seen.
 func (o *observer) had(t *track, c change) time.Time {
 	if !c.gone() {
@@ -237,14 +253,14 @@ func after(looks []logged, at time.Time) int {
 	return n
 }
 
-// sure is when the daemon must know that region two has what it got at a time: where a region or the daemon went away at
-// that moment, the answer may have been lost, and the next looks show it.
+// sure is when the daemon must know that region two has what it got at a time: where that region or the daemon went away at
+// that moment, the answer may have been lost, and a later look shows it.
 func (o *observer) sure(t *track, at time.Time) time.Time {
 	for _, x := range o.soak.outages {
-		if x.what == "one" || at.Before(x.began.Add(-3*time.Second)) || at.After(cmp.Or(x.end, at)) {
+		if x.what == "one" || at.Before(x.began.Add(-3*time.Second)) || at.After(x.began.Add(3*time.Second)) {
 			continue
 		}
-		if n := after(t.looks, x.end) + 2; n < len(t.looks) {
+		if n := after(t.looks, x.end) + 1; n < len(t.looks) {
 			return t.looks[n].ended
 		}
 	}
@@ -260,6 +276,7 @@ func (o *observer) volumeLag() (all []lagPoint) {
 			continue
 		}
 		p.exposed = o.newest(points, s)
+		p.lacks = p.exposed.low
 		for _, x := range o.soak.block.snapshots { // what waits for longest, and is newer
 			if age := s.answered.Sub(x.taken).Seconds(); age > 0 && age < p.exposed.high {
 				p.truth.high = max(p.truth.high, age)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ func (s *soak) page() string {
 	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	row := func(what, format string, args ...any) { say("| %s | "+format+" |", append([]any{what}, args...)...) }
 	say("# Soak\n")
-	say("`make soak`, %s: `farshore run` on the [lab](../integration/lab/README.md), two real regions with Swift and Cinder on one machine of two cores, for %s. Others write objects and a volume in region one while regions are", s.began.UTC().Format("2 January 2006"), s.length)
+	say("`make soak`, %s: `farshore run` on the [lab](../integration/lab/README.md), two real regions with Swift and Cinder on one machine of %d cores, for %s. Others write objects and a volume in region one while regions are", s.began.UTC().Format("2 January 2006"), runtime.NumCPU(), s.length)
 	say("stopped and started, limits change, and the daemon is killed with `kill -9`. The script is random, from a seed; `FARSHORE_SEED=%d make soak` plays this one again. [The test](../integration/soak_test.go) fails if anything said here is not so.\n", s.seed)
 	say("| | |\n| --- | --- |")
 	w := s.writer
@@ -49,11 +50,16 @@ func (s *soak) page() string {
 	}
 	row("limits changed in flight", "%d times", s.limits)
 	row("at the end", "both regions identical (names, SHA-256 and headers by python-swiftclient: %s)", strings.Join(s.compared, "; "))
-	row("restore points", "%d landed; restored with the SHA-256 of the volume when its snapshot was taken: %s", len(s.block.snapshots), strings.Join(s.restored, "; "))
-	row("late events", "%d, each followed by its arrived event", len(s.daemon.events("late")))
+	row("restore points", "%d landed; two restored with the SHA-256 of the volume when its snapshot was taken: %s", len(s.block.snapshots), strings.Join(s.restored, "; "))
+	row("late events of objects", "%d, each followed by its arrived event", len(s.daemon.events("late", "objects")))
 	for _, policy := range []string{"objects", "vols"} {
 		row(map[string]string{"objects": "lag of objects", "vols": "lag of the volume"}[policy], "%s", s.agreed(policy))
 	}
+	lowest, highest := math.Inf(1), 0.0
+	for _, x := range s.watch.samples {
+		lowest, highest = min(lowest, x.load), max(highest, x.load)
+	}
+	row("load of the machine", "%.0f to %.0f", lowest, highest)
 	n := len(s.daemon.lives) - 1
 	slope, mean := s.growth()
 	row("memory", "RssAnon %.1f MiB on average in the last life of %.0f min, its first minute left out; by least squares %+.3f MiB a minute; peak of all lives %.1f MiB", mean, s.settled.Sub(s.daemon.lives[n].began).Minutes(), slope, s.peak())
@@ -71,15 +77,18 @@ func (s *soak) page() string {
 // agreed says how the figures of a policy compare.
 func (s *soak) agreed(policy string) string {
 	all := s.figures[policy]
-	tight, farthest, longest := 0, 0.0, 0.0
+	agree, tight, farthest, longest := 0, 0, 0.0, 0.0
 	for _, p := range all {
+		if p.wrong() == "" {
+			agree++
+		}
 		w := p.want()
 		if w.high-w.low <= give(w.high, p.poll()) {
 			tight++
 		}
 		farthest, longest = max(farthest, w.off(p.said)), max(longest, p.said)
 	}
-	return fmt.Sprintf("%d figures, every %.0f s, all agree with the observer's; in %d of them nothing is in doubt for him; the longest lag was %.0f s, the farthest figure %.1f s off", len(all), soakSample.Seconds(), tight, longest, farthest)
+	return fmt.Sprintf("%d figures, one every %.0f s; %d agree with the observer's, in %d of them he had no doubt; the longest lag was %.0f s, the farthest figure %.1f s off", len(all), soakSample.Seconds(), agree, tight, longest, farthest)
 }
 
 func (s *soak) peak() float64 {

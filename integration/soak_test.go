@@ -51,9 +51,6 @@ func TestSoak(t *testing.T) {
 	s.live()
 	s.settle()
 	s.prove()
-	if dir := os.Getenv("FARSHORE_SOAK_OUT"); dir != "" && !t.Failed() {
-		s.publish(dir)
-	}
 }
 
 // soak is one run.
@@ -74,6 +71,7 @@ type soak struct {
 	outages  []outage
 	sourced  bool // the source is away
 	restored []string
+	restores chan restoredMeanwhile
 	figures  map[string][]lagPoint // by policy
 	compared []string              // what the comparison of the containers said
 }
@@ -156,11 +154,12 @@ func (s *soak) script() []event {
 	for at := part(0.02); at < part(0.95); at += between(8*time.Second, 25*time.Second) {
 		add(at, "", s.block.change)
 	}
-	for i := range 8 {
-		if at := between(part(0.02+0.11*float64(i)), part(0.05+0.11*float64(i))); i == 0 || d >= 10*time.Minute || i%4 == 0 {
+	for i := range 6 {
+		if at := between(part(0.02+0.15*float64(i)), part(0.05+0.15*float64(i))); d >= 10*time.Minute || i%3 == 0 {
 			add(at, "snapshot", s.snap)
 		}
 	}
+	add(part(0.85), "restore", s.restoreMeanwhile)
 	slices.SortStableFunc(all, func(a, b event) int { return cmp.Compare(a.at, b.at) })
 	return all
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"farshore/replicator/report"
+	"farshore/store"
 	"farshore/transport"
 	tt "farshore/transport/transporttest"
 )
@@ -172,4 +173,92 @@ func TestPropertiesOfAContainerBegunAreOurs(t *testing.T) {
 		t.Errorf("%+v", r.Findings)
 	}
 	w.wantProps("b", transport.Header{colour: "blue"})
+}
+
+// A segment arrives, the run dies at any of its steps, and the source removes the segment.
+// It does not stay at the destination, where the manifest would go on showing it.
+func TestASegmentRemovedAfterTheRunDiedGoes(t *testing.T) {
+	build := func(f *fuse) *world {
+		w := newWorld(t, "b")
+		w.clock.quick.Store(true)
+		w.policy.Deletes.Propagate, w.policy.Deletes.After = true, 0
+		w.container("a", "more")
+		w.putAt("a", "more", "other", "o", nil)
+		w.putAt("a", "c", "plain", "p", nil)
+		w.sync()
+		w.putAt("a", "more", "dyn/1", "bytes", nil)
+		w.putAt("a", "c", "dlo", "", transport.Header{transport.ManifestHeader: "more/dyn/1"})
+		w.putAt("a", "c", "link", "", transport.Header{transport.TargetHeader: "more/other", transport.TargetETagHeader: w.segment("more", "other").ETag})
+		w.arm(f)
+		return w
+	}
+	dry := &fuse{}
+	w := build(dry)
+	w.sync()
+	for at := int64(1); at <= dry.steps.Load(); at += 4 {
+		w := build(&fuse{at: at})
+		_, _ = w.try(w.policy, SyncOptions{})
+		w.arm(nil)
+		w.clock.advance(time.Minute)
+		w.mem["a"].Remove("more", "dyn/1")
+		if r := w.sync(); len(r.Findings) != 0 {
+			t.Errorf("after a crash at step %d: %+v", at, r.Findings)
+		}
+		if _, _, ok := w.mem["b"].Get("more", "dyn/1"); ok {
+			t.Errorf("after a crash at step %d the segment stands at the destination and not at the source", at)
+		}
+		w.alike("c", "c")
+		w.restart()
+		w.quiet("b")
+		_ = w.ledger.Close()
+	}
+}
+
+// A run dies when it has begun to send a link's new headers, and the next one needs the link
+// as a segment before its own turn comes: the old link there, which has the same ETag, is
+// not taken for the new one.
+func TestAnOldLinkIsNotTakenForTheNewOne(t *testing.T) {
+	w := newWorld(t, "b")
+	w.clock.quick.Store(true)
+	w.container("a", "first")
+	w.putAt("a", "c", "target", "the target's bytes", nil)
+	w.putAt("a", "c", "link", "", transport.Header{transport.TargetHeader: "c/target", "X-Object-Meta-R": "1"})
+	run := func() report.Result {
+		t.Helper()
+		var jobs []Job
+		for _, c := range []string{"first", "c"} {
+			jobs = append(jobs, Job{Policy: w.policy, From: Side{Region: "a", Container: c}, To: []Side{{Region: "b", Container: c}}})
+		}
+		r, err := w.engine().Sync(t.Context(), w.policy, jobs, SyncOptions{})
+		if err != nil || r.Errors > 0 {
+			t.Fatalf("%v %+v", err, r.Findings)
+		}
+		return r
+	}
+	w.putAt("a", "first", "plain", "p", nil)
+	run()
+	w.clock.advance(time.Minute)
+	w.putAt("a", "c", "link", "", transport.Header{transport.TargetHeader: "c/target", "X-Object-Meta-R": "2"})
+	link, err := w.mem["a"].Head(t.Context(), "c", "link")
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes, err := w.ledger.Routes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range routes {
+		if r.Route.From.Container == "c" {
+			if err := w.ledger.AddIntents(t.Context(), []store.Intent{{Route: r.ID, Name: "link", Version: versionOf(link), ETag: link.ETag}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	part := w.segment("c", "target")
+	part.Name = "link"
+	w.slo("first", "slo", nil, part)
+	run()
+	if o, _, ok := w.mem["b"].Get("c", "link"); !ok || o.Header["X-Object-Meta-R"] != "2" {
+		t.Errorf("the link has %v", o.Header)
+	}
 }

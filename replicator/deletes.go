@@ -355,6 +355,9 @@ func (p *pass) deleteOne(ctx context.Context, o store.Object) error {
 			}
 		}
 		drop = append(drop, d.info.ID)
+		if p.job.along {
+			drop = append(drop, d.sisters...) // the same object; see heirs
+		}
 		p.tellDeleted(d, &o)
 	}
 	p.e.o.Ledger.Update(p.place, o.Name, func(o *store.Object, exists bool) bool {

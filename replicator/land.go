@@ -201,7 +201,7 @@ func (p *pass) abandon(ctx context.Context, d *dest, in store.Intent) error {
 		p.e.o.Log.Warn("what was begun to be sent stays for the next pass to look at", "region", d.side.Region, "name", in.Name, "err", err)
 		return nil
 	}
-	p.e.o.Ledger.DropIntent(d.info.ID, in.Name)
+	p.e.o.Ledger.DropIntent(in.Route, in.Name)
 	return nil
 }
 

@@ -78,6 +78,9 @@ func (p *pass) part(ctx context.Context, lo, hi string, entries []transport.Entr
 		if err := p.addSisters(d, i, subjects); err != nil {
 			return err
 		}
+		if err := p.abandonSisters(d, lo, hi, subjects); err != nil {
+			return err
+		}
 	}
 	var steps []plan.Step
 	unchanged := map[int]int64{}
@@ -86,6 +89,7 @@ func (p *pass) part(ctx context.Context, lo, hi string, entries []transport.Entr
 			p.listedHere.Add(1)
 		}
 		step := p.diff(s, o)
+		p.heirs(&s, &step)
 		p.sight(&s, &step)
 		switch {
 		case !step.Idle():

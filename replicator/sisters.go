@@ -1,6 +1,7 @@
 package replicator
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -87,4 +88,93 @@ func (p *pass) addSisters(d *dest, i int, subjects []plan.Subject) error {
 		p.at(s, i).Known = known
 	}
 	return nil
+}
+
+// heirs gives this route the replicas that only sisters have of an object which the source
+// does not list any more: what comes along is looked after, deletes included, by the pass
+// over the part or the whole that came along, whichever of its routes brought the object.
+func (p *pass) heirs(s *plan.Subject, step *plan.Step) {
+	if !p.job.along || s.Entry != nil || s.Record == nil {
+		return
+	}
+	for _, d := range p.dests {
+		if d.dead.Load() {
+			continue
+		}
+		if r, ok := inherited(d, s.Record); ok {
+			step.Inherit = append(step.Inherit, r)
+		}
+	}
+}
+
+func inherited(d *dest, o *store.Object) (store.Replica, bool) {
+	if _, own := o.Replica(d.info.ID); own {
+		return store.Replica{}, false
+	}
+	for _, id := range d.sisters {
+		if r, ok := o.Replica(id); ok && r.State == store.Confirmed {
+			r.Route = d.info.ID
+			return r, true
+		}
+	}
+	return store.Replica{}, false
+}
+
+// abandonSisters deals with what sisters had begun to send in (lo, hi] when their run died,
+// and the source has lost since: their own pass may never come, for the next run brings on
+// them only what the source still has.
+func (p *pass) abandonSisters(d *dest, lo, hi string, subjects []plan.Subject) error {
+	if !p.job.along || p.dry() {
+		return nil
+	}
+	for _, id := range d.sisters {
+		for after := lo; ; {
+			page, err := p.e.o.Ledger.Intents(id, after, pageSize)
+			if err != nil {
+				return err
+			}
+			for _, in := range page {
+				if hi != "" && in.Name > hi {
+					page = nil
+					break
+				}
+				at, ok := find(subjects, in.Name)
+				if strings.HasPrefix(in.Name, p.job.From.Prefix) && (!ok || subjects[at].Entry == nil) {
+					p.start(func(ctx context.Context) error { return p.abandonSister(ctx, d, in) })
+				}
+			}
+			if len(page) < pageSize {
+				break
+			}
+			after = page[len(page)-1].Name
+		}
+	}
+	return nil
+}
+
+// abandonSister deals with one of them. No copy of it runs meanwhile.
+func (p *pass) abandonSister(ctx context.Context, d *dest, in store.Intent) error {
+	release, err := p.turn(ctx, in.Name)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if _, ok, err := p.e.o.Ledger.Intent(in.Route, in.Name); err != nil || !ok {
+		return err
+	}
+	if err := p.abandon(ctx, d, in); err != nil {
+		return err
+	}
+	p.e.o.Ledger.Update(p.place, in.Name, func(o *store.Object, exists bool) bool {
+		r, ok := inherited(d, o)
+		if !exists || !ok {
+			return false
+		}
+		o.SetReplica(r)
+		if o.Missing == 0 {
+			o.Missing = micros(p.e.o.Clock.Now())
+		}
+		return true
+	})
+	return p.e.o.Ledger.Flush(ctx)
 }

@@ -450,6 +450,9 @@ func (p *pass) settle(ctx context.Context, d *dest, in store.Intent, rs *plan.Ro
 	}
 	if err == nil && obj.ETag == in.ETag {
 		rs.IfAbsent = false
+		if known, err := p.hadBefore(in); known || err != nil {
+			return err
+		}
 		p.e.o.Ledger.Confirm(store.Confirmation{Place: p.place, Route: in.Route, Name: in.Name, Apply: func(o *store.Object, exists bool) bool {
 			o.Name = in.Name
 			if !exists {
@@ -465,6 +468,18 @@ func (p *pass) settle(ctx context.Context, d *dest, in store.Intent, rs *plan.Ro
 		return p.sweep(ctx, d, in.Name)
 	}
 	return nil
+}
+
+// hadBefore reports whether the ledger knows a copy with the ETag that a copy begun was to
+// have: one with other headers, or a link to elsewhere, for all links have the ETag of no
+// bytes. What stands there then does not tell whether the new one arrived.
+func (p *pass) hadBefore(in store.Intent) (bool, error) {
+	rec, ok, err := p.e.o.Ledger.Get(p.place, in.Name)
+	if err != nil || !ok {
+		return false, err
+	}
+	rep, ok := rec.Replica(in.Route)
+	return ok && rep.State == store.Confirmed && rep.Version != in.Version && destETagOf(rep) == in.ETag, nil
 }
 
 // markMissing notes that the source no longer lists an object, or, on the way

@@ -282,7 +282,11 @@ func drillLine(d report.Drill) string {
 	if len(d.Containers) > 0 {
 		return fmt.Sprintf("%s: %s, %s", what, count(int64(len(d.Containers)), "container"), exactly(d.Seconds))
 	}
-	return fmt.Sprintf("%s: %s, RTO %s, RPO %s", what, count(int64(len(d.Volumes)), "volume"), exactly(d.RTO), exactly(d.RPO))
+	volumes := fmt.Sprintf("%s: %s, ", what, count(int64(len(d.Volumes)), "volume"))
+	if d.RTO == 0 { // which would read as the best of all
+		return volumes + "none restored"
+	}
+	return volumes + fmt.Sprintf("RTO %s, RPO %s", exactly(d.RTO), exactly(d.RPO))
 }
 
 // showDrill prints a report.

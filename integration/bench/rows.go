@@ -25,13 +25,15 @@ type sizes struct {
 	limited              int // objects of 16 MiB
 	scale, changed       int
 	ledger               int
+	idle                 int           // objects a container
+	idleEvery            time.Duration // between two passes
 }
 
 var (
 	usualSizes = sizes{labSmall: 1000, labLarge: 6, labBig: 300 * mb, nearSmall: 10_000, nearLarge: 16,
-		farSmall: 1000, farBig: 2 * gib, limited: 16, scale: 1_000_000, changed: 1000, ledger: 1_000_000}
+		farSmall: 1000, farBig: 2 * gib, limited: 16, scale: 1_000_000, changed: 1000, ledger: 1_000_000, idle: 10_000, idleEvery: 5 * time.Minute}
 	quickSizes = sizes{labSmall: 60, labLarge: 2, labBig: 80 * mb, nearSmall: 1000, nearLarge: 4,
-		farSmall: 200, farBig: 512 * mb, limited: 10, scale: 20_000, changed: 100, ledger: 20_000}
+		farSmall: 200, farBig: 512 * mb, limited: 10, scale: 20_000, changed: 100, ledger: 20_000, idle: 100, idleEvery: 20 * time.Second}
 )
 
 // What the design promises (§8).
@@ -57,7 +59,7 @@ func specs() []spec {
 		{"lab-small", "lab", labSmall}, {"lab-large", "lab", labLarge}, {"lab-unchanged", "lab", labUnchanged}, {"lab-exact", "lab", labExact},
 		{"near-small", "", nearSmall}, {"near-large", "", nearLarge}, {"near-unchanged", "", nearUnchanged},
 		{"far-small", "", farSmall}, {"far-large", "", farLarge}, {"far-window", "", farWindowed},
-		{"limit", "", limited}, {"ledger", "", ledgerRow}, {"scale", "scale", scaleRow},
+		{"limit", "", limited}, {"ledger", "", ledgerRow}, {"scale", "scale", scaleRow}, {"idle", "scale", idleRow},
 	}
 }
 

@@ -230,7 +230,7 @@ func (l *Lab) TokenLife(t testing.TB, d time.Duration) {
 
 func (l *Lab) script(t testing.TB, env []string, name string, args ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(l.desc.Scripts, name), args...)
 	cmd.Env = append(os.Environ(), "FARSHORE_LAB_STATE="+l.state)

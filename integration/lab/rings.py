@@ -13,7 +13,7 @@ from swift.common.ring import RingBuilder
 PART_POWER = {'account': 6, 'container': 1, 'object': 6}
 
 for folder, typ, port in (a.split(':') for a in sys.argv[1:]):
-    b = RingBuilder(PART_POWER[typ], 1, 0)
+    b = RingBuilder(PART_POWER[typ.split('-')[0]], 1, 0)  # object-1 is of the storage policy with that index
     b.add_dev({'region': 1, 'zone': 1, 'ip': '127.0.0.1', 'port': int(port), 'device': 'd1', 'weight': 1,
                'replication_ip': '127.0.0.1', 'replication_port': int(port), 'meta': ''})
     b.rebalance()

@@ -1,8 +1,33 @@
 # shellcheck shell=bash
 # Swift: one independent cluster a region, one device and one replica each. Sourced by up and region.
 #
-# Daemons read /etc/swift/swift.conf (hash prefix, storage policies, constraints) whatever swift_dir
-# says, so that file stays the package's; only the rings follow swift_dir.
+# Each region has two storage policies: the default, which has one name everywhere, and one with a name
+# of the region's own, so that neither knows the other's.
+
+swift_d() { # alias name configuration-file program   starts it with the region's swift.conf (see swiftd.py)
+  start "$2" "$3" python3 "$LAB/swiftd.py" "$S/conf/$1/swift.conf" "/usr/bin/$4" "$3" -v   # -v: log to standard output too, since there may be no /dev/log
+}
+
+swift_rings() { # alias...   writes what is missing of the regions' storage policies and rings
+  local a e typ rings=()
+  for a in "$@"; do
+    e="$S/conf/$a"
+    [ -f "$e/swift.conf" ] || put "$e/swift.conf" <<C
+[swift-hash]
+swift_hash_path_prefix = changeme
+swift_hash_path_suffix = changeme
+[storage-policy:0]
+name = Policy-0
+default = yes
+[storage-policy:1]
+name = cold-$a
+C
+    for typ in account container object object-1; do
+      [ -f "$e/$typ.ring.gz" ] || rings+=("$e:$typ:$(port "$a" "${typ%-*}")")
+    done
+  done
+  [ ${#rings[@]} = 0 ] || python3 "$LAB/rings.py" "${rings[@]}"
+}
 
 swift_conf() { # alias   writes the region's configuration
   local a="$1" e="$S/conf/$1" d="$DATA/$1" typ p
@@ -160,25 +185,18 @@ C
 }
 
 proxy_start() { # alias
-  start "swift-proxy-$1" "$S/conf/$1/proxy-server.conf" swift-proxy-server "$S/conf/$1/proxy-server.conf" -v
+  swift_rings "$1"   # a lab that is older than its policies gets them with the first proxy that starts again
+  swift_d "$1" "swift-proxy-$1" "$S/conf/$1/proxy-server.conf" swift-proxy-server
 }
 
 swift_start() {
-  local a e typ rings=()
-  for a in "${ALIASES[@]}"; do
-    swift_conf "$a"
-    for typ in account container object; do
-      [ -f "$S/conf/$a/$typ.ring.gz" ] || rings+=("$S/conf/$a:$typ:$(port "$a" $typ)")
-    done
-  done
-  [ ${#rings[@]} = 0 ] || python3 "$LAB/rings.py" "${rings[@]}"
+  local a e typ
+  for a in "${ALIASES[@]}"; do swift_conf "$a"; done
+  swift_rings "${ALIASES[@]}"
   for a in "${ALIASES[@]}"; do
     e="$S/conf/$a"
     start "memcached-$a" "$e/memcached" memcached -l 127.0.0.1 -U 0 -p "$(port "$a" memcached)" -m 64 -u root
-    # -v: log to standard output too, since there may be no /dev/log
-    start "swift-account-$a"   "$e/account-server.conf"   swift-account-server   "$e/account-server.conf" -v
-    start "swift-container-$a" "$e/container-server.conf" swift-container-server "$e/container-server.conf" -v
-    start "swift-object-$a"    "$e/object-server.conf"    swift-object-server    "$e/object-server.conf" -v
+    for typ in account container object; do swift_d "$a" "swift-$typ-$a" "$e/$typ-server.conf" "swift-$typ-server"; done
     proxy_start "$a"
   done
 }
@@ -194,9 +212,9 @@ swift_wait() {
     e="$S/conf/$a"
     for m in $DAEMONS; do
       case $m in
-        container-updater) start "swift-$m-$a" "$e/container-server.conf" swift-container-updater "$e/container-server.conf" -v;;
-        object-updater)    start "swift-$m-$a" "$e/object-server.conf"    swift-object-updater    "$e/object-server.conf" -v;;
-        object-expirer)    start "swift-$m-$a" "$e/object-expirer.conf"   swift-object-expirer    "$e/object-expirer.conf" -v;;
+        container-updater) swift_d "$a" "swift-$m-$a" "$e/container-server.conf" "swift-$m";;
+        object-updater)    swift_d "$a" "swift-$m-$a" "$e/object-server.conf"    "swift-$m";;
+        object-expirer)    swift_d "$a" "swift-$m-$a" "$e/object-expirer.conf"   "swift-$m";;
         *) die "FARSHORE_LAB_DAEMONS: no daemon '$m'";;
       esac
     done

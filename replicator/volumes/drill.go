@@ -123,6 +123,16 @@ func (s *Shipper) drillVolumes(ctx context.Context, r DrillRequest, region strin
 			}
 			names = append(names, x.point.ID)
 		}
+		lacking, err := s.lacking(r.Policy, of)
+		if err != nil {
+			return err
+		}
+		for _, v := range lacking {
+			x := report.DrillVolume{Restore: report.Restore{Region: region, From: r.Policy.From, SourceVolume: v.ID, SourceVolumeName: v.Name}, Cause: "the region holds no point of it",
+				Hint: "farshore points " + before(r.Policy.Name) + "shows where there are any; farshore sync " + before(r.Policy.Name) + "ships what is missing, or says why not"}
+			d.Volumes = append(d.Volumes, x)
+			f.Add(report.Finding{Kind: report.KindNoPoint, Level: report.Error, Policy: r.Policy.Name, Region: region, Name: cmp.Or(v.ID, v.Name), Op: "drill the restore of " + cmp.Or(v.Name, v.ID), Cause: x.Cause, Hint: x.Hint})
+		}
 	}
 	types := func(string) map[string]string { return r.Policy.VolumeTypes }
 	for _, name := range names {
@@ -145,6 +155,42 @@ func (s *Shipper) drillVolumes(ctx context.Context, r DrillRequest, region strin
 		d.Volumes = append(d.Volumes, v)
 	}
 	return nil
+}
+
+// lacking gives the volumes that a policy protects, by its own words or by the ledger's, and that
+// a region has no point of. A drill that passed them over would prove too little.
+func (s *Shipper) lacking(p policies.Policy, held map[string][]store.Point) (out []store.PointVolume, err error) {
+	all, err := s.o.Ledger.Points("")
+	if err != nil {
+		return nil, fmt.Errorf("read points: %w", err)
+	}
+	ids, names := map[string]bool{}, map[string]bool{}
+	for id, list := range held {
+		ids[id] = true
+		for _, x := range list {
+			names[x.Volume.Name] = true
+		}
+	}
+	for _, x := range slices.Backward(all) { // the name that it had last
+		if x.Policy != p.Name || x.Region != p.From || x.Gone != 0 {
+			continue
+		}
+		if names[x.Volume.Name] = true; !ids[x.Volume.ID] {
+			ids[x.Volume.ID] = true
+			out = append(out, x.Volume)
+		}
+	}
+	for _, id := range p.Volumes.IDs {
+		if !ids[id] {
+			out = append(out, store.PointVolume{ID: id})
+		}
+	}
+	for _, name := range p.Volumes.Names {
+		if !names[name] {
+			out = append(out, store.PointVolume{Name: name})
+		}
+	}
+	return out, nil
 }
 
 // hintOf says what to do about an error of this package or of a region.

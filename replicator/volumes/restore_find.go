@@ -113,6 +113,10 @@ func (s *Shipper) findPoint(ctx context.Context, name, region string) (pick, err
 	case len(volumes) > 1:
 		return fail("give the volume's id: "+strings.Join(sortedKeys(volumes), ", "), "%d volumes have that name", len(volumes))
 	}
+	// Its other points count, too: it may have had another name when they were made.
+	if list, known, err = s.pointsAt(ctx, region, func(p store.Point) bool { return volumes[p.Volume.ID] }); err != nil {
+		return pick{}, err
+	}
 	return s.newest(list, known, region, "")
 }
 

@@ -443,7 +443,7 @@ func (r *run) judge(res *report.Result, failed error) error {
 		return err
 	}
 	slices.SortFunc(r.points, func(a, b report.PointResult) int {
-		return cmp.Or(cmp.Compare(a.Volume, b.Volume), a.Taken.Compare(b.Taken), cmp.Compare(a.Point, b.Point))
+		return cmp.Or(cmp.Compare(a.VolumeName, b.VolumeName), cmp.Compare(a.Volume, b.Volume), a.Taken.Compare(b.Taken), cmp.Compare(a.Point, b.Point))
 	})
 	res.Volumes, res.Points, res.Totals = &r.volumes, r.points, r.copied
 	c := newCensus(r.p, points, all)

@@ -3,6 +3,7 @@ package volumes
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"farshore/store"
@@ -76,6 +77,7 @@ func (r *run) tellApart(ctx context.Context, volume string) error {
 // leaves snapshots backing-up for ever.
 func (r *run) ready(ctx context.Context, id string) (snap transport.Snapshot, err error) {
 	since := r.s.o.Clock.Now()
+	var left orphan
 	err = r.s.await(ctx, "waiting for snapshot "+id, func(ctx context.Context) (bool, error) {
 		if snap, err = r.from.Blocks.Snapshot(ctx, id); err != nil {
 			return false, err
@@ -87,10 +89,11 @@ func (r *run) ready(ctx context.Context, id string) (snap transport.Snapshot, er
 			return false, &transport.Error{Op: "take snapshot", Region: r.p.From, Name: id, Class: transport.Permanent,
 				Err: fmt.Errorf("snapshot %s of volume %s ended in error", id, snap.Volume), Hint: "the volume's back end refused it: openstack volume message list tells why; the snapshot was removed"}
 		}
-		if r.s.o.Clock.Now().Sub(since) > patience {
-			return false, &stuckError{what: "snapshot", region: r.p.From, id: id, status: snap.Status, command: "openstack volume snapshot set --state available " + id}
+		alone, err := left.look(ctx, r.s, r.from.Blocks, snap)
+		if err == nil && (alone || r.s.o.Clock.Now().Sub(since) > patience) {
+			err = &stuckError{what: "snapshot", region: r.p.From, id: id, status: snap.Status, command: "openstack volume snapshot set --state available " + id}
 		}
-		return false, nil
+		return false, err
 	})
 	if err != nil && snap.Status == "error" && ours(r.p.Name, snap.Metadata) && ctx.Err() == nil {
 		if rerr := r.s.removeSnapshot(ctx, r.from.Blocks, r.p.From, id); rerr != nil {
@@ -98,6 +101,41 @@ func (r *run) ready(ctx context.Context, id string) (snap transport.Snapshot, er
 		}
 	}
 	return snap, err
+}
+
+// orphan watches a snapshot that is backing-up. Cinder says so of it just before it has the backup, and
+// takes it back before the backup is complete: one of which no backup is being made at two looks is
+// what a cinder-backup that was killed has left.
+type orphan struct {
+	looked int
+	next   time.Time
+}
+
+// orphanLook is how long an orphan waits before each look.
+const orphanLook = 30 * time.Second
+
+// look reports whether nobody will end what the snapshot is in.
+func (o *orphan) look(ctx context.Context, s *Shipper, b transport.BlockStorage, snap transport.Snapshot) (bool, error) {
+	now := s.o.Clock.Now()
+	if snap.Status != "backing-up" {
+		*o = orphan{}
+		return false, nil
+	}
+	if o.next.IsZero() {
+		o.next = now.Add(orphanLook)
+	}
+	if now.Before(o.next) {
+		return false, nil
+	}
+	o.next = now.Add(orphanLook)
+	list, err := b.Backups(ctx)
+	if err != nil {
+		return false, err
+	}
+	if o.looked++; slices.ContainsFunc(list, func(x transport.Backup) bool { return x.Snapshot == snap.ID && x.Status == "creating" }) {
+		o.looked = 0
+	}
+	return o.looked >= 2, nil
 }
 
 // ours reports whether something in a Cinder was made for a policy.

@@ -216,17 +216,24 @@ func (s *Shipper) removeVolume(ctx context.Context, b transport.BlockStorage, re
 // removeSnapshot deletes a snapshot and waits until it is gone.
 func (s *Shipper) removeSnapshot(ctx context.Context, b transport.BlockStorage, region, id string) error {
 	asked := false
+	var left orphan
+	command := fmt.Sprintf("openstack volume snapshot set --state error %s && openstack volume snapshot delete %s", id, id)
 	return s.remove(ctx, "snapshot", region, id, func(ctx context.Context) (string, error) {
 		x, err := b.Snapshot(ctx, id)
 		if err != nil {
 			return "", err
+		}
+		if alone, err := left.look(ctx, s, b, x); err != nil {
+			return "", err
+		} else if alone {
+			return "", &stuckError{what: "snapshot", region: region, id: id, status: x.Status, command: command}
 		}
 		if !asked && (x.Status == "available" || x.Status == "error") {
 			asked = true
 			return "deleting", b.DeleteSnapshot(ctx, id)
 		}
 		return x.Status, nil
-	}, fmt.Sprintf("openstack volume snapshot set --state error %s && openstack volume snapshot delete %s", id, id))
+	}, command)
 }
 
 // remove asks for something until it is gone. A status that no delete ends, or one
