@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -64,15 +65,20 @@ func (o *observer) objectLag() (all []lagPoint) {
 	var tracks []*track
 	for _, c := range o.soak.writer.containers {
 		seen := looks(source, c)
-		gone := map[string][]logged{}
+		gone, written := map[string][]logged{}, map[string][]logged{}
 		for _, r := range dest {
-			if name, ok := cutContainer(r.path, c+"-copy"); ok && r.method == http.MethodDelete && r.status == "204" {
+			name, ok := cutContainer(r.path, c+"-copy")
+			switch {
+			case !ok || r.status[0] != '2':
+			case r.method == http.MethodDelete:
 				gone[name] = append(gone[name], r)
+			case r.method == http.MethodPut || r.method == http.MethodPost:
+				written[name] = append(written[name], r)
 			}
 		}
 		for at, changes := range o.soak.writer.changes {
 			if at.container == c {
-				tracks = append(tracks, &track{changes: changes, shown: o.shown[at], gone: gone[at.name], looks: seen})
+				tracks = append(tracks, &track{changes: changes, shown: o.shown[at], gone: gone[at.name], written: written[at.name], looks: seen})
 			}
 		}
 	}
@@ -148,6 +154,7 @@ type track struct {
 	changes []change
 	shown   map[int]time.Time // when region two had a change
 	gone    []logged          // deletes at region two
+	written []logged          // PUTs and POSTs there
 	looks   []logged          // at the container at the source
 }
 
@@ -237,10 +244,22 @@ func (o *observer) lacks(t *track, now time.Time) float64 {
 // had is when region two had a change, or something newer that stands for it; zero: never seen.
 func (o *observer) had(t *track, c change) time.Time {
 	if !c.gone() {
-		return t.shown[c.number]
+		return cmp.Or(t.shown[c.number], t.wrote(c))
 	}
 	for _, r := range t.gone {
 		if r.began.After(c.began) {
+			return r.ended
+		}
+	}
+	return time.Time{}
+}
+
+// wrote is when region two got what stood at the source from this change until the next; zero: never. A copy that was soon
+// replaced is in no listing that was read, but in the log.
+func (t *track) wrote(c change) time.Time {
+	for _, r := range t.written {
+		next := slices.IndexFunc(t.changes, func(x change) bool { return x.began.After(c.ended) })
+		if r.began.After(c.ended) && (next < 0 || r.ended.Before(t.changes[next].began)) {
 			return r.ended
 		}
 	}

@@ -89,7 +89,9 @@ func (p *pass) part(ctx context.Context, lo, hi string, entries []transport.Entr
 			p.listedHere.Add(1)
 		}
 		step := p.diff(s, o)
-		p.heirs(&s, &step)
+		if err := p.heirs(&s, &step); err != nil {
+			return err
+		}
 		p.sight(&s, &step)
 		switch {
 		case !step.Idle():

@@ -93,31 +93,42 @@ func (p *pass) addSisters(d *dest, i int, subjects []plan.Subject) error {
 // heirs gives this route the replicas that only sisters have of an object which the source
 // does not list any more: what comes along is looked after, deletes included, by the pass
 // over the part or the whole that came along, whichever of its routes brought the object.
-func (p *pass) heirs(s *plan.Subject, step *plan.Step) {
+// What one of them has begun to send since is abandonSisters' to look at first.
+func (p *pass) heirs(s *plan.Subject, step *plan.Step) error {
 	if !p.job.along || s.Entry != nil || s.Record == nil {
-		return
+		return nil
 	}
 	for _, d := range p.dests {
 		if d.dead.Load() {
 			continue
 		}
-		if r, ok := inherited(d, s.Record); ok {
+		r, ok := inherited(d, s.Record)
+		for i := 0; ok && i < len(d.sisters); i++ {
+			_, begun, err := p.e.o.Ledger.Intent(d.sisters[i], s.Name)
+			if err != nil {
+				return err
+			}
+			ok = !begun
+		}
+		if ok {
 			step.Inherit = append(step.Inherit, r)
 		}
 	}
+	return nil
 }
 
-func inherited(d *dest, o *store.Object) (store.Replica, bool) {
+// inherited is the newest replica that sisters have, where the destination's own route has none.
+func inherited(d *dest, o *store.Object) (newest store.Replica, found bool) {
 	if _, own := o.Replica(d.info.ID); own {
 		return store.Replica{}, false
 	}
 	for _, id := range d.sisters {
-		if r, ok := o.Replica(id); ok && r.State == store.Confirmed {
-			r.Route = d.info.ID
-			return r, true
+		if r, ok := o.Replica(id); ok && r.State == store.Confirmed && (!found || r.Version.Modified > newest.Version.Modified) {
+			newest, found = r, true
+			newest.Route = d.info.ID
 		}
 	}
-	return store.Replica{}, false
+	return newest, found
 }
 
 // abandonSisters deals with what sisters had begun to send in (lo, hi] when their run died,

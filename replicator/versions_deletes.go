@@ -169,9 +169,62 @@ func (p *pass) deletePast(ctx context.Context, due dueVersions) error {
 			v.DropReplica(d.info.ID)
 		}
 	}
+	for _, d := range p.dests {
+		if d.dead.Load() {
+			continue
+		}
+		if err := p.needLess(ctx, x, d); err != nil {
+			if ctx.Err() != nil || !regionTrouble(err) {
+				return err
+			}
+			p.e.o.Log.Warn("segments of a deleted version may stay", "region", d.side.Region, "container", d.side.Container, "name", x.name, "err", err)
+		}
+	}
 	p.saveSeries(x)
 	p.saveObject(x, nil)
 	return context.Cause(ctx)
+}
+
+// needLess looks, when versions of a name were deleted at a destination, what those that are
+// left need there: the ledger keeps that of all of them together.
+func (p *pass) needLess(ctx context.Context, x *past, d *dest) error {
+	old, err := p.e.o.Ledger.Needs(d.info.ID, x.name)
+	if err != nil || len(old) == 0 {
+		return err
+	}
+	needs, some := []store.Need{}, false
+	for i := range x.series.Versions {
+		v := &x.series.Versions[i]
+		rep, has := v.Replica(d.info.ID)
+		if !has || v.Marker || rep.ID == "" {
+			continue
+		}
+		if rep.State != store.Confirmed {
+			return nil // it may stand there all the same
+		}
+		some = true
+		name := p.destName(d, x.name)
+		o, err := d.ep.HeadVersion(ctx, d.side.Container, name, rep.ID)
+		if err != nil {
+			return err
+		}
+		if o.Kind != transport.SLO {
+			continue
+		}
+		_, raw, err := d.ep.Manifest(ctx, d.side.Container, name, rep.ID)
+		if err != nil {
+			return err
+		}
+		m, err := transport.ParseManifest(raw)
+		if err != nil {
+			return fmt.Errorf("read manifest %s at region %s: %w", transport.PrintName(name), d.side.Region, err)
+		}
+		needs = append(needs, needsOf(m)...)
+	}
+	if some { // with the last of them the ledger drops the needs by itself
+		p.e.o.Ledger.SetNeeds(d.info.ID, x.name, needs)
+	}
+	return nil
 }
 
 func (p *pass) deleteFailed(ctx context.Context, x *past, err error) error {

@@ -403,3 +403,42 @@ func TestPlanOfHistories(t *testing.T) {
 		t.Errorf("when all is done: %+v", got)
 	}
 }
+
+// A segment that only a deleted version needed goes with it, though the name stands; one that
+// another version needs stays.
+func TestSegmentsGoWithTheVersionThatNeededThem(t *testing.T) {
+	w := newVersioned(t, "b")
+	w.container("a", "segs")
+	for _, n := range []string{"1", "2", "keep"} {
+		w.putAt("a", "segs", n, "segment "+n, nil)
+	}
+	version := func() string {
+		t.Helper()
+		o, err := w.mem["a"].Head(t.Context(), "c", "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o.Version
+	}
+	w.slo("c", "x", nil, w.segment("segs", "1"))
+	first := version()
+	w.slo("c", "x", nil, w.segment("segs", "2"))
+	w.write("a", "x", "plain", nil)
+	w.sync()
+	w.clock.advance(time.Minute)
+	w.mem["a"].Remove("segs", "1")
+	w.mem["a"].Remove("segs", "2")
+	w.sync()
+	if got := w.mem["b"].Names("segs"); !slices.Equal(got, []string{"1", "2", "keep"}) {
+		t.Fatalf("segments that versions need are gone: %q", got)
+	}
+	w.clock.advance(time.Minute)
+	if err := w.mem["a"].DeleteVersion(t.Context(), "c", "x", first); err != nil {
+		t.Fatal(err)
+	}
+	w.sync()
+	if got := w.mem["b"].Names("segs"); !slices.Equal(got, []string{"2", "keep"}) {
+		t.Errorf("after the first version went there are the segments %q", got)
+	}
+	w.restart()
+}
