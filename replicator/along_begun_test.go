@@ -214,6 +214,47 @@ func TestASegmentRemovedAfterTheRunDiedGoes(t *testing.T) {
 	}
 }
 
+// A segment that one route brought is replaced, another route brings the new one because a
+// static link is pinned to it, the run dies at any of its steps, and the source removes both.
+// What the other route wrote is not taken for a stranger's.
+func TestASegmentReplacedOnAnotherRouteGoes(t *testing.T) {
+	build := func(f *fuse) *world {
+		w := newWorld(t, "b")
+		w.clock.quick.Store(true)
+		w.policy.Deletes.Propagate, w.policy.Deletes.After = true, 0
+		w.container("a", "more")
+		w.putAt("a", "more", "dyn/0", "first", nil)
+		w.putAt("a", "more", "dyn/1", "old", nil)
+		w.putAt("a", "c", "dlo", "", transport.Header{transport.ManifestHeader: "more/dyn/"})
+		w.putAt("a", "c", "plain", "p", nil)
+		w.sync()
+		w.clock.advance(time.Minute)
+		w.putAt("a", "more", "dyn/1", "newer", nil)
+		w.putAt("a", "c", "link", "", transport.Header{transport.TargetHeader: "more/dyn/1", transport.TargetETagHeader: w.segment("more", "dyn/1").ETag})
+		w.arm(f)
+		return w
+	}
+	dry := &fuse{}
+	w := build(dry)
+	w.sync()
+	for at := int64(1); at <= dry.steps.Load(); at++ {
+		w := build(&fuse{at: at})
+		_, _ = w.try(w.policy, SyncOptions{})
+		w.arm(nil)
+		w.clock.advance(time.Minute)
+		w.mem["a"].Remove("c", "link")
+		w.mem["a"].Remove("more", "dyn/1")
+		if r := w.sync(); len(r.Findings) != 0 {
+			t.Errorf("after a crash at step %d: %+v", at, r.Findings)
+		}
+		if _, _, ok := w.mem["b"].Get("more", "dyn/1"); ok {
+			t.Errorf("after a crash at step %d the segment stands at the destination and not at the source", at)
+		}
+		w.alike("c", "c")
+		_ = w.ledger.Close()
+	}
+}
+
 // A run dies when it has begun to send a link's new headers, and the next one needs the link
 // as a segment before its own turn comes: the old link there, which has the same ETag, is
 // not taken for the new one.

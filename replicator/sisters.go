@@ -90,7 +90,7 @@ func (p *pass) addSisters(d *dest, i int, subjects []plan.Subject) error {
 	return nil
 }
 
-// heirs gives this route the replicas that only sisters have of an object which the source
+// heirs gives this route the replicas that sisters alone have, or a newer one than its own, of an object which the source
 // does not list any more: what comes along is looked after, deletes included, by the pass
 // over the part or the whole that came along, whichever of its routes brought the object.
 // What one of them has begun to send since is abandonSisters' to look at first.
@@ -117,13 +117,12 @@ func (p *pass) heirs(s *plan.Subject, step *plan.Step) error {
 	return nil
 }
 
-// inherited is the newest replica that sisters have, where the destination's own route has none.
+// inherited is the newest replica that sisters have, where the destination's own route has
+// none or an older one: what stands there is then what the sister wrote over it.
 func inherited(d *dest, o *store.Object) (newest store.Replica, found bool) {
-	if _, own := o.Replica(d.info.ID); own {
-		return store.Replica{}, false
-	}
+	newest, known := o.Replica(d.info.ID)
 	for _, id := range d.sisters {
-		if r, ok := o.Replica(id); ok && r.State == store.Confirmed && (!found || r.Version.Modified > newest.Version.Modified) {
+		if r, ok := o.Replica(id); ok && r.State == store.Confirmed && (!known && !found || r.Version.Modified > newest.Version.Modified) {
 			newest, found = r, true
 			newest.Route = d.info.ID
 		}
@@ -179,7 +178,7 @@ func (p *pass) abandonSister(ctx context.Context, d *dest, in store.Intent) erro
 	p.e.o.Ledger.Update(p.place, in.Name, func(o *store.Object, exists bool) bool {
 		r, ok := inherited(d, o)
 		if !exists || !ok {
-			return false
+			return exists // as it is
 		}
 		o.SetReplica(r)
 		if o.Missing == 0 {
