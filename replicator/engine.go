@@ -54,7 +54,8 @@ type Engine struct {
 	made      map[string]*once // by "region/container"
 	noCopy    map[string]int   // region: collapses that failed in a row
 	abilities map[string]transport.Abilities
-	glances   map[string]*glance // at containers that are watched
+	owners    map[string]ownerAnswer // by region: whether our login owns the account
+	glances   map[string]*glance     // at containers that are watched
 }
 
 // New makes an engine.
@@ -75,7 +76,7 @@ func New(o Options) *Engine {
 		o.Limits.Memory = policies.DefaultMemory
 	}
 	e := &Engine{o: o, budget: newBudget(o.Limits, o.SideBySide, o.Clock), breakers: map[string]*breaker{},
-		made: map[string]*once{}, noCopy: map[string]int{}, abilities: map[string]transport.Abilities{}, glances: map[string]*glance{}}
+		made: map[string]*once{}, noCopy: map[string]int{}, abilities: map[string]transport.Abilities{}, owners: map[string]ownerAnswer{}, glances: map[string]*glance{}}
 	return e
 }
 

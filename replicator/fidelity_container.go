@@ -49,7 +49,13 @@ func (x *certJob) containers(ctx context.Context, src transport.ContainerInfo) e
 			leftOut(r, keys)
 			there.Keys, keys = nil, nil
 		}
-		properties(r, pr.want, keys, join(there.Header, there.Keys), plan.CarriesContainer)
+		carries := plan.CarriesContainer
+		if pr.own.Blind {
+			cause, _ := x.p.hidden()
+			r.add("X-Container-Read, X-Container-Write", report.Cannot, cause, "", "")
+			carries = func(n string) bool { return plan.CarriesContainer(n) && !forOwners(n) }
+		}
+		properties(r, pr.want, keys, join(there.Header, there.Keys), carries)
 		if x.p.partial(d) && !pr.own.Made {
 			othersOwn(r)
 		}

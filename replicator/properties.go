@@ -53,6 +53,7 @@ type ownProps struct {
 	Made    bool     `json:"made,omitempty"`    // Farshore made the container
 	Open    bool     `json:"open,omitempty"`    // its quotas are lifted, or not set yet
 	Foreign []string `json:"foreign,omitempty"` // what others set there, as far as it was reported
+	Blind   bool     `json:"blind,omitempty"`   // the source hides from its login what is for owners
 }
 
 // properties finds out, once a pass, what a destination's container is to have. It
@@ -87,7 +88,18 @@ func (p *pass) properties(ctx context.Context, d *dest) (*destProps, error) {
 	pr.want = plan.ContainerProperties(p.shape.Header, keys, plan.IDs{Same: r.From.Project == r.To.Project, Projects: pol.Map.Projects, Users: pol.Map.Users})
 	pr.policy = cmp.Or(pol.Map.StoragePolicies[p.shape.Policy], p.shape.Policy)
 	pr.digest = propsDigest(pr.want, pr.policy, pol.Takeover)
-	return pr, p.recall(d, pr)
+	if err := p.recall(d, pr); err != nil {
+		return nil, err
+	}
+	var err error
+	if pr.own.Blind, err = p.blind(ctx, pr); err != nil {
+		return nil, err
+	}
+	if pr.own.Blind { // a login that sees again has a pass look again
+		pr.digest = transport.Header{"": string(pr.digest[:]), "blind": "true"}.Digest()
+	}
+	d.props = pr
+	return pr, nil
 }
 
 // wholeRoute finds the route of the whole container that a part of comes along from: its
@@ -136,7 +148,6 @@ func (p *pass) recall(d *dest, pr *destProps) error {
 		}
 	}
 	pr.agreed = turned(stored, pr.flip)
-	d.props = pr
 	return nil
 }
 
@@ -296,7 +307,7 @@ func (p *pass) merge(pr *destProps, there transport.Header, choose func(string) 
 func (p *pass) merging(pr *destProps, there transport.Header, choose func(string) bool) plan.Merge {
 	pol := p.job.Policy
 	choice := func(n string) bool {
-		return choose(n) && plan.CarriesContainer(n) && (pol.Properties.TempURLKeys || !transport.IsKey(n))
+		return choose(n) && plan.CarriesContainer(n) && (pol.Properties.TempURLKeys || !transport.IsKey(n)) && !(pr.own.Blind && forOwners(n))
 	}
 	m := plan.Merge{There: transport.Header{}, Base: map[string]plan.Agreed{}, Me: pr.route, Both: pr.both, Takeover: pol.Takeover}
 	for _, w := range pr.want {
@@ -403,6 +414,10 @@ func (p *pass) makeLocked(ctx context.Context, d *dest, pr *destProps) error {
 	if strict := p.job.Policy.Strict; strict && len(lostOf(pr.want)) > 0 {
 		pr.blocked = true
 		return p.refused(d, "its ACL names ids without an entry in the policy's map: "+strings.Join(lostOf(pr.want), ", "))
+	} else if strict && pr.own.Blind {
+		pr.blocked = true
+		cause, _ := p.hidden()
+		return p.refused(d, cause)
 	}
 	h := transport.Header{}
 	agreed := map[string]plan.Agreed{}
@@ -419,7 +434,7 @@ func (p *pass) makeLocked(ctx context.Context, d *dest, pr *destProps) error {
 		}
 		return d.ep.CreateContainer(ctx, d.side.Container, h)
 	}
-	own, digest := ownProps{Policy: pr.policy, Made: true, Open: pr.hasQuotas()}, pr.digest
+	own, digest := ownProps{Policy: pr.policy, Made: true, Open: pr.hasQuotas(), Blind: pr.own.Blind}, pr.digest
 	// as in apply: a run that dies before it can say so does not take them for others'
 	nothing := plan.PropertyDigest("", "")
 	pr.agreed = maps.Clone(agreed)

@@ -29,6 +29,11 @@ func (p *pass) lossFindings(d *dest, pr *destProps) {
 		pr.blocked = p.job.Policy.Strict
 		p.propFinding(d, report.KindCannot, level, fmt.Sprintf("%s names %s, of whom the policy does not say who they are there: they were left out", w.Name, strings.Join(w.Lost, ", ")), p.idHint(d, w))
 	}
+	if pr.own.Blind {
+		pr.blocked = p.job.Policy.Strict
+		cause, hint := p.hidden()
+		p.propFinding(d, report.KindCannot, level, cause, hint)
+	}
 	if pr.policy != "" && pr.own.Policy != "" && pr.own.Policy != pr.policy {
 		pr.blocked = p.job.Policy.Strict
 		p.propFinding(d, report.KindCannot, level, fmt.Sprintf("the container is in the storage policy %s there, not in %s", pr.own.Policy, pr.policy),
