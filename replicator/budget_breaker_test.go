@@ -38,6 +38,42 @@ func (a *away) Account(ctx context.Context) (transport.AccountInfo, error) {
 	return a.Sink.Account(ctx)
 }
 
+// What was never sent to a region that is back goes there at once too: that its container
+// answers is an answer. A copier of names that finds nothing to send says no more of an
+// outage that is over.
+func TestFirstContactAfterAnOutage(t *testing.T) {
+	w := newWorld(t, "b")
+	b := &away{Sink: w.mem["b"]}
+	e := New(Options{Ledger: w.ledger, Clock: w.clock, Limits: w.limits, Regions: map[string]transport.Sink{"a": w.mem["a"], "b": b}})
+	down := func() {
+		b.is.Store(true)
+		e.breaker("b").fail(b.err())
+		b.is.Store(false)
+		w.clock.advance(2 * tryAgain)
+	}
+	for i := range 40 {
+		w.put(fmt.Sprintf("o%02d", i), uint64(i), 10, nil)
+	}
+	down()
+	jobs, err := e.Jobs(t.Context(), w.policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := e.Sync(t.Context(), w.policy, jobs, SyncOptions{})
+	if err != nil || r.Totals.Copied != 40 || len(r.Findings) != 0 {
+		t.Errorf("%v: copied %d of 40, findings %+v", err, r.Totals.Copied, r.Findings)
+	}
+
+	down()
+	names := make(chan transport.Entry)
+	close(names)
+	f := report.NewFindings(nil, nil)
+	res, err := e.CopyNames(t.Context(), CopyJob{Policy: w.policy, From: Side{Region: "a", Container: "c"}, To: []Side{{Region: "b", Container: "other"}}}, names, f)
+	if err != nil || len(res.Down) != 0 {
+		t.Errorf("%v: down %v", err, res.Down)
+	}
+}
+
 // An engine that lives through an outage puts nothing off once the region answers again,
 // and does not go on to say that it is down.
 func TestARegionThatIsBackGetsEverything(t *testing.T) {
