@@ -330,7 +330,8 @@ func seeds(t *testing.T, quick, all int, failed ...uint64) []uint64 {
 func TestEdits(t *testing.T) {
 	// an empty plain object that became a dynamic manifest: its headers were carried, its segments not
 	// a link pinned to a static large object was re-pointed: taken for edited by others
-	failed := []uint64{1795395288623154509, 1795408923968807515}
+	// a version that could not be kept there was removed: the one before it stayed the current one
+	failed := []uint64{1795395288623154509, 1795408923968807515, 1795441304715783260}
 	for _, seed := range seeds(t, 8, 200, failed...) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
@@ -343,7 +344,7 @@ func TestEdits(t *testing.T) {
 			if seed%2 == 1 {
 				policy = mainOnly(policy, w.p)
 			}
-			if !slices.Contains(failed, seed) { // those are played as they were
+			if !slices.Contains(failed[:2], seed) { // those are played as they were
 				policy = w.enlarge(policy, template)
 			}
 			w.policy = w.f.policyFile(policy)

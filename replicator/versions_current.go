@@ -9,6 +9,42 @@ import (
 	"farshore/transport"
 )
 
+// shownBy is the id of the version that rows say a name shows; "" if it shows none.
+func shownBy(rows []transport.VersionEntry) (id string) {
+	for _, r := range rows {
+		if r.Latest && !r.Marker {
+			id = r.ID
+		}
+	}
+	return id
+}
+
+// showOnly has rows say that a name shows the one at i; -1: none.
+func showOnly(rows []transport.VersionEntry, i int) {
+	for j := range rows {
+		rows[j].Latest = j == i
+	}
+}
+
+// otherwiseShown reports whether rows disagree with the ledger about what a name shows at a
+// destination. Where the ledger knows no ids yet it has no say.
+func (x *past) otherwiseShown(d *dest, rows []transport.VersionEntry) bool {
+	known, shown := false, ""
+	for i := range x.series.Versions {
+		r, ok := x.series.Versions[i].Replica(d.info.ID)
+		switch {
+		case !ok || r.State != store.Confirmed:
+		case r.ID == "":
+			return false
+		default:
+			if known = true; r.Current {
+				shown = r.ID
+			}
+		}
+	}
+	return known && shown != shownBy(rows)
+}
+
 // makeCurrent makes a version of a destination the current one. A "null" version
 // gives way to no link without getting lost (S7), so it gets an id first.
 func (p *pass) makeCurrent(ctx context.Context, x *past, s *pastSide, id string) error {

@@ -46,12 +46,12 @@ func (p *pass) carry(ctx context.Context, x *past) error {
 				again = append(again, s.d)
 			}
 		}
-		if x.todo = again; len(again) == 0 || x.postponed(sides) {
-			break
-		}
-		x.there = nil // what stands there now is to be seen again
+		x.todo, x.there = again, nil // what stands there now is to be seen again, also after others were waited for
 		for _, d := range again {
 			x.begun[d] = true
+		}
+		if len(again) == 0 || x.postponed(sides) {
+			break
 		}
 	}
 	if !x.waits(p) {
@@ -158,11 +158,7 @@ func (p *pass) begin1(ctx context.Context, x *past, s *pastSide) error {
 		s.over = true
 		return nil
 	}
-	for _, r := range x.there[d] {
-		if r.Latest && !r.Marker {
-			s.current = r.ID
-		}
-	}
+	s.current = shownBy(x.there[d])
 	for _, id := range s.deeds.Lost {
 		x.series.Find(id).DropReplica(d.info.ID)
 	}
@@ -262,8 +258,8 @@ func (p *pass) findOthers(ctx context.Context, x *past, d *dest, adopt []plan.Ad
 
 // rowsAt gives the versions of a name that stand at a destination, newest first. A
 // listing may lag behind what was written: what the ledger knows and the listing
-// lacks is asked for by name, and after a run that died so is the current version,
-// which is the one that run may have written last.
+// lacks is asked for by name. So is the current version where the listing has another
+// than the ledger, and after a run that died, which may have written that one last.
 func (p *pass) rowsAt(ctx context.Context, x *past, d *dest) ([]transport.VersionEntry, error) {
 	name := p.destName(d, x.name)
 	rows, listed := x.there[d]
@@ -283,6 +279,9 @@ func (p *pass) rowsAt(ctx context.Context, x *past, d *dest) ([]transport.Versio
 	ask := func(id string) error {
 		obj, err := d.ep.HeadVersion(ctx, d.side.Container, name, id)
 		if transport.Is(err, transport.NotFound) {
+			if id == "" {
+				showOnly(rows, -1)
+			}
 			return nil
 		}
 		if err != nil {
@@ -296,9 +295,7 @@ func (p *pass) rowsAt(ctx context.Context, x *past, d *dest) ([]transport.Versio
 			at = len(rows) - 1
 		}
 		if id == "" {
-			for i := range rows {
-				rows[i].Latest = i == at
-			}
+			showOnly(rows, at)
 		}
 		return nil
 	}
@@ -315,7 +312,7 @@ func (p *pass) rowsAt(ctx context.Context, x *past, d *dest) ([]transport.Versio
 			return nil, err
 		}
 	}
-	if x.begun[d] {
+	if x.begun[d] || x.otherwiseShown(d, rows) {
 		if err := ask(""); err != nil {
 			return nil, err
 		}
