@@ -52,14 +52,14 @@ func Track(s store.Series, rows []transport.VersionEntry, now int64) store.Serie
 		v.ID = to
 		old[to] = v
 	}
-	renamed := ""
 	if was, ok := old[NullVersion]; ok {
 		id := stamp(was.Version.Modified)
 		i := slices.IndexFunc(rows, func(r transport.VersionEntry) bool { return r.ID == NullVersion })
 		if _, known := old[id]; !known && slices.ContainsFunc(rows, func(r transport.VersionEntry) bool { return r.ID == id && r.ETag == was.Version.ETag }) {
 			rename(NullVersion, id)
-			renamed = id
-		} else if i < 0 || rows[i].ETag != was.Version.ETag || rows[i].Size != was.Size {
+		} else if i < 0 || rows[i].ETag != was.Version.ETag || rows[i].Size != was.Size ||
+			// A write after it would have given it an id: it was removed since, and written again with the same bytes.
+			slices.ContainsFunc(rows, func(r transport.VersionEntry) bool { return r.ID != NullVersion && r.ID > id }) {
 			past := pastNull + id
 			for _, taken := old[past]; taken; _, taken = old[past] {
 				past += "'"
@@ -75,9 +75,7 @@ func Track(s store.Series, rows []transport.VersionEntry, now int64) store.Serie
 		switch {
 		case !known:
 			v = store.SeriesVersion{ID: r.ID, Version: store.Version{ETag: r.ETag, Modified: modified}, Size: r.Size, Marker: r.Marker}
-		case r.ID == renamed:
-			v.Version.Modified = modified // of the copy that Swift made
-		case modified > v.Version.Modified:
+		case modified > v.Version.Modified: // renamed: when Swift copied it, or a client posted to it after that
 			v.Version.Modified = modified
 			for i := range v.Replicas {
 				v.Replicas[i].Touched = !v.Marker && v.Replicas[i].State == store.Confirmed

@@ -216,6 +216,22 @@ func TestTrack(t *testing.T) {
 	if Settled(&s, 1) {
 		t.Error("touched, and nothing to do")
 	}
+
+	s = Track(store.Series{Name: "n"}, entries("a0*"), 12)
+	hold(NullVersion)
+	s = Track(s, entries("b100 a0*"), 13) // removed, another written, and then the same bytes again as null
+	says("null@0000000990.00000-13 100 0*")
+
+	s = Track(store.Series{Name: "n"}, entries("b0*"), 14)
+	hold(NullVersion)
+	rows = entries("b99 c0*")
+	for i := range rows {
+		if rows[i].ID == versionID(99) {
+			rows[i].Modified = rows[i].Modified.Add(time.Second)
+		}
+	}
+	s = Track(s, rows, 15) // got an id, and perhaps other headers since
+	says("99t 0*")
 }
 
 // TestSettled holds what needs no look at a destination.
