@@ -220,7 +220,7 @@ func TestTrack(t *testing.T) {
 	s = Track(store.Series{Name: "n"}, entries("a0*"), 12)
 	hold(NullVersion)
 	s = Track(s, entries("b100 a0*"), 13) // removed, another written, and then the same bytes again as null
-	says("null@0000000990.00000-13 100 0*")
+	says("null@0000000990.00000-13 0000001000.00000 0*")
 
 	s = Track(store.Series{Name: "n"}, entries("b0*"), 14)
 	hold(NullVersion)
