@@ -31,15 +31,16 @@ func (p *pass) sameManifest(ctx context.Context, it *item, d *dest) (bool, error
 	if err != nil {
 		return false, err
 	}
-	there, err := p.manifestThere(ctx, it.name, d)
+	there, err := p.manifestThere(ctx, it.name, "", d)
 	if err != nil {
 		return false, err
 	}
 	return sameNeeds(needsOf(want), needsOf(there)), nil
 }
 
-func (p *pass) manifestThere(ctx context.Context, name string, d *dest) (transport.Manifest, error) {
-	_, raw, err := d.ep.Manifest(ctx, d.side.Container, p.destName(d, name), "")
+// manifestThere reads the manifest of a name's version at a destination; "" is the current one.
+func (p *pass) manifestThere(ctx context.Context, name, version string, d *dest) (transport.Manifest, error) {
+	_, raw, err := d.ep.Manifest(ctx, d.side.Container, p.destName(d, name), version)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +91,7 @@ func (p *pass) learnManifest(ctx context.Context, it *item, d *dest) error {
 			return err
 		}
 	}
-	if m, err = p.manifestThere(ctx, it.name, d); err != nil {
+	if m, err = p.manifestThere(ctx, it.name, "", d); err != nil {
 		return err
 	}
 	it.needs = map[*dest][]store.Need{d: needsOf(m)}

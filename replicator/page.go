@@ -185,22 +185,30 @@ func (p *pass) addIntents(d *dest, i int, lo, hi string, subjects []plan.Subject
 	if !d.begun {
 		return nil
 	}
-	after := lo
-	for {
-		page, err := p.e.o.Ledger.Intents(d.info.ID, after, pageSize)
+	return p.eachIntent(d.info.ID, lo, hi, func(in store.Intent) error {
+		if at, ok := find(subjects, in.Name); ok && (subjects[at].Entry != nil || p.dry()) {
+			p.at(&subjects[at], i).Intent = &in
+		} else if !p.dry() { // its object is gone
+			p.start(func(ctx context.Context) error { return p.abandon(ctx, d, in) })
+		}
+		return nil
+	})
+}
+
+// eachIntent calls fn for the copies that were begun on a route, with names in (lo, hi]
+// in byte order; hi "" means to the end. It ends with fn's first error.
+func (p *pass) eachIntent(r store.RouteID, lo, hi string, fn func(store.Intent) error) error {
+	for after := lo; ; {
+		page, err := p.e.o.Ledger.Intents(r, after, pageSize)
 		if err != nil {
 			return err
 		}
-		for k := range page {
-			name := page[k].Name
-			if hi != "" && name > hi {
+		for _, in := range page {
+			if hi != "" && in.Name > hi {
 				return nil
 			}
-			if at, ok := find(subjects, name); ok && (subjects[at].Entry != nil || p.dry()) {
-				p.at(&subjects[at], i).Intent = &page[k]
-			} else if !p.dry() {
-				in := page[k] // its object is gone
-				p.start(func(ctx context.Context) error { return p.abandon(ctx, d, in) })
+			if err := fn(in); err != nil {
+				return err
 			}
 		}
 		if len(page) < pageSize {

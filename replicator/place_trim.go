@@ -75,19 +75,7 @@ func (p *pass) trim(ctx context.Context) error {
 // abandonAll deals with the copies to a spare that an earlier run began: what arrived is
 // recorded, and then trimmed like the rest.
 func (p *pass) abandonAll(ctx context.Context, d *dest) error {
-	after := ""
-	for {
-		page, err := p.e.o.Ledger.Intents(d.info.ID, after, pageSize)
-		if err != nil || len(page) == 0 {
-			return err
-		}
-		for _, in := range page {
-			if err := p.abandon(ctx, d, in); err != nil {
-				return err
-			}
-		}
-		after = page[len(page)-1].Name
-	}
+	return p.eachIntent(d.info.ID, "", "", func(in store.Intent) error { return p.abandon(ctx, d, in) })
 }
 
 // trimmer is the trimming of one job.

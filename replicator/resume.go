@@ -16,23 +16,14 @@ func (p *pass) driveIntents(ctx context.Context) error {
 		if d.dead.Load() {
 			continue
 		}
-		after := ""
-		for {
-			page, err := p.e.o.Ledger.Intents(d.info.ID, after, pageSize)
-			if err != nil {
-				return err
+		err := p.eachIntent(d.info.ID, "", "", func(in store.Intent) error {
+			if p.listedBefore(in.Name) && p.firstWith(i, in.Name) {
+				return p.driveIntent(ctx, in.Name)
 			}
-			for k := range page {
-				if in := &page[k]; p.listedBefore(in.Name) && p.firstWith(i, in.Name) {
-					if err := p.driveIntent(ctx, in.Name); err != nil {
-						return err
-					}
-				}
-			}
-			if len(page) < pageSize {
-				break
-			}
-			after = page[len(page)-1].Name
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil

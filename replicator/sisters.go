@@ -90,9 +90,10 @@ func (p *pass) addSisters(d *dest, i int, subjects []plan.Subject) error {
 	return nil
 }
 
-// heirs gives this route the replicas that sisters alone have, or a newer one than its own, of an object which the source
-// does not list any more: what comes along is looked after, deletes included, by the pass
-// over the part or the whole that came along, whichever of its routes brought the object.
+// heirs gives this route the replicas that sisters alone have, or a newer one than its own,
+// of an object which the source does not list any more: what comes along is looked after,
+// deletes included, by the pass over the part or the whole that came along, whichever of
+// its routes brought the object.
 // What one of them has begun to send since is abandonSisters' to look at first.
 func (p *pass) heirs(s *plan.Subject, step *plan.Step) error {
 	if !p.job.along || s.Entry != nil || s.Record == nil {
@@ -138,25 +139,15 @@ func (p *pass) abandonSisters(d *dest, lo, hi string, subjects []plan.Subject) e
 		return nil
 	}
 	for _, id := range d.sisters {
-		for after := lo; ; {
-			page, err := p.e.o.Ledger.Intents(id, after, pageSize)
-			if err != nil {
-				return err
+		err := p.eachIntent(id, lo, hi, func(in store.Intent) error {
+			at, ok := find(subjects, in.Name)
+			if strings.HasPrefix(in.Name, p.job.From.Prefix) && (!ok || subjects[at].Entry == nil) {
+				p.start(func(ctx context.Context) error { return p.abandonSister(ctx, d, in) })
 			}
-			for _, in := range page {
-				if hi != "" && in.Name > hi {
-					page = nil
-					break
-				}
-				at, ok := find(subjects, in.Name)
-				if strings.HasPrefix(in.Name, p.job.From.Prefix) && (!ok || subjects[at].Entry == nil) {
-					p.start(func(ctx context.Context) error { return p.abandonSister(ctx, d, in) })
-				}
-			}
-			if len(page) < pageSize {
-				break
-			}
-			after = page[len(page)-1].Name
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -203,21 +203,16 @@ func (p *pass) needLess(ctx context.Context, x *past, d *dest) error {
 			return nil // it may stand there all the same
 		}
 		some = true
-		name := p.destName(d, x.name)
-		o, err := d.ep.HeadVersion(ctx, d.side.Container, name, rep.ID)
+		o, err := d.ep.HeadVersion(ctx, d.side.Container, p.destName(d, x.name), rep.ID)
 		if err != nil {
 			return err
 		}
 		if o.Kind != transport.SLO {
 			continue
 		}
-		_, raw, err := d.ep.Manifest(ctx, d.side.Container, name, rep.ID)
+		m, err := p.manifestThere(ctx, x.name, rep.ID, d)
 		if err != nil {
 			return err
-		}
-		m, err := transport.ParseManifest(raw)
-		if err != nil {
-			return fmt.Errorf("read manifest %s at region %s: %w", transport.PrintName(name), d.side.Region, err)
 		}
 		needs = append(needs, needsOf(m)...)
 	}

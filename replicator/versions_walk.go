@@ -309,22 +309,10 @@ func (p *pass) begunIn(d *dest, lo, hi string) (map[string]bool, error) {
 		return nil, nil
 	}
 	out := map[string]bool{}
-	for after := lo; ; {
-		page, err := p.e.o.Ledger.Intents(d.info.ID, after, pageSize)
-		if err != nil {
-			return nil, err
-		}
-		for i := range page {
-			if hi != "" && page[i].Name > hi {
-				return out, nil
-			}
-			out[page[i].Name] = true
-		}
-		if len(page) < pageSize {
-			return out, nil
-		}
-		after = page[len(page)-1].Name
-	}
+	return out, p.eachIntent(d.info.ID, lo, hi, func(in store.Intent) error {
+		out[in.Name] = true
+		return nil
+	})
 }
 
 // lookAhead reads the versions that stand at destinations for many names at once:
