@@ -91,12 +91,8 @@ func (p *pass) properties(ctx context.Context, d *dest) (*destProps, error) {
 	if err := p.recall(d, pr); err != nil {
 		return nil, err
 	}
-	var err error
-	if pr.own.Blind, err = p.blind(ctx, pr); err != nil {
+	if err := p.askBlind(ctx, d, pr); err != nil {
 		return nil, err
-	}
-	if pr.own.Blind { // a login that sees again has a pass look again
-		pr.digest = transport.Header{"": string(pr.digest[:]), "blind": "true"}.Digest()
 	}
 	d.props = pr
 	return pr, nil
@@ -414,7 +410,13 @@ func (p *pass) makeLocked(ctx context.Context, d *dest, pr *destProps) error {
 	if strict := p.job.Policy.Strict; strict && len(lostOf(pr.want)) > 0 {
 		pr.blocked = true
 		return p.refused(d, "its ACL names ids without an entry in the policy's map: "+strings.Join(lostOf(pr.want), ", "))
-	} else if strict && pr.own.Blind {
+	}
+	if p.partial(d) && !pr.own.Made {
+		if err := p.lookBlind(ctx, pr); err != nil {
+			return err
+		}
+	}
+	if p.job.Policy.Strict && pr.own.Blind {
 		pr.blocked = true
 		cause, _ := p.hidden()
 		return p.refused(d, cause)

@@ -46,26 +46,36 @@ func forOwners(name string) bool {
 	return name == "X-Container-Read" || name == "X-Container-Write" || transport.IsKey(name)
 }
 
-// blind finds out whether the source hides properties from its login: where it shows some
-// that are for owners, it does not, and where nothing changed since it was asked, and
-// nothing was hidden then, it is not asked again.
-func (p *pass) blind(ctx context.Context, pr *destProps) (bool, error) {
+// askBlind looks where something is to be carried, or was hidden when it was last. What
+// makeLocked makes of a part of a container it asks about itself: of others' containers
+// nothing is carried, and an unchanged pass over a part asks nobody.
+func (p *pass) askBlind(ctx context.Context, d *dest, pr *destProps) error {
+	if p.partial(d) && !pr.whole && !pr.own.Made {
+		return nil
+	}
+	recorded, _, ok, err := p.e.o.Ledger.Properties(pr.route)
+	if err != nil || ok && recorded == pr.digest && !pr.own.Blind {
+		return err
+	}
+	return p.lookBlind(ctx, pr)
+}
+
+// lookBlind finds out whether the source hides properties from its login: where it shows
+// some that are for owners, it does not.
+func (p *pass) lookBlind(ctx context.Context, pr *destProps) error {
+	pr.own.Blind = false
 	for _, h := range []transport.Header{p.shape.Header, p.shape.Keys} {
 		for n := range h {
 			if forOwners(n) {
-				return false, nil
+				return nil
 			}
 		}
 	}
-	recorded, _, ok, err := p.e.o.Ledger.Properties(pr.route)
-	if err != nil {
-		return false, err
-	}
-	if ok && recorded == pr.digest && !pr.own.Blind {
-		return false, nil
-	}
 	owner, err := p.e.owner(ctx, p.job.From.Region, p.src)
-	return err == nil && !owner, err
+	if pr.own.Blind = err == nil && !owner; pr.own.Blind { // a login that sees again has a pass look again
+		pr.digest = transport.Header{"": string(pr.digest[:]), "blind": "true"}.Digest()
+	}
+	return err
 }
 
 // hidden says what a login is not shown.

@@ -93,3 +93,32 @@ func TestHiddenACLsAreNotTakenAway(t *testing.T) {
 		t.Errorf("an unchanged pass asked for the account %d times", n)
 	}
 }
+
+// A part of a container that others made keeps their properties: nobody is asked about them.
+func TestAPartAsksNothingOfItsContainer(t *testing.T) {
+	w := newWorld(t, "b")
+	w.put("part/o", 1, 10, nil)
+	if err := w.mem["b"].CreateContainer(t.Context(), "c", nil); err != nil {
+		t.Fatal(err)
+	}
+	jobs := []Job{{Policy: w.policy, From: Side{Region: "a", Container: "c", Prefix: "part/"}, To: []Side{{Region: "b", Container: "c", Prefix: "part/"}}}}
+	for range 2 {
+		w.forget()
+		if r, err := w.engine().Sync(t.Context(), w.policy, jobs, SyncOptions{}); err != nil || len(r.Findings) != 0 {
+			t.Fatalf("%v %+v", err, r.Findings)
+		}
+	}
+	if n := w.faults["a"].Count(tt.Account); n != 0 {
+		t.Errorf("an unchanged pass over a part asked for the account %d times", n)
+	}
+
+	// One that it makes itself is another matter: what is hidden is said, and said again.
+	w.faults["a"].Add(tt.Account, tt.Fail(transport.Denied).Times(-1))
+	jobs[0].To[0].Container = "made"
+	for range 2 {
+		r, err := w.engine().Sync(t.Context(), w.policy, jobs, SyncOptions{})
+		if err != nil || r.Counts[report.KindCannot] != 1 {
+			t.Errorf("%v %+v", err, r.Findings)
+		}
+	}
+}
