@@ -210,7 +210,7 @@ func (p *pass) headerConflict(it *item, d *dest, at plan.Dest) {
 		}
 	}
 	size := it.entry.Size
-	p.confirm(it, d, rep, func(o *store.Object) { p.newer(o, it.version, size) })
+	p.confirm(it, d, rep, func(o *store.Object) { p.newer(o, rep.Version, size) })
 	p.findings.Add(report.Finding{Kind: report.KindConflict, Level: report.Error, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container,
 		Name: p.destName(d, it.name), Op: "update metadata", Cause: "its headers were changed there by others and at the source too; they were left alone",
 		Hint: "give both objects the headers you want, or " + takeoverHint(p.job.Policy) + " to have the source's"})

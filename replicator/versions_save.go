@@ -18,14 +18,20 @@ func sameSeries(a, b store.Series) bool {
 	})
 }
 
+// snapshot is a copy of a history for the ledger's goroutine, which reads it while the pass
+// goes on with its own.
+func snapshot(s store.Series) store.Series {
+	s.Versions = slices.Clone(s.Versions)
+	for i := range s.Versions {
+		s.Versions[i].Replicas = slices.Clone(s.Versions[i].Replicas)
+	}
+	return s
+}
+
 // saveSeries enqueues what is known of a name. Replicas on other routes than this
 // pass's are left as the ledger has them by then.
 func (p *pass) saveSeries(x *past) {
-	mine, rows, now := x.series, x.rows, micros(p.e.o.Clock.Now())
-	mine.Versions = slices.Clone(mine.Versions)
-	for i := range mine.Versions {
-		mine.Versions[i].Replicas = slices.Clone(mine.Versions[i].Replicas)
-	}
+	mine, rows, now := snapshot(x.series), x.rows, micros(p.e.o.Clock.Now())
 	p.e.o.Ledger.UpdateSeries(p.place, x.name, func(s *store.Series, _ bool) bool {
 		s.Name = x.name
 		*s = plan.Track(*s, rows, now)
@@ -66,10 +72,11 @@ func (p *pass) saveSeries(x *past) {
 // saveObject enqueues the ordinary record of a name; ended, if not nil, is the
 // destination whose work on it is over.
 func (p *pass) saveObject(x *past, ended *dest) {
-	now, ok := plan.Present(&x.series)
+	mine := snapshot(x.series)
+	now, ok := plan.Present(&mine)
 	apply := func(o *store.Object, exists bool) bool {
 		if !ok {
-			return exists && !historied(x.series, p.dests) && len(o.Replicas) > 0
+			return exists && !historied(mine, p.dests) && len(o.Replicas) > 0
 		}
 		kept := o.Replicas
 		if o.Version.ETag == now.Version.ETag {
@@ -78,7 +85,7 @@ func (p *pass) saveObject(x *past, ended *dest) {
 		*o = now
 		o.Replicas = slices.Clone(now.Replicas)
 		for _, r := range kept {
-			if _, is := o.Replica(r.Route); !is && !onRoute(&x.series, r.Route) {
+			if _, is := o.Replica(r.Route); !is && !onRoute(&mine, r.Route) {
 				o.SetReplica(r)
 			}
 		}

@@ -289,7 +289,7 @@ func (p *pass) conflict(it *item, d *dest, etag string) {
 		}
 	}
 	size := it.entry.Size
-	p.confirm(it, d, rep, func(o *store.Object) { p.newer(o, it.version, size) })
+	p.confirm(it, d, rep, func(o *store.Object) { p.newer(o, rep.Version, size) })
 	p.findings.Add(report.Finding{Kind: report.KindConflict, Level: report.Error, Policy: p.job.Policy.Name, Region: d.side.Region, Container: d.side.Container,
 		Name: p.destName(d, it.name), Op: "copy", Cause: "an object that is not ours stands there (" + rep.Note + ", ETag " + etag + "); it was left alone",
 		Hint: "remove or rename the one you do not want, or " + takeoverHint(p.job.Policy) + " to overwrite it"})
@@ -307,7 +307,7 @@ func (p *pass) cannot(it *item, d *dest, why string) {
 			}
 		}
 	}
-	p.confirm(it, d, rep, func(o *store.Object) { p.newer(o, it.version, size) })
+	p.confirm(it, d, rep, func(o *store.Object) { p.newer(o, rep.Version, size) })
 }
 
 // takeoverHint says how a person has what is not ours overwritten.
