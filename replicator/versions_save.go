@@ -31,7 +31,7 @@ func snapshot(s store.Series) store.Series {
 // saveSeries enqueues what is known of a name. Replicas on other routes than this
 // pass's are left as the ledger has them by then.
 func (p *pass) saveSeries(x *past) {
-	mine, rows, now := snapshot(x.series), x.rows, micros(p.e.o.Clock.Now())
+	mine, rows, now := snapshot(x.series), slices.Clone(x.rows), micros(p.e.o.Clock.Now())
 	p.e.o.Ledger.UpdateSeries(p.place, x.name, func(s *store.Series, _ bool) bool {
 		s.Name = x.name
 		*s = plan.Track(*s, rows, now)
