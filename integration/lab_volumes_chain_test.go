@@ -127,9 +127,17 @@ func TestLabTokenTooShort(t *testing.T) {
 		return "", "", ""
 	}
 
+	if _, err := binary(); err != nil { // its compilation is no part of the wait below
+		t.Fatal(err)
+	}
 	answer := make(chan output, 1)
 	go func() { answer <- v.run("sync", "slow", "-f", v.policy) }()
-	for end := time.Now().Add(time.Minute); len(v.of(lab.Backups, slow)) == 0; time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); len(v.of(lab.Backups, slow)) == 0; time.Sleep(200 * time.Millisecond) {
+		select {
+		case o := <-answer:
+			t.Fatalf("sync ended before a backup was begun: exit %d\n%s\n%s", o.Exit, o.Stdout, o.Stderr)
+		default:
+		}
 		if time.Now().After(end) {
 			t.Fatal("no backup was begun")
 		}
