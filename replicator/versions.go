@@ -232,6 +232,11 @@ func (p *pass) suspend(ctx context.Context) error {
 		if d.dead.Load() || l.mode != modeOn {
 			continue
 		}
+		// not known until it is done: a run that dies in between must not take it for on
+		l.mode = ""
+		if err := p.e.o.Ledger.PutNote(modeNote(d), nil); err != nil {
+			return err
+		}
 		err := d.ep.PostContainer(ctx, d.side.Container, transport.Header{versionsHeader: "false"}, nil)
 		if err != nil {
 			if ctx.Err() != nil || !regionTrouble(err) {

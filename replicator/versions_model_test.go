@@ -192,3 +192,43 @@ func TestHistoriesModel(t *testing.T) {
 		_ = w.ledger.Close()
 	})
 }
+
+// TestSuspendingCrashEverywhere stops the pass that suspends a destination's versions, as
+// the source has them suspended, at every step: the next one knows that it has to turn
+// them on before it writes, and leaves them off again.
+func TestSuspendingCrashEverywhere(t *testing.T) {
+	build := func(f *fuse) *world {
+		w := newVersioned(t, "b")
+		w.write("a", "n", "one", nil)
+		w.sync()
+		w.write("a", "n", "two", nil)
+		w.enable("false")
+		w.arm(f)
+		return w
+	}
+	dry := &fuse{}
+	w := build(dry)
+	w.sync()
+	total := dry.steps.Load()
+	for at := int64(1); at <= total; at++ {
+		w := build(&fuse{at: at})
+		_, _ = w.try(w.policy, SyncOptions{})
+		w.arm(nil)
+		w.enable("true")
+		w.clock.advance(time.Second)
+		if err := w.mem["a"].Delete(t.Context(), "c", "n"); err != nil {
+			t.Fatal(err)
+		}
+		w.enable("false")
+		r, err := w.try(w.policy, SyncOptions{})
+		if err != nil || r.Errors > 0 {
+			t.Fatalf("restart after step %d of %d: %v %+v", at, total, err, r.Findings)
+		}
+		w.alikeHistories("b")
+		if info, err := w.mem["b"].Container(t.Context(), "c"); err != nil || info.Versioning != "" || info.Header[versionsHeader] != "False" {
+			t.Fatalf("after a crash at step %d the destination is left as %+v, %v", at, info, err)
+		}
+		w.quiet("b")
+		_ = w.ledger.Close()
+	}
+}
