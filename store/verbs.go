@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.etcd.io/bbolt"
@@ -87,6 +88,9 @@ func (l *Ledger) Page(p PlaceID, afterName, through, prefix string, limit int) (
 			o, err := decodeObject(p, k, v)
 			if err != nil {
 				return corrupt(l.path, err, "object %q of place %d", k, p)
+			}
+			if len(out) == cap(out) { // by much: to grow as append does moves a full page four times over
+				out = slices.Grow(out, min(64+3*len(out), limit-len(out)))
 			}
 			out = append(out, o)
 		}

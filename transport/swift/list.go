@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"farshore/transport"
@@ -104,7 +105,10 @@ func (e *Endpoint) page(ctx context.Context, container string, rg transport.Rang
 	if err != nil {
 		return false, err
 	}
-	*page = (*page)[:0]
+	if *page = (*page)[:0]; resp.ContentLength > 0 {
+		// A row has 150 bytes of JSON beside the name, so that this is enough, and never many times too much.
+		*page = slices.Grow(*page, int(min(int64(limit), 1+resp.ContentLength/150)))
+	}
 	n, past := 0, false
 	err = e.rows(r, resp, rg.After, func(w *row) {
 		n++
