@@ -64,7 +64,7 @@ func asUsage(cmd *cobra.Command, err error) error {
 // findingsError says that the command ran and found errors, which it has shown.
 type findingsError struct{ n int64 }
 
-func (e *findingsError) Error() string { return fmt.Sprintf("%d error findings remain", e.n) }
+func (e *findingsError) Error() string { return count(e.n, "error finding") + " left" }
 
 // exitOf gives the exit code of a command's error.
 func exitOf(err error) int {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -142,26 +143,31 @@ func facts(r report.Result) []string {
 			out = append(out, fmt.Sprintf(format, comma(n)))
 		}
 	}
+	things := func(n int64, noun, did string) {
+		if n > 0 {
+			out = append(out, strings.TrimSpace(count(n, noun)+" "+did))
+		}
+	}
 	if v := r.Volumes; v != nil {
-		add(v.Volumes, "%s volumes")
-		add(v.Points, "%s points")
-		add(v.Landed, "%s copies landed")
-		add(v.Refused, "%s volumes refused")
+		things(v.Volumes, "volume", "")
+		things(v.Points, "point", "")
+		things(v.Landed, "copy", "landed")
+		things(v.Refused, "volume", "refused")
 	}
 	if a := r.Audit; a != nil {
-		add(a.Seen, "%s replicas as recorded")
+		things(a.Seen, "replica", "as recorded")
 		add(a.ReadCount, "%s read through")
 		add(a.Missing, "%s missing")
 		add(a.Damaged, "%s damaged")
 		add(a.Repaired, "%s repaired")
 	}
 	if a := r.PointAudit; a != nil {
-		add(int64(a.Whole), "%s copies of points whole")
+		things(int64(a.Whole), "copy", "of points whole")
 		add(int64(a.Broken), "%s broken")
 		add(a.Repaired, "%s repaired")
 	}
 	t := r.Totals
-	add(t.Copied, "%s objects copied")
+	things(t.Copied, "object", "copied")
 	if t.Bytes > 0 {
 		out = append(out, size(t.Bytes)+" sent")
 	}

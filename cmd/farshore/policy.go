@@ -97,7 +97,7 @@ func runPolicyCheck(file string, c *console) error {
 		if p.Volumes != nil {
 			what = "volumes"
 		}
-		c.say("  %s: %s of %s to %s, %d replicas, %s", p.Name, what, p.From, strings.Join(p.To, ", "), p.Replicas, row.When)
+		c.say("  %s: %s of %s to %s, %s, %s", p.Name, what, p.From, strings.Join(p.To, ", "), count(int64(p.Replicas), "replica"), row.When)
 	}
 	c.result = out
 	return nil

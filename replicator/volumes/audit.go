@@ -208,7 +208,7 @@ func (v *visit) unknown(points []store.Point) error {
 		for id, b := range v.records {
 			if b.Volume == volume && !known[id] {
 				v.f.Add(report.Finding{Kind: report.KindUnknown, Level: report.Warn, Policy: v.p.Name, Region: v.region, Name: id, Op: "audit points",
-					Cause: fmt.Sprintf("a backup of volume %s is in no record (status %s, %d objects)", volume, b.Status, b.Objects),
+					Cause: fmt.Sprintf("a backup of volume %s is in no record (status %s, %s)", volume, b.Status, report.Count(b.Objects, "object")),
 					Hint:  "it is left alone; if nobody wants it: openstack volume backup delete " + id})
 			}
 		}

@@ -200,7 +200,7 @@ func (v *visit) record(c store.PointCopy) (fault, bool) {
 	case b.Status != statusAvailable && b.Status != "restoring":
 		return bad("backup %s is %s there (%s)", c.Backup, b.Status, cmp.Or(b.FailReason, "no reason is given"))
 	case b.Container != c.Container || b.Objects != c.Objects:
-		return bad("backup %s has %d objects in %s there, not %d in %s", c.Backup, b.Objects, b.Container, c.Objects, c.Container)
+		return bad("backup %s has %s in %s there, not %d in %s", c.Backup, report.Count(b.Objects, "object"), b.Container, c.Objects, c.Container)
 	}
 	return fault{}, false
 }

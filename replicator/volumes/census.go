@@ -93,14 +93,14 @@ func (c *census) judge(f *report.Findings, r report.Replicas) {
 		}
 		also := ""
 		if n := c.upon(x, func(y store.Point) bool { return dead[y.ID] }); n > 0 {
-			also = fmt.Sprintf("; with it %d increments upon it are lost", n)
+			also = fmt.Sprintf("; with it %s upon it %s lost", report.Count(n, "increment"), report.Are(n))
 		}
 		f.Add(report.Finding{Kind: report.KindPointLost, Level: report.Error, Policy: c.p.Name, Name: x.ID, Op: "count replicas",
 			Cause: fmt.Sprintf("point %s of volume %s, of %s, can be restored nowhere: %s%s", x.ID, volumeOf(x), when(x.Taken).Format(time.RFC3339), strings.Join(lossOf(x), "; "), also),
 			Hint:  "farshore audit " + before(c.p.Name) + "--repair looks for it once more; if it is gone for good: farshore points forget " + x.ID})
 	}
 	if lost := int64(len(dead)); !r.Satisfied && r.Short != lost {
-		cause := fmt.Sprintf("%d of %d points can be restored in fewer than %d regions", r.Short, r.Objects, r.Wanted)
+		cause := fmt.Sprintf("%d of %s can be restored in fewer than %s beside the source", r.Short, report.Count(r.Objects, "point"), report.Count(r.Wanted, "region"))
 		f.Add(report.Finding{Kind: report.KindTooFew, Level: report.Error, Policy: c.p.Name, Op: "count replicas", Cause: cause,
 			Hint: "see the other findings for why; farshore points " + before(c.p.Name) + "shows which"})
 	}
@@ -176,7 +176,7 @@ func (c *census) lostCopies(f *report.Findings) {
 				return ok && their.State == store.CopyLanded && chainLength(c.held[to], their.Backup) == 0
 			})
 			if n > 0 {
-				also = fmt.Sprintf("; %d increments upon it cannot be restored there either", n)
+				also = fmt.Sprintf("; %s upon it cannot be restored there either", report.Count(n, "increment"))
 			}
 			f.Add(report.Finding{Kind: report.KindPointLost, Level: report.Warn, Policy: c.p.Name, Region: to, Name: x.ID, Op: "count replicas",
 				Cause: fmt.Sprintf("point %s of volume %s, of %s: %s%s", x.ID, volumeOf(x), when(x.Taken).Format(time.RFC3339), whyNot(x, to), also),

@@ -63,10 +63,10 @@ func short(region string, q transport.VolumeQuotas, want, others need) error {
 		if free, bounded := x.have.Free(); bounded && x.want > 0 && free < x.want+x.others {
 			promised := ""
 			if x.others > 0 {
-				promised = fmt.Sprintf(", %d are promised to other volumes of this pass", x.others)
+				promised = fmt.Sprintf(", %d %s promised to other volumes of this pass", x.others, report.Are(x.others))
 			}
 			return &transport.Error{Op: "check quota", Region: region, Class: transport.Quota,
-				Err:  fmt.Errorf("quota %s: %d of %d are used%s, %d more are needed; nothing was begun", x.name, x.have.Used, x.have.Limit, promised, x.want),
+				Err:  fmt.Errorf("quota %s: %d of %d are used%s, %d more %s needed; nothing was begun", x.name, x.have.Used, x.have.Limit, promised, x.want, report.Are(x.want)),
 				Hint: fmt.Sprintf("an admin runs: openstack quota set --%s %d PROJECT; or let fewer points be kept", dashed(x.name), x.have.Used+x.others+x.want)}
 		}
 	}

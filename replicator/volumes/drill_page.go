@@ -28,7 +28,12 @@ func DrillPage(w io.Writer, d report.Drill) error {
 		"count":   humanize.Comma,
 		"bytes":   func(n int64) string { return humanize.IBytes(uint64(max(n, 0))) },
 		"blocks":  func(n int) string { return humanize.IBytes(uint64(max(n, 0))) },
-		"list":    func(l []string) string { return strings.Join(l, ", ") },
+		"list": func(l []string) string {
+			if n := len(l); n > 1 {
+				return strings.Join(l[:n-1], ", ") + " and " + l[n-1]
+			}
+			return strings.Join(l, ", ")
+		},
 		"ready":   func(r report.Restore) []report.Span { ready, _ := r.Phases(); return ready },
 		"later":   func(r report.Restore) []report.Span { _, later := r.Phases(); return later },
 		"against": proofText,

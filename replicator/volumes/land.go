@@ -319,7 +319,9 @@ func (t *trip) importRecord(ctx context.Context, c store.PointCopy) (note string
 	}
 	if c.Parent != "" {
 		if b, err := r.Blocks.Backup(ctx, c.Parent); transport.Is(err, transport.NotFound) || err == nil && b.Status == "error" {
-			return "its parent, backup " + c.Parent + ", is not there", nil
+			note := "its parent, backup " + c.Parent + ", is not there"
+			t.notImported(c.Region, note+"; the objects stand there", "farshore points --volume "+t.pt.Volume.ID+" shows what holds the parent up; the next pass tries again")
+			return note, nil
 		} else if err != nil {
 			return "", err
 		}
@@ -400,7 +402,7 @@ func (t *trip) imported(ctx context.Context, r Region, c store.PointCopy) (bool,
 	if !strings.HasPrefix(b.Status, "error") {
 		if b.Container != c.Container || b.Objects != c.Objects {
 			return false, &transport.Error{Op: "import backup " + c.Backup, Region: c.Region, Class: transport.Exists,
-				Err:  fmt.Errorf("a backup of this id is there with %d objects in container %s; the point has %d in %s", b.Objects, b.Container, c.Objects, c.Container),
+				Err:  fmt.Errorf("a backup of this id is there with %s in container %s; the point has %d in %s", report.Count(b.Objects, "object"), b.Container, c.Objects, c.Container),
 				Hint: "remove it if it is not wanted: openstack volume backup delete " + c.Backup + " (that removes the objects under its name as well; they are copied again)"}
 		}
 		return true, nil

@@ -140,7 +140,7 @@ func (m *migration) retire(ctx context.Context) error {
 		return err
 	}
 	if len(list) > 0 {
-		return fail("remove what is not wanted (openstack volume snapshot delete "+list[0].ID+") and run the same command again", "it has %d snapshots that the migration did not take", len(list))
+		return fail("remove what is not wanted (openstack volume snapshot delete "+list[0].ID+") and run the same command again", "it has %s that the migration did not take", report.Count(len(list), "snapshot"))
 	}
 	return m.s.removeVolume(ctx, m.src.Blocks, m.r.From, m.r.Volume)
 }

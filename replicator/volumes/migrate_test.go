@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"farshore/integration/fakecloud"
 	"farshore/replicator"
@@ -351,4 +352,31 @@ func TestMigrateRefuses(t *testing.T) {
 			t.Errorf("no rule is named: %s", text)
 		}
 	})
+}
+
+// A volume whose backups a policy sends elsewhere moves, too: nothing that only the
+// policy's own destination has can be the parent of what the migration ships, nor the
+// other way round.
+func TestMigrateBesideAPolicyToAnotherRegion(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b", "c")
+	g.policy.To, g.policy.Replicas = []string{"c"}, 1
+	v := g.volume("db", 1)
+	g.ship()
+	v.Attach("server", "/dev/vdb")
+	req := MigrateRequest{Volume: v.ID(), From: "a", To: "b", Passes: 2, NoWait: true, Proof: ProofBlocks}
+	if m := g.migrate(req); m.State != migrateWaiting || len(m.Passes) != 2 || m.Passes[0].Incremental || !m.Passes[1].Incremental {
+		t.Fatalf("migration %+v", m)
+	}
+	g.scribble(v, 5, 300_000, 5000)
+	g.clock.advance(2 * time.Hour)
+	if res := g.ship(); len(res.Points) != 1 || res.Points[0].Incremental || !strings.Contains(res.Points[0].Why, "region c does not get backup") {
+		t.Errorf("the policy's pass meanwhile: %+v", res.Points)
+	}
+	v.Detach()
+	want := content(v)
+	m := g.migrate(req)
+	if m.State != migrateDone || m.Restore.Proof == nil || !m.Restore.Proof.OK || !bytes.Equal(content(g.cloud.Region("b").Volume(m.Restore.Volume)), want) {
+		t.Errorf("migration %+v", m)
+	}
+	g.bare("b", 1, 0)
 }

@@ -70,7 +70,15 @@ func detailOf(p report.Proof) string {
 		}
 		at = append(at, fmt.Sprintf("%s (%d bytes at offset %d)", blocks, r.Length, r.Offset))
 	}
-	return fmt.Sprintf("%d of %d blocks differ, first %s", p.Differing, p.Blocks, strings.Join(at, ", "))
+	return fmt.Sprintf("%d of %s %s, first %s", p.Differing, report.Count(p.Blocks, "block"), differ(p.Differing), strings.Join(at, ", "))
+}
+
+// differ is the verb of that many blocks.
+func differ(n int64) string {
+	if n == 1 {
+		return "differs"
+	}
+	return "differ"
 }
 
 // prove compares the restored volume with its point (L5): the region's backup service backs it

@@ -141,7 +141,7 @@ func (b *rebuilding) region(ctx context.Context, region string) error {
 	b.whole[region] = whole
 	for _, v := range sortedKeys(others) {
 		b.f.Add(report.Finding{Kind: report.KindUnknown, Level: report.Warn, Policy: b.p.Name, Region: region, Name: v, Op: "rebuild ledger",
-			Cause: fmt.Sprintf("%d points of a volume that the policy does not select (any more): they are in the ledger again, as they stand there", others[v]),
+			Cause: fmt.Sprintf("%s of a volume that the policy does not select (any more) %s in the ledger again, as found there", report.Count(others[v], "point"), report.Are(others[v])),
 			Hint:  "the policy's keep is applied to them as to all others. If another policy of the same name, with a ledger of its own, made them, give one of the two another name first"})
 	}
 	return nil

@@ -204,7 +204,7 @@ func (s *Shipper) sweep(ctx context.Context, f *report.Findings, sink transport.
 	})
 	if err == nil && swept > 0 {
 		f.Add(report.Finding{Kind: report.KindLeftover, Level: report.Info, Policy: w.Policy, Region: w.Region, Container: e.Container, Name: e.Prefix, Op: "delete point",
-			Cause: fmt.Sprintf("%d objects of the backup were still listed after its delete, and were removed", swept)})
+			Cause: fmt.Sprintf("%s of the backup, still listed after its delete, had to be removed", report.Count(swept, "object"))})
 	}
 	return err
 }

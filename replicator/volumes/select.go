@@ -82,8 +82,8 @@ type choice struct {
 
 // choose decides between an increment and a full backup. Cinder chooses the parent of
 // an increment itself: the newest available backup of the volume in the project that is
-// older than the snapshot (C11). It serves only if it is a point of ours whose copy no
-// destination has lost: a destination that merely has not got it yet is given it before.
+// older than the snapshot (C11). It serves only if it is a point of ours that each destination
+// has, or is given before, with all that it is an increment upon.
 func choose(p policies.Policy, snap transport.Snapshot, backups []transport.Backup, points []store.Point) choice {
 	full := func(why string) choice { return choice{why: why, chain: 1} }
 	var parent *transport.Backup
@@ -104,8 +104,8 @@ func choose(p policies.Policy, snap transport.Snapshot, backups []transport.Back
 		return full("the volume grew")
 	}
 	for _, to := range p.To {
-		if c, ok := pt.Copy(to); ok && (c.State == store.CopyLost || c.State == store.CopyExpired) {
-			return full("region " + to + " does not hold the newest point any more")
+		if why := unrestorable(p, known, pt, to); why != "" {
+			return full(why)
 		}
 	}
 	chain, first := chainOf(known, pt)
@@ -118,6 +118,34 @@ func choose(p policies.Policy, snap transport.Snapshot, backups []transport.Back
 		return full("the last full backup is older than full_every")
 	}
 	return choice{parent: pt, chain: chain + 1}
+}
+
+// unrestorable says why a destination could not restore what would be an increment upon a
+// point; empty: it could, once all that this policy has yet to send is there. What only
+// other policies made is not sent.
+func unrestorable(p policies.Policy, known map[string]*store.Point, pt *store.Point, to string) string {
+	there := map[string]*store.Point{} // by the backup's id in the region: that of a synthetic full is its own
+	for _, x := range known {
+		if c, ok := x.Copy(to); ok && c.Backup != "" {
+			there[c.Backup] = x
+		}
+	}
+	for n := 0; pt != nil && n <= len(known); n++ {
+		c, ok := pt.Copy(to)
+		next := known[pt.Parent]
+		switch {
+		case !ok && pt.Policy != p.Name:
+			return "region " + to + " does not get backup " + pt.ID + ", which policy " + pt.Policy + " made"
+		case n == 0 && (c.State == store.CopyLost || c.State == store.CopyExpired):
+			return "region " + to + " does not hold the newest point any more"
+		case c.State == store.CopyLost || c.State == store.CopyExpired:
+			return "region " + to + " does not hold point " + pt.ID + " any more, which the newest is an increment upon"
+		case c.State == store.CopyLanded:
+			next = there[c.Parent] // none of a synthetic full
+		}
+		pt = next
+	}
+	return ""
 }
 
 func byID(points []store.Point) map[string]*store.Point {

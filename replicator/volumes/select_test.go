@@ -18,9 +18,11 @@ func hour(n int) time.Time { return noon.Add(time.Duration(n) * time.Hour) }
 func chainUpTo(n int) (points []store.Point, backups []transport.Backup) {
 	for i := range n {
 		id := "p" + string(rune('0'+i))
-		pt := store.Point{ID: id, Volume: store.PointVolume{ID: "v"}, Taken: hour(i).UnixMicro(), Made: 1, Copies: []store.PointCopy{{Region: "b", State: store.CopyLanded}}}
+		pt := store.Point{ID: id, Policy: "p", Volume: store.PointVolume{ID: "v"}, Taken: hour(i).UnixMicro(), Made: 1,
+			Copies: []store.PointCopy{{Region: "b", State: store.CopyLanded, Backup: id}}}
 		if i > 0 {
 			pt.Parent = points[i-1].ID
+			pt.Copies[0].Parent = pt.Parent
 		}
 		points = append(points, pt)
 		backups = append(backups, transport.Backup{ID: id, Volume: "v", Size: 1, Status: "available", DataTime: hour(i)})
@@ -50,6 +52,31 @@ func TestChoose(t *testing.T) {
 		"lost there": {func(_ *policies.Policy, p *[]store.Point, _ *[]transport.Backup, _ *transport.Snapshot) {
 			(*p)[2].Copies[0].State = store.CopyLost
 		}, "", "region b does not hold", 1},
+		"what it needs is lost there": {func(_ *policies.Policy, p *[]store.Point, _ *[]transport.Backup, _ *transport.Snapshot) {
+			(*p)[1].Copies[0].State = store.CopyLost
+		}, "", "region b does not hold point p1 any more", 1},
+		"of a synthetic full there": {func(_ *policies.Policy, p *[]store.Point, _ *[]transport.Backup, _ *transport.Snapshot) {
+			(*p)[0].Copies[0].State = store.CopyExpired
+			(*p)[1].Copies[0].Backup, (*p)[1].Copies[0].Parent = "s1", ""
+			(*p)[2].Copies[0].Parent = "s1"
+		}, "p2", "", 4},
+		"of a synthetic full that is lost there": {func(_ *policies.Policy, p *[]store.Point, _ *[]transport.Backup, _ *transport.Snapshot) {
+			(*p)[1].Copies[0].Backup, (*p)[1].Copies[0].Parent, (*p)[1].Copies[0].State = "s1", "", store.CopyLost
+			(*p)[2].Copies[0].Parent = "s1"
+		}, "", "region b does not hold point p1 any more", 1},
+		"another policy's, which is there": {func(_ *policies.Policy, p *[]store.Point, _ *[]transport.Backup, _ *transport.Snapshot) {
+			(*p)[2].Policy = "q"
+		}, "p2", "", 4},
+		"another policy's, which goes elsewhere": {func(_ *policies.Policy, p *[]store.Point, _ *[]transport.Backup, _ *transport.Snapshot) {
+			(*p)[2].Policy, (*p)[2].Copies = "q", nil
+		}, "", "region b does not get backup p2, which policy q made", 1},
+		"upon another policy's, which goes elsewhere": {func(_ *policies.Policy, p *[]store.Point, _ *[]transport.Backup, _ *transport.Snapshot) {
+			(*p)[0].Policy, (*p)[0].Copies = "q", nil
+			(*p)[1].Copies[0].State, (*p)[2].Copies[0].State = store.CopyShipped, store.CopyShipped
+		}, "", "region b does not get backup p0, which policy q made", 1},
+		"our own that a new destination has not got": {func(_ *policies.Policy, p *[]store.Point, _ *[]transport.Backup, _ *transport.Snapshot) {
+			(*p)[0].Copies, (*p)[1].Copies, (*p)[2].Copies = nil, nil, nil
+		}, "p2", "", 4},
 		"not there yet": {func(_ *policies.Policy, p *[]store.Point, _ *[]transport.Backup, _ *transport.Snapshot) {
 			(*p)[2].Copies[0].State = store.CopyShipping
 		}, "p2", "", 4},

@@ -159,7 +159,7 @@ func (m *merging) make(ctx context.Context) (err error) {
 		return err
 	}
 	pieces, meta := merge(m.metas, m.d.Prefix, m.d.Backup)
-	m.s.o.Progress.Phase(fmt.Sprintf("making a synthetic full of point %s in %s: %d objects", x.ID, m.w.Region, len(pieces)))
+	m.s.o.Progress.Phase(fmt.Sprintf("making a synthetic full of point %s in %s: %s", x.ID, m.w.Region, report.Count(len(pieces), "object")))
 	want, err := m.copy(ctx, pieces, &meta)
 	if err != nil {
 		return err
