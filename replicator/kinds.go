@@ -411,7 +411,10 @@ func (p *pass) mapped(h transport.Header, d *dest) transport.Header {
 	out := h.Clone()
 	for _, key := range []string{transport.ManifestHeader, transport.TargetHeader} {
 		container, rest, ok := strings.Cut(strings.TrimLeft(h[key], "/"), "/")
-		if to := p.alongName(d, transport.Unquote(container)); ok && to != transport.Unquote(container) {
+		if !ok {
+			continue // most objects: the name of a container is not worked out for each
+		}
+		if to := p.alongName(d, transport.Unquote(container)); to != transport.Unquote(container) {
 			out[key] = transport.Quote(to) + "/" + rest // the rest keeps its own spelling
 		}
 	}

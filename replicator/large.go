@@ -330,7 +330,7 @@ func (tr *transfer) chunk(ctx context.Context, x chunk.Extent, free func(), dige
 	began := p.e.o.Clock.Now()
 	for _, s := range wanting {
 		g.Go(func() error {
-			err := tr.sendChunk(slow, s, x, sum, c.data, len(wanting) > 1)
+			err := tr.sendChunk(ctx, slow, s, x, sum, c.data, len(wanting) > 1)
 			if err == nil && len(wanting) > 1 {
 				firstDone.Do(func() { watch.Go(func() { tr.hurry(slow, stop, began) }) })
 			}
@@ -338,8 +338,12 @@ func (tr *transfer) chunk(ctx context.Context, x chunk.Extent, free func(), dige
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
-				if !regionTrouble(err) && !errors.Is(context.Cause(slow), errFellBehind) {
+				if !regionTrouble(err) {
 					return err // the ledger's
+				}
+				if transport.Is(err, transport.Canceled) && errors.Is(context.Cause(slow), errFellBehind) {
+					err = &transport.Error{Op: "put", Region: s.t.d.side.Region, Container: s.container, Name: chunk.SegmentName(s.prefix, x.Index), Class: transport.Transient,
+						Err: errFellBehind} // it tries again alone
 				}
 				s.fail(err)
 			}
@@ -381,8 +385,8 @@ func (tr *transfer) hurry(ctx context.Context, stop context.CancelCauseFunc, beg
 	}
 }
 
-// sendChunk sends one segment and makes its receipt durable.
-func (tr *transfer) sendChunk(ctx context.Context, s *sender, x chunk.Extent, sum [16]byte, data []byte, beside bool) error {
+// sendChunk sends one segment, while slow lasts, and makes its receipt durable.
+func (tr *transfer) sendChunk(ctx, slow context.Context, s *sender, x chunk.Extent, sum [16]byte, data []byte, beside bool) error {
 	p := tr.p
 	body := transport.Body{Size: x.Length, MD5: hex.EncodeToString(sum[:]), Once: beside,
 		Open: p.counted(s.t.d, func() (io.Reader, error) { return bytes.NewReader(data), nil })}
@@ -390,9 +394,9 @@ func (tr *transfer) sendChunk(ctx context.Context, s *sender, x chunk.Extent, su
 	if s.exact {
 		o.DeleteAfter = segmentLife
 	}
-	lctx := p.e.budget.limit(ctx, p.job.Policy, p.job.From.Region, s.t.d.side.Region)
+	lctx := p.e.budget.limit(slow, p.job.Policy, p.job.From.Region, s.t.d.side.Region)
 	rec, err := s.t.d.ep.Put(lctx, s.container, chunk.SegmentName(s.prefix, x.Index), body, o)
-	if err != nil && beside && transport.Is(err, transport.Transient) && ctx.Err() == nil {
+	if err != nil && beside && transport.Is(err, transport.Transient) && slow.Err() == nil {
 		rec, err = s.t.d.ep.Put(lctx, s.container, chunk.SegmentName(s.prefix, x.Index), body, o)
 	}
 	if err != nil {
