@@ -272,9 +272,16 @@ func after(looks []logged, at time.Time) int {
 	return n
 }
 
-// sure is when the daemon must know that region two has what it got at a time: where that region or the daemon went away at
-// that moment, the answer may have been lost, and a later look shows it.
+// sure is when the daemon must know that region two has what it got at a time: when that request was over, for an object's time
+// is when it began; where that region or the daemon went away at that moment, the answer may have been lost, and a later look
+// shows it.
 func (o *observer) sure(t *track, at time.Time) time.Time {
+	for _, r := range t.written {
+		if !r.began.After(at) && r.ended.After(at) {
+			at = r.ended
+			break
+		}
+	}
 	for _, x := range o.soak.outages {
 		if x.what == "one" || at.Before(x.began.Add(-3*time.Second)) || at.After(x.began.Add(3*time.Second)) {
 			continue

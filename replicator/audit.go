@@ -273,6 +273,9 @@ func (x *auditJob) visit(ctx context.Context, subjects []plan.Subject) error {
 	for j := range subjects {
 		s := &subjects[j]
 		objects[j] = x.object(s)
+		if err := x.tellWaiting(s); err != nil {
+			return err
+		}
 		if s.Record == nil {
 			continue
 		}

@@ -279,31 +279,39 @@ func name(h hash.Hash, s string) error {
 // eachDue calls fn for the objects of this job that may be deleted now, and counts
 // them and those whose grace period is not over.
 func (p *pass) eachDue(ctx context.Context, now int64, fn func(store.Object) error) (due, waiting int64, err error) {
-	pol := p.job.Policy
-	if !pol.Deletes.Propagate {
-		return 0, 0, nil
+	err = p.eachMissing(ctx, func(o store.Object) error {
+		if o.Missing+p.job.Policy.Deletes.After.Microseconds() > now {
+			waiting++
+			return nil
+		}
+		due++
+		return fn(o)
+	})
+	return due, waiting, err
+}
+
+// eachMissing calls fn for the objects of this job that are to be deleted once their grace
+// period is over.
+func (p *pass) eachMissing(ctx context.Context, fn func(store.Object) error) error {
+	if !p.job.Policy.Deletes.Propagate {
+		return nil
 	}
 	after := ""
 	for {
 		page, err := p.e.o.Ledger.MissingPage(p.place, after, pageSize)
 		if err != nil || len(page) == 0 {
-			return due, waiting, err
+			return err
 		}
 		for _, o := range page {
 			if !strings.HasPrefix(o.Name, p.job.From.Prefix) || !p.onRoutes(&o) {
 				continue
 			}
-			if o.Missing+pol.Deletes.After.Microseconds() > now {
-				waiting++
-				continue
-			}
-			due++
 			if err := fn(o); err != nil {
-				return due, waiting, err
+				return err
 			}
 		}
 		if err := ctx.Err(); err != nil {
-			return due, waiting, err
+			return err
 		}
 		after = page[len(page)-1].Name
 	}

@@ -191,7 +191,9 @@ func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
 		return nil, err
 	}
 	jobs = append(jobs, lost...)
-	e.tellPlaces(p.Name, looked, jobs)
+	if err := e.tellPlaces(ctx, p.Name, looked, jobs); err != nil {
+		return nil, err
+	}
 	if len(jobs) == 0 {
 		for _, name := range p.Containers {
 			if !strings.ContainsAny(name, `!*?[\`) { // named in full, so a spelling mistake or a loss, not an empty choice

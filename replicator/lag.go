@@ -25,16 +25,23 @@ func placeOf(s Side) string {
 	return s.Container
 }
 
-// tellPlaces says which containers a policy has.
-func (e *Engine) tellPlaces(policy string, at time.Time, jobs []Job) {
+// tellPlaces says which containers a policy has, and what the ledger knows of them that an
+// earlier process did not live to tell.
+func (e *Engine) tellPlaces(ctx context.Context, policy string, at time.Time, jobs []Job) error {
 	if e.o.Lag == nil {
-		return
+		return nil
 	}
 	names := make([]string, len(jobs))
 	for i, j := range jobs {
 		names[i] = placeOf(j.From)
 	}
 	e.o.Lag.Places(policy, at, names)
+	for _, j := range jobs {
+		if err := e.recall(ctx, j); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // beginLook begins a look at the source, if this is a pass that looks at all of it.
@@ -59,29 +66,46 @@ func (p *pass) lookOnly(ctx context.Context) error {
 	}
 	counted := p.tally
 	p.tally = &tally{byCount: map[int]int64{}, byRegion: map[string]int64{}}
-	p.counting = true
+	p.counting, p.marking = true, true
 	err := walk(ctx)
-	p.counting, p.tally = false, counted
+	p.counting, p.marking, p.tally = false, false, counted
 	if err != nil {
+		return err
+	}
+	if err := p.e.o.Ledger.Flush(ctx); err != nil {
 		return err
 	}
 	return p.endLook(ctx, nil)
 }
 
-// endLook ends the look after the deletes: those that are due by now and were not carried
-// out wait, but for what manifests at a destination still need. err is how they ended.
+// mark notes in the ledger what a look shows to be gone from the source, and to be there
+// again: their grace period does not wait for a destination to answer.
+func (p *pass) mark(steps []plan.Step) {
+	for _, s := range steps {
+		switch {
+		case s.Gone && len(s.Inherit) == 0:
+			p.markMissing(s)
+		case s.Subject.Entry != nil && s.Subject.Record != nil && s.Subject.Record.Missing != 0:
+			p.unmark(s.Subject.Name)
+		}
+	}
+}
+
+// endLook ends the look after the deletes: those that were not carried out wait as soon as
+// they are due, but for what manifests at a destination still need. err is how they ended.
 func (p *pass) endLook(ctx context.Context, err error) error {
 	if p.lookout == nil || err != nil && !errors.Is(err, ErrBrake) {
 		return err
 	}
-	if _, _, derr := p.eachDue(ctx, micros(p.e.o.Clock.Now()), func(o store.Object) error {
+	derr := p.eachMissing(ctx, func(o store.Object) error {
 		for _, d := range p.holders() {
 			if _, ok := o.Replica(d.info.ID); ok && !p.kept[o.Name] {
-				p.lookout.Waits(d.side.Region, o.Name, p.dueSince(&o), time.Time{}, 0)
+				p.lookout.Due(d.side.Region, o.Name, p.dueSince(&o))
 			}
 		}
 		return nil
-	}); derr != nil {
+	})
+	if derr != nil {
 		return cmp.Or(err, derr)
 	}
 	p.lookout.End()
@@ -96,7 +120,7 @@ func (p *pass) dueSince(o *store.Object) time.Time {
 // tellDeleted tells of a delete that was carried out. One that waited for manifests was
 // not late for that.
 func (p *pass) tellDeleted(d *dest, o *store.Object) {
-	p.e.o.Lag.Confirmed(p.lagItem(d.side.Region, o.Name), p.dueSince(o), 0, !p.kept[o.Name])
+	p.e.o.Lag.Deleted(p.lagItem(d.side.Region, o.Name), p.dueSince(o), !p.kept[o.Name])
 }
 
 func (p *pass) lagItem(region, name string) lag.Item {
@@ -157,15 +181,21 @@ func (p *pass) lacks(i int, name string, v store.Version, step *plan.Step) bool 
 	if !d.dead.Load() {
 		return planned(step, d) != plan.None
 	}
+	came, err := p.cameFrom(d, name, v)
+	return err != nil || !came
+}
+
+// cameFrom reports whether a version came from a destination, which confirmed it here.
+func (p *pass) cameFrom(d *dest, name string, v store.Version) (bool, error) {
 	if d.back == 0 {
-		return true
+		return false, nil
 	}
 	back, ok, err := p.e.o.Ledger.Get(d.info.To, p.destName(d, name))
 	if err != nil || !ok {
-		return true
+		return false, err
 	}
 	r, ok := back.Replica(d.back)
-	return !ok || r.State != store.Confirmed || r.Version != v
+	return ok && r.State == store.Confirmed && r.Version == v, nil
 }
 
 // sightPast tells of a name with versions what its destinations lack.

@@ -103,7 +103,7 @@ func (p *pass) part(ctx context.Context, lo, hi string, entries []transport.Entr
 		case s.Entry != nil:
 			unchanged[p.heldAt(s)]++
 			p.tally.unchanged.Add(1)
-			if s.Record != nil && s.Record.Missing != 0 && !p.dry() {
+			if s.Record != nil && s.Record.Missing != 0 && (!p.dry() || p.marking) {
 				p.unmark(s.Name)
 			}
 		}
@@ -396,6 +396,9 @@ func (p *pass) widen(have []plan.Dest) []plan.Dest {
 // handOut makes the intents of a stretch durable and gives its steps to the workers.
 func (p *pass) handOut(ctx context.Context, steps []plan.Step) error {
 	if p.dry() {
+		if p.marking {
+			p.mark(steps)
+		}
 		for _, s := range steps {
 			p.count(s)
 		}

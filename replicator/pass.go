@@ -60,6 +60,7 @@ type pass struct {
 	brakeToken string
 	overwrites atomic.Int64 // counted by a dry walk, for the brake
 	counting   bool
+	marking    bool                              // counting, but for what of the source is gone or there again
 	kept       map[string]bool                   // names due to be deleted that manifests still need
 	keptWhy    []report.Finding                  // what to say of them at the end
 	due        int64                             // what was missing by then was to be deleted, µs

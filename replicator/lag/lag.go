@@ -90,8 +90,9 @@ type lane struct {
 	ended   *report.Event // the end of an episode that was not told yet
 	lost    lateSum       // what was late and is not any more, since the last judgement
 
-	n     int  // items in its places
-	many  bool // a place has more than is kept one by one
+	n     int   // items in its places
+	next  int64 // µs: when the first of those that are coming is due
+	many  bool  // a place has more than is kept one by one
 	dirty bool
 	saved time.Time
 }
@@ -106,7 +107,10 @@ type place struct {
 	more   overflow         // of the last complete look
 	seen   overflow         // of the look under way
 	early  map[string]int64 // source times confirmed during a look, before the look came to them
-	looked bool             // by this process, completely
+	coming map[string]coming
+	looked bool // by this process, completely
+	// recalled says that what an earlier process noted was compared with what it did.
+	recalled bool
 }
 
 // wait is one item that waits.
@@ -116,6 +120,7 @@ type wait struct {
 	newest int64 // µs by the source's: the newest change known
 	bytes  int64
 	look   uint64 // that saw it last
+	due    bool   // it is to be deleted, since then
 }
 
 // overflow counts what is not kept one by one.
@@ -213,7 +218,7 @@ func (t *Tracker) Follow(all []Terms) error {
 	t.mu.Lock()
 	for k, l := range read {
 		t.lanes[k] = l
-		t.kept += l.n
+		t.kept += l.keeps()
 	}
 	for _, terms := range all {
 		for _, region := range terms.Regions {
@@ -224,7 +229,7 @@ func (t *Tracker) Follow(all []Terms) error {
 	for k, l := range t.lanes {
 		if !want[k] {
 			gone = append(gone, l)
-			t.kept -= l.n
+			t.kept -= l.keeps()
 			delete(t.lanes, k)
 		}
 	}
@@ -270,6 +275,7 @@ func (t *Tracker) Places(policy string, at time.Time, names []string) {
 			for name := range p.items {
 				t.drop(l, p, name, now, report.ArrivedGone)
 			}
+			t.kept -= len(p.coming)
 			delete(l.places, n)
 		}
 		for n := range want {
@@ -318,8 +324,12 @@ func (l *lane) asOf() time.Time {
 	return oldest
 }
 
-// account brings the busy time up to now, before something changes.
-func (l *lane) account(now time.Time) { l.rate.pass(now, l.n > 0 || l.many) }
+// account brings the busy time up to now, before something changes, and what is due by now
+// among what waits.
+func (l *lane) account(now time.Time) {
+	l.rate.pass(now, l.n > 0 || l.many)
+	l.mature(now)
+}
 
 // count renews what l.many says.
 func (l *lane) count() {
@@ -355,10 +365,11 @@ func (t *Tracker) left(x Item, why string) {
 		return
 	}
 	p := l.places[x.Place]
+	l.account(now)
+	t.stays(p, x.Name)
 	if _, is := p.items[x.Name]; !is {
 		return
 	}
-	l.account(now)
 	t.drop(l, p, x.Name, now, why)
 	if why == report.ArrivedStuck {
 		p.stuck++

@@ -89,6 +89,7 @@ type sight struct {
 
 // look sees how the lane stands; names are wanted with named.
 func (l *lane) look(now time.Time, named bool) sight {
+	l.mature(now)
 	s := sight{now: now, asOf: l.asOf(), bound: now.UnixMicro()}
 	if s.asOf.Before(l.since) {
 		s.asOf = l.since

@@ -54,26 +54,36 @@ func (k *Look) Waits(region, name string, source, held time.Time, bytes int64) {
 	if l == nil || l.places[k.place] == nil {
 		return
 	}
-	l.account(now)
 	p := l.places[k.place]
 	if at, ok := p.early[name]; ok && at >= source.UnixMicro() {
 		return
 	}
+	k.t.waits(l, p, name, source, held, now, bytes, p.look)
+}
+
+// waits keeps an item that a look saw; the tracker's lock is held.
+func (t *Tracker) waits(l *lane, p *place, name string, source, held, now time.Time, bytes int64, look uint64) {
+	l.account(now)
+	t.stays(p, name)
 	w, is := p.items[name]
+	if is && w.due { // it is there again
+		t.drop(l, p, name, now, report.ArrivedGone)
+		w, is = wait{}, false
+	}
 	if !is {
 		w.since = l.begins(source, now)
 		w.bound = min(max(p.asOf.UnixMicro(), l.since.UnixMicro()), w.since)
-		if k.t.kept >= k.t.o.Kept {
+		if t.kept >= t.o.Kept {
 			p.seen.add(w.since, bytes)
 			l.many = true
 			return
 		}
-		k.t.kept++
+		t.kept++
 		l.n++
 	} else if !held.IsZero() && w.since <= l.begins(held, now) { // a process before did not live to say so
 		w.since = l.begins(source, now)
 	}
-	w.newest, w.bytes, w.look = max(w.newest, source.UnixMicro()), bytes, p.look
+	w.newest, w.bytes, w.look = max(w.newest, source.UnixMicro()), bytes, look
 	p.items[name] = w
 }
 
@@ -132,6 +142,11 @@ func (k *Look) End() {
 				k.t.drop(l, p, name, now, report.ArrivedGone)
 			}
 		}
+		for name, c := range p.coming {
+			if c.look != number {
+				k.t.stays(p, name)
+			}
+		}
 		p.stuck, p.more, p.seen, p.early = k.stuck[l.key.region], p.seen, overflow{}, nil
 		l.count()
 		p.asOf, p.took, p.looked = k.began, now.Sub(k.began), true
@@ -149,6 +164,16 @@ type Item struct{ Policy, Region, Place, Name string }
 // Confirmed says that a region has confirmed an item's change of the source time given;
 // fresh: that it had not confirmed this very change before.
 func (t *Tracker) Confirmed(x Item, source time.Time, bytes int64, fresh bool) {
+	t.confirmed(x, source, bytes, fresh, (*lane).begins)
+}
+
+// Deleted says that a delete that was due at a time by this machine's clock was carried out;
+// fresh: that it had waited since then.
+func (t *Tracker) Deleted(x Item, due time.Time, fresh bool) {
+	t.confirmed(x, due, 0, fresh, func(l *lane, due, _ time.Time) int64 { return max(due.UnixMicro(), l.since.UnixMicro()) })
+}
+
+func (t *Tracker) confirmed(x Item, source time.Time, bytes int64, fresh bool, begins func(l *lane, source, now time.Time) int64) {
 	if t == nil {
 		return
 	}
@@ -161,32 +186,36 @@ func (t *Tracker) Confirmed(x Item, source time.Time, bytes int64, fresh bool) {
 	}
 	p := l.places[x.Place]
 	l.account(now)
-	w, is := p.items[x.Name]
-	if !is {
-		switch {
-		case fresh && p.seen.items > 0:
-			p.seen.take(bytes)
-		case fresh && p.more.items > 0:
-			p.more.take(bytes)
-		case p.early != nil:
-			p.early[x.Name] = source.UnixMicro()
-		}
-		if l.many {
-			l.count()
-		}
-		if !fresh {
-			return
-		}
-		w = wait{since: l.begins(source, now)}
-	}
-	l.done(now, w.since, bytes)
-	if !is {
+	t.stays(p, x.Name)
+	if _, is := p.items[x.Name]; is {
+		t.arrive(l, p, x.Name, source, now, bytes)
 		return
 	}
-	if source.UnixMicro() < w.newest { // it has changed again meanwhile
-		w.since = l.begins(time.UnixMicro(w.newest), now)
-		p.items[x.Name] = w
+	switch {
+	case fresh && p.seen.items > 0:
+		p.seen.take(bytes)
+	case fresh && p.more.items > 0:
+		p.more.take(bytes)
+	case p.early != nil:
+		p.early[x.Name] = source.UnixMicro()
+	}
+	if l.many {
+		l.count()
+	}
+	if fresh {
+		l.done(now, begins(l, source, now), bytes)
+	}
+}
+
+// arrive ends the wait of an item whose change of the source time given was confirmed at a
+// time.
+func (t *Tracker) arrive(l *lane, p *place, name string, source, at time.Time, bytes int64) {
+	w := p.items[name]
+	l.done(at, w.since, bytes)
+	if source.UnixMicro() < w.newest && !w.due { // it has changed again meanwhile
+		w.since = l.begins(time.UnixMicro(w.newest), at)
+		p.items[name] = w
 		return
 	}
-	t.drop(l, p, x.Name, now, report.ArrivedConfirmed)
+	t.drop(l, p, name, at, report.ArrivedConfirmed)
 }

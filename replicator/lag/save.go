@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ type memo struct {
 	Since   time.Time     `json:"since"`
 	AsOf    time.Time     `json:"as_of,omitzero"`
 	Items   []memoItem    `json:"items,omitempty"`
+	Coming  []memoItem    `json:"coming,omitempty"` // deletes that are not due yet
 	Carried carried       `json:"more,omitzero"`
 	Hours   window        `json:"hours,omitempty"`
 	Episode *episode      `json:"episode,omitempty"`
@@ -37,6 +39,7 @@ type memoItem struct {
 	Bound  int64  `json:"bound"`
 	Newest int64  `json:"newest"`
 	Bytes  int64  `json:"bytes"`
+	Due    bool   `json:"due,omitempty"`
 }
 
 // memo gives what is to be kept; the tracker's lock is held.
@@ -47,7 +50,7 @@ func (l *lane) memo() memo {
 	}
 	for at, p := range l.places {
 		for name, w := range p.items {
-			x := memoItem{at, name, w.since, w.bound, w.newest, w.bytes}
+			x := memoItem{at, name, w.since, w.bound, w.newest, w.bytes, w.due}
 			if n := len(m.Items); n < savedItems || before(x, m.Items[n-1]) < 0 {
 				i, _ := slices.BinarySearchFunc(m.Items, x, before)
 				m.Items = slices.Insert(m.Items, i, x)
@@ -58,6 +61,14 @@ func (l *lane) memo() memo {
 				m.Items = m.Items[:n]
 			}
 			m.Carried = m.Carried.join(carried{1, x.Bytes, x.Since})
+		}
+		for name, c := range p.coming {
+			x := memoItem{Place: at, Name: name, Since: c.due, Due: true}
+			if n := len(m.Coming); n < savedItems || before(x, m.Coming[n-1]) < 0 {
+				i, _ := slices.BinarySearchFunc(m.Coming, x, before)
+				m.Coming = slices.Insert(m.Coming, i, x)
+				m.Coming = m.Coming[:min(n+1, savedItems)]
+			}
 		}
 		if o := p.more.join(p.seen); o.items > 0 {
 			m.Carried = m.Carried.join(carried{o.items, o.bytes, o.oldest})
@@ -74,7 +85,7 @@ func (c carried) join(o carried) carried {
 }
 
 func (t *Tracker) readLane(k laneKey, now time.Time) (*lane, error) {
-	l := &lane{key: k, terms: Terms{Policy: k.policy, Idle: true}, since: now, places: map[string]*place{}, rate: rate{seen: now}, dirty: true}
+	l := &lane{key: k, terms: Terms{Policy: k.policy, Idle: true}, since: now, next: math.MaxInt64, places: map[string]*place{}, rate: rate{seen: now}, dirty: true}
 	text, ok, err := t.o.Memory.Note(k.note())
 	if err != nil || !ok {
 		return l, err
@@ -84,16 +95,26 @@ func (t *Tracker) readLane(k laneKey, now time.Time) (*lane, error) {
 		return nil, fmt.Errorf("read the lag of policy %s, region %s: %w", k.policy, k.region, err)
 	}
 	l.since, l.floor, l.carried, l.past, l.episode, l.ended = m.Since, m.AsOf, m.Carried, m.Hours, m.Episode, m.Ended
-	for _, x := range m.Items {
-		p := l.places[x.Place]
-		if p == nil {
-			p = &place{asOf: l.floor, items: map[string]wait{}}
-			l.places[x.Place] = p
+	at := func(name string) *place {
+		if l.places[name] == nil {
+			l.places[name] = &place{asOf: l.floor, items: map[string]wait{}}
 		}
+		return l.places[name]
+	}
+	for _, x := range m.Coming {
+		p := at(x.Place)
+		if p.coming == nil {
+			p.coming = map[string]coming{}
+		}
+		p.coming[x.Name] = coming{due: x.Since}
+		l.next = min(l.next, x.Since)
+	}
+	for _, x := range m.Items {
+		p := at(x.Place)
 		if _, is := p.items[x.Name]; !is {
 			l.n++
 		}
-		p.items[x.Name] = wait{since: x.Since, bound: x.Bound, newest: x.Newest, bytes: x.Bytes}
+		p.items[x.Name] = wait{since: x.Since, bound: x.Bound, newest: x.Newest, bytes: x.Bytes, due: x.Due}
 	}
 	return l, nil
 }
