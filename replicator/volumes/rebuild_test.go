@@ -162,7 +162,7 @@ func TestRebuildOfWhatThePolicyNoLongerSelects(t *testing.T) {
 		}
 		told := 0
 		for _, f := range res.Findings {
-			if f.Kind == report.KindUnknown && f.Name == "logs ("+logs.ID()+")" && strings.Contains(f.Cause, "1 points of a volume that the policy does not select") {
+			if f.Kind == report.KindUnknown && f.Name == "logs ("+logs.ID()+")" && strings.Contains(f.Cause, "1 point of a volume that the policy does not select") {
 				told++
 			}
 		}
