@@ -245,6 +245,7 @@ func runMigrateContainer(ctx context.Context, o *migrateContainerOptions, from s
 	}}, func(c *console, r report.Result) {
 		showResult(c, r)
 		if r.Audit != nil {
+			r.Totals = report.Totals{} // the passes', which showResult told of: the audit sends nothing
 			showAudit(c, r)
 			c.say("  the final pass is made and every copy was seen; the source is as it was")
 		} else {
