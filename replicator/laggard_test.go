@@ -75,10 +75,29 @@ func TestALargeObjectOfADestinationThatFallsBehind(t *testing.T) {
 	}
 }
 
-// unread is an endpoint whose first write of an object takes nothing of it until until is closed.
+// gate is a timer that goes off when it is closed.
+type gate chan time.Time
+
+func (g gate) C() <-chan time.Time { return g }
+func (gate) Stop() bool            { return false }
+
+// until is a clock by which patience lasts until a gate is closed.
+type until struct {
+	*ticker
+	gate gate
+}
+
+func (c until) NewTimer(d time.Duration) transport.Timer {
+	if d == patience {
+		return c.gate
+	}
+	return c.ticker.NewTimer(d)
+}
+
+// unread is an endpoint whose first write takes nothing of the stream until other has been done.
 type unread struct {
 	transport.Sink
-	until chan struct{}
+	other chan struct{}
 	done  atomic.Bool
 }
 
@@ -90,7 +109,7 @@ func (s *unread) Put(ctx context.Context, container, name string, b transport.Bo
 	if err != nil {
 		return transport.Receipt{}, err
 	}
-	<-s.until
+	<-s.other
 	n, err := io.Copy(io.Discard, in)
 	if err == nil && n < b.Size {
 		err = io.ErrUnexpectedEOF
@@ -98,14 +117,28 @@ func (s *unread) Put(ctx context.Context, container, name string, b transport.Bo
 	return transport.Receipt{}, &transport.Error{Op: "put", Region: "d", Container: container, Name: name, Class: transport.ClassOf(err), Err: fmt.Errorf("read body: %w", err)}
 }
 
-// then tells of the end of an endpoint's first write.
-type then struct {
+// told is an endpoint that says when a write has taken so many bytes, and when it is done.
+type told struct {
 	transport.Sink
-	tell func()
+	after       int64
+	taken, done func()
 }
 
-func (s then) Put(ctx context.Context, container, name string, b transport.Body, o transport.PutOptions) (transport.Receipt, error) {
-	defer s.tell()
+func (s told) Put(ctx context.Context, container, name string, b transport.Body, o transport.PutOptions) (transport.Receipt, error) {
+	defer s.done()
+	open := b.Open
+	b.Open = func() (io.Reader, error) {
+		in, err := open()
+		n := int64(0)
+		return readFunc(func(p []byte) (int, error) {
+			if n >= s.after {
+				s.taken()
+			}
+			k, err := in.Read(p)
+			n += int64(k)
+			return k, err
+		}), err
+	}
 	return s.Sink.Put(ctx, container, name, b, o)
 }
 
@@ -116,10 +149,11 @@ func TestAStreamOfADestinationThatFallsBehind(t *testing.T) {
 	const size = int(streamMemory) * 2
 	w.limits.Memory = 8 * streamMemory
 	w.put("stream", 1, size, nil)
-	first := make(chan struct{})
-	slow := &unread{Sink: tt.Faulty(w.mem["d"], w.faults["d"]), until: first}
-	e := New(Options{Ledger: w.ledger, Clock: impatient{w.clock}, Limits: w.limits, Regions: map[string]transport.Sink{
-		"a": tt.Faulty(w.mem["a"], w.faults["a"]), "b": then{tt.Faulty(w.mem["b"], w.faults["b"]), sync.OnceFunc(func() { close(first) })}, "d": slow}})
+	clock, other := until{w.clock, make(gate)}, make(chan struct{})
+	slow := &unread{Sink: tt.Faulty(w.mem["d"], w.faults["d"]), other: other}
+	// The other one has one block more than the slow one can be given: it starves.
+	quick := told{tt.Faulty(w.mem["b"], w.faults["b"]), int64(teeDepth+1) * teeBlock, sync.OnceFunc(func() { close(clock.gate) }), sync.OnceFunc(func() { close(other) })}
+	e := New(Options{Ledger: w.ledger, Clock: clock, Limits: w.limits, Regions: map[string]transport.Sink{"a": tt.Faulty(w.mem["a"], w.faults["a"]), "b": quick, "d": slow}})
 	jobs, err := e.Jobs(t.Context(), w.policy)
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package replicator
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync"
 	"time"
@@ -32,7 +31,15 @@ const (
 	patience = 5 * time.Second
 )
 
-var errFellBehind = errors.New("fell behind the other destinations and was cut off")
+// fellBehind is the error of a destination that was cut off: it tries again alone.
+type fellBehind struct{}
+
+var errFellBehind error = fellBehind{}
+
+func (fellBehind) Error() string { return "fell behind the other destinations and was cut off" }
+
+// ErrorClass implements transport.Classified.
+func (fellBehind) ErrorClass() transport.Class { return transport.Transient }
 
 func newTee(n int, clock transport.Clock) *tee {
 	t := &tee{clock: clock}
