@@ -259,8 +259,8 @@ func (r *retrier) Put(ctx context.Context, container, name string, body Body, o 
 	}
 	b.repeatCorrupt = !body.Once
 	for {
-		if got, ok := r.already(ctx, b, body.MD5, o); ok {
-			return got, nil
+		if got, ok, err := r.already(ctx, b, body.MD5, o); ok || err != nil {
+			return got, err
 		}
 		err := r.once(ctx, b, body.Size, func() (err error) {
 			rec, err = r.ep.Put(ctx, container, name, body, o)
@@ -303,16 +303,22 @@ func receiptOf(o Object) Receipt {
 }
 
 // already looks, before a write into a versioned container is made again, whether
-// an earlier try was carried out: another version is more than the source has.
-func (r *retrier) already(ctx context.Context, b *budget, etag string, o PutOptions) (Receipt, bool) {
+// an earlier try was carried out: another version is more than the source has. Where that
+// cannot be found out the write is not made again: its caller looks later.
+func (r *retrier) already(ctx context.Context, b *budget, etag string, o PutOptions) (Receipt, bool, error) {
 	if b.total == 0 || !o.Versioned {
-		return Receipt{}, false
+		return Receipt{}, false, nil
 	}
 	got, err := r.Head(ctx, b.at.Container, b.at.Name)
-	if err != nil || got.Header[OriginHeader] != o.Header[OriginHeader] || !made(got, etag, o) {
-		return Receipt{}, false // perhaps an older version with the same bytes
+	switch {
+	case Is(err, NotFound):
+		return Receipt{}, false, nil
+	case err != nil:
+		return Receipt{}, false, err
+	case got.Header[OriginHeader] != o.Header[OriginHeader] || !made(got, etag, o):
+		return Receipt{}, false, nil // perhaps an older version with the same bytes
 	}
-	return receiptOf(got), true
+	return receiptOf(got), true, nil
 }
 
 func (r *retrier) PutManifest(ctx context.Context, container, name string, segments []Segment, o PutOptions) (Receipt, error) {
@@ -348,8 +354,8 @@ func (r *retrier) silent(ctx context.Context, op, container, name, etag string, 
 		return rec, err
 	}
 	for {
-		if got, ok := r.already(ctx, b, etag, o); ok {
-			return got, nil
+		if got, ok, err := r.already(ctx, b, etag, o); ok || err != nil {
+			return got, err
 		}
 		err := r.once(ctx, b, 0, func() (err error) {
 			rec, err = f()

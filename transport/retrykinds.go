@@ -69,8 +69,8 @@ func (r *retrier) DeleteMarker(ctx context.Context, container, name string) (Rec
 	}
 	for {
 		if b.total > 0 {
-			if got, ok := r.marker(ctx, container, name); ok {
-				return got, nil
+			if got, ok, err := r.marker(ctx, container, name); ok || err != nil {
+				return got, err
 			}
 		}
 		var rec Receipt
@@ -90,18 +90,19 @@ func (r *retrier) DeleteMarker(ctx context.Context, container, name string) (Rec
 var errSeen = errors.New("seen")
 
 // marker finds the delete marker that is a name's current version.
-func (r *retrier) marker(ctx context.Context, container, name string) (rec Receipt, ok bool) {
-	_ = r.once(ctx, nil, 0, func() error {
-		return r.ep.Versions(ctx, container, Range{Prefix: name, Through: name}, func(page []VersionEntry) error {
-			for _, v := range page {
-				if v.Name == name && v.Latest && v.Marker {
-					rec, ok = Receipt{Version: v.ID, Modified: v.Modified}, true
-				}
+func (r *retrier) marker(ctx context.Context, container, name string) (rec Receipt, ok bool, err error) {
+	err = r.Versions(ctx, container, Range{Prefix: name, Through: name}, func(page []VersionEntry) error {
+		for _, v := range page {
+			if v.Name == name && v.Latest && v.Marker {
+				rec, ok = Receipt{Version: v.ID, Modified: v.Modified}, true
 			}
-			return errSeen
-		})
+		}
+		return errSeen
 	})
-	return rec, ok
+	if errors.Is(err, errSeen) || Is(err, NotFound) {
+		err = nil
+	}
+	return rec, ok, err
 }
 
 // Versions goes on after the last version it has told of when a page fails. A page

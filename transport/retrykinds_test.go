@@ -90,6 +90,40 @@ func TestOneMarkerForOneDelete(t *testing.T) {
 	s.VerifyUsed(t)
 }
 
+// Where it cannot be found out whether a try was carried out, no other one is made: the
+// caller hears of it, and one version stands there.
+func TestNoSecondVersionUnseen(t *testing.T) {
+	list := transport.Manifest{{Container: "segs", Name: "1", ETag: md5Hello, Size: 5}}
+	stamped := transport.PutOptions{Header: transport.Header{"Content-Type": "a/b", transport.OriginHeader: "paris 1 abc"}, Versioned: true}
+	for what, c := range map[transporttest.Method]struct {
+		blind transporttest.Method
+		write func(ep transport.Sink) error
+	}{
+		transporttest.Put: {transporttest.Head, func(ep transport.Sink) error {
+			_, err := ep.Put(t.Context(), "c", "n", hello(), stamped)
+			return err
+		}},
+		transporttest.PutRaw: {transporttest.Head, func(ep transport.Sink) error {
+			_, err := ep.PutRaw(t.Context(), "c", "n", list.Encode(), "", stamped)
+			return err
+		}},
+		transporttest.DeleteMarker: {transporttest.Versions, func(ep transport.Sink) error {
+			_, err := ep.DeleteMarker(t.Context(), "c", "n")
+			return err
+		}},
+	} {
+		m, s, ep := faultyMem(t)
+		m.Set("segs", "1", []byte("hello"), nil)
+		m.Set("c", "n", []byte("older"), nil)
+		s.Add(what, transporttest.LoseReply(transport.Throttled))
+		s.Add(c.blind, transporttest.Fail(transport.Transient).Times(1000))
+		err := c.write(ep)
+		if all := versionsOf(t, m, "c"); !transport.Is(err, transport.Transient) || len(all) != 2 || s.Count(what) != 1 {
+			t.Errorf("%s: %v, made %d times, versions %+v", what, err, s.Count(what), all)
+		}
+	}
+}
+
 // A listing of versions that breaks anywhere is told whole and once.
 func TestVersionsGoOn(t *testing.T) {
 	m, s, ep := faultyMem(t)
