@@ -26,6 +26,7 @@ type kin struct {
 	// manifests bounds how many are in memory at once: with inline data one may have 8 MiB.
 	manifests chan struct{}
 	lone      lone
+	rooms     rooms
 }
 
 const manifestsAtOnce = 4

@@ -142,6 +142,7 @@ func (p *pass) firstContact(ctx context.Context, d *dest, src transport.Containe
 		return err
 	}
 	d.fresh = gone
+	p.checkRoom(ctx, d, src, info)
 	if err := p.forgetBack(d, gone || info.Objects == 0); err != nil {
 		return err
 	}

@@ -45,6 +45,9 @@ func (p *pass) askEarly(ctx context.Context, from store.Place) (early []<-chan l
 			info, err := ep.Container(ctx, to.Container)
 			answer <- looked{info, err}
 		}()
+		if p.job.From.Prefix == "" {
+			go p.kin.rooms.ask(ctx, to.Region, ep)
+		}
 		if !p.o.DryRun {
 			go func() { _, _ = ep.Abilities(ctx) }() // what the first writes depend on
 		}
