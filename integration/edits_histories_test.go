@@ -92,7 +92,7 @@ func (w *kindsWorld) sameHistory(container string) {
 	want, got := w.one.history(container), w.two.history(w.names.of(container))
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		if len(want[name]) != len(got[name]) {
-			w.t.Errorf("%s/%q has %d versions at the source, %d at the destination", container, name, len(want[name]), len(got[name]))
+			w.t.Errorf("%s/%q has %d versions at the source, %d at the destination: %v and %v", container, name, len(want[name]), len(got[name]), want[name], got[name])
 			continue
 		}
 		for i, o := range want[name] {

@@ -82,8 +82,8 @@ type document struct {
 			Resumed bool
 			Seconds float64
 			Totals  struct {
-				Listed, Unchanged, Copied, Bytes, Metadata_updates, Adopted, Deleted, Conflicts, Cannot, Failed int64
-				Read_bytes, Bytes_sent_twice                                                                    int64
+				Listed, Unchanged, Copied, Bytes, Metadata_updates, Adopted, Deleted, Conflicts, Cannot, Failed, Properties int64
+				Read_bytes, Bytes_sent_twice                                                                                int64
 			}
 			Replicas struct {
 				Wanted    int
