@@ -313,9 +313,11 @@ func (o *observer) volumeLag() (all []lagPoint) {
 	return all
 }
 
-// newest is the age of the newest landed point.
+// newest is the age of the newest landed point. Before there is one it is the time since the daemon first gave
+// figures: until then it is not at work, and nobody can ask it.
 func (o *observer) newest(points map[string]string, s sample) band {
-	b := band{s.answered.Sub(o.soak.began).Seconds(), s.answered.Sub(o.soak.began).Seconds()}
+	waiting := s.answered.Sub(o.samples[0].asked).Seconds()
+	b := band{waiting, waiting}
 	for _, x := range o.soak.block.snapshots {
 		l := o.landed[points[x.id]]
 		if age := s.answered.Sub(x.taken).Seconds(); !l.by.IsZero() {

@@ -156,8 +156,9 @@ func (s *soak) steady() {
 	}
 	slope, mean := s.growth()
 	s.t.Logf("memory: RssAnon of the last life %.1f MiB on average, %+.3f MiB a minute", mean, slope)
-	if s.length >= 10*time.Minute && math.Abs(slope) > 0.25 {
-		s.t.Errorf("memory is not flat: RssAnon %.1f MiB on average, %+.3f MiB a minute", mean, slope)
+	// Upwards only: after a busy start Go gives memory back for many minutes, which is no leak.
+	if s.length >= 10*time.Minute && slope > 0.25 {
+		s.t.Errorf("memory grows: RssAnon %.1f MiB on average, %+.3f MiB a minute", mean, slope)
 	}
 }
 
