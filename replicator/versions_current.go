@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 
+	"farshore/replicator/audit"
 	"farshore/replicator/plan"
 	"farshore/store"
 	"farshore/transport"
@@ -167,4 +168,27 @@ func (p *pass) stillShown(ctx context.Context, x *past) (bool, error) {
 		return false, err
 	}
 	return want == cmp.Or(obj.Version, plan.NullVersion), nil
+}
+
+// relinked reports whether a "null" version, which looked only touched because neither it
+// nor what it replaced has bytes, became a link, another link or none any more: no POST
+// makes one of it. It is written again, as the newest, which it is.
+func (p *pass) relinked(now, there transport.Object, d *dest) bool {
+	if now.Kind != transport.Symlink && there.Kind != transport.Symlink {
+		return false
+	}
+	h := p.mapped(now.Header, d)
+	if h[transport.TargetETagHeader] != "" && there.Header[transport.TargetETagHeader] != "" {
+		h[transport.TargetETagHeader] = there.Header[transport.TargetETagHeader] // of an SLO it is another at every region
+	}
+	return now.Kind != there.Kind || !pointsAlike(h, there.Header)
+}
+
+// oursStill reports whether the headers of a version at a destination are as we wrote
+// them: by its time, by the digest that the ledger has (of the newest headers, which
+// not every destination got), or by the stamp, which an edit mostly removes.
+func (p *pass) oursStill(there transport.Object, v *store.SeriesVersion, rep store.SeriesReplica) bool {
+	o, stamped := audit.ReadOrigin(there.Header)
+	return stamped && o.Region == p.job.From.Region || micros(there.Modified) <= rep.Written ||
+		v.Meta != ([8]byte{}) && p.unmapped(there.Header, p.byRoute(rep.Route)).Digest() == v.Meta
 }

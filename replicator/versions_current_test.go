@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"farshore/replicator/report"
+	"farshore/transport"
 )
 
 // A destination that cannot have the newest version of a name shows the one before. When the
@@ -104,5 +105,39 @@ func TestWhatIsShownIsNotTakenFromAListingThatLags(t *testing.T) {
 			w.quiet("b")
 			w.restart()
 		})
+	}
+}
+
+// TestALinkBecomesAnotherWhileVersionsAreSuspended replaces a "null" version without bytes
+// by another one without bytes: in listings it looks as if it had got other headers, and no
+// POST makes a link of it, or another, or none.
+func TestALinkBecomesAnotherWhileVersionsAreSuspended(t *testing.T) {
+	link := func(to string) transport.Header {
+		return transport.Header{"Content-Type": "text/plain", transport.TargetHeader: "c/" + to}
+	}
+	kinds := map[string]transport.Header{"a link": link("one"), "another link": link("two"), "an empty object": {"Content-Type": "text/plain"},
+		"a dynamic manifest": {"Content-Type": "text/plain", transport.ManifestHeader: "c/part"}}
+	for was, before := range kinds {
+		for is, after := range kinds {
+			if was == is {
+				continue
+			}
+			t.Run(was+" becomes "+is, func(t *testing.T) {
+				w := newVersioned(t, "b")
+				for _, name := range []string{"one", "two", "part"} {
+					w.write("a", name, name, nil)
+				}
+				w.write("a", "n", "older", nil)
+				w.enable("false")
+				w.write("a", "n", "", before)
+				w.sync()
+				w.alikeHistories("b")
+				w.clock.advance(time.Minute)
+				w.write("a", "n", "", after)
+				w.sync()
+				w.alikeHistories("b")
+				w.quiet("b")
+			})
+		}
 	}
 }

@@ -393,6 +393,11 @@ func (p *pass) postPast(ctx context.Context, x *past, s *pastSide, id string) er
 		return err
 	}
 	want := now.Header.Digest()
+	if ours := p.oursStill(there, v, rep); (ours || p.job.Policy.Takeover || x.begun[d]) && p.relinked(now, there, d) {
+		v.DropReplica(d.info.ID)
+		s.deeds.Append, s.deeds.Drop = append(s.deeds.Append, v.ID), append(s.deeds.Drop, rep.ID)
+		return nil
+	}
 	switch {
 	case p.mapped(now.Header, d).Digest() == there.Header.Digest():
 	case !p.job.Policy.Takeover && !x.begun[d] && !p.oursStill(there, v, rep):
@@ -417,15 +422,6 @@ func (p *pass) postPast(ctx context.Context, x *past, s *pastSide, id string) er
 	rep.Touched, rep.Confirmed = false, micros(p.e.o.Clock.Now())
 	v.SetReplica(rep)
 	return nil
-}
-
-// oursStill reports whether the headers of a version at a destination are as we wrote
-// them: by its time, by the digest that the ledger has (of the newest headers, which
-// not every destination got), or by the stamp, which an edit mostly removes.
-func (p *pass) oursStill(there transport.Object, v *store.SeriesVersion, rep store.SeriesReplica) bool {
-	o, stamped := audit.ReadOrigin(there.Header)
-	return stamped && o.Region == p.job.From.Region || micros(there.Modified) <= rep.Written ||
-		v.Meta != ([8]byte{}) && p.unmapped(there.Header, p.byRoute(rep.Route)).Digest() == v.Meta
 }
 
 // append writes versions, oldest first: each is read once for all destinations that
