@@ -37,6 +37,9 @@ func (k *Look) Due(region, name string, at time.Time) {
 		return
 	}
 	p := l.places[k.place]
+	if k.number[l] != p.look { // as in Waits
+		return
+	}
 	if done, ok := p.early[name]; ok && done >= at.UnixMicro() {
 		return
 	}

@@ -237,6 +237,25 @@ func TestConfirmedDuringLook(t *testing.T) {
 	}
 }
 
+// What a look read before a confirmation waits no more once another look, begun after it,
+// has ended: two volumes' points may land beside one another.
+func TestALookThatAnotherOvertook(t *testing.T) {
+	d := newDesk(t)
+	d.follow(terms)
+	d.Places("p", d.clock.now, []string{"c"})
+	source := d.clock.now
+	d.clock.pass(time.Second)
+	old := d.Look("p", "c")
+	d.Confirmed(item("o"), source, 10, true)
+	d.Look("p", "c").End()
+	old.Waits("b", "o", source, time.Time{}, 10)
+	old.Due("b", "deleted", source)
+	old.End()
+	if l := d.lag(); l.Items != 0 || l.Known != 0 || l.Past.Items != 1 {
+		t.Errorf("%+v", l)
+	}
+}
+
 // A thousand late items are one event, followed by one when the last has arrived.
 func TestLateAndArrived(t *testing.T) {
 	for _, x := range []struct {

@@ -55,6 +55,9 @@ func (k *Look) Waits(region, name string, source, held time.Time, bytes int64) {
 		return
 	}
 	p := l.places[k.place]
+	if k.number[l] != p.look { // looked at anew since: what this look read may have been confirmed meanwhile
+		return
+	}
 	if at, ok := p.early[name]; ok && at >= source.UnixMicro() {
 		return
 	}
