@@ -82,7 +82,7 @@ func TestDemo(t *testing.T) {
 		`full \(the volume has no backup yet\), .*; lyon landed`,
 		`increment, 2nd of its chain, 1\.0 MiB; lyon landed`,
 		`proven: 2,048 blocks of 32 KiB are equal to the source's block list`,
-		`drill \w+ passed: databases: 1 volume, RTO `,
+		`drill \w+ passed: databases: 1 restore, RTO `,
 		`3 regions, 301 objects, .* identical`,
 		`Everything was as told`,
 	} {

@@ -73,7 +73,7 @@ func (d *demo) volumes(ctx context.Context) error {
 	if err := d.show(ctx, 0, "restore db --to lyon --name "+back+" --proof blocks"+file, "^proven: .* are equal to the source's"); err != nil {
 		return err
 	}
-	if err := d.show(ctx, 0, "drill databases"+file, "^drill .* passed: databases: 1 volume, RTO "); err != nil {
+	if err := d.show(ctx, 0, "drill databases"+file, "^drill .* passed: databases: 1 restore, RTO "); err != nil {
 		return err
 	}
 	var made []string

@@ -282,11 +282,11 @@ func drillLine(d report.Drill) string {
 	if len(d.Containers) > 0 {
 		return fmt.Sprintf("%s: %s, %s", what, count(int64(len(d.Containers)), "container"), exactly(d.Seconds))
 	}
-	volumes := fmt.Sprintf("%s: %s, ", what, count(int64(len(d.Volumes)), "volume"))
+	restores := fmt.Sprintf("%s: %s, ", what, count(int64(len(d.Volumes)), "restore")) // of a volume in each region
 	if d.RTO == 0 { // which would read as the best of all
-		return volumes + "none restored"
+		return restores + "none came to its end"
 	}
-	return volumes + fmt.Sprintf("RTO %s, RPO %s", exactly(d.RTO), exactly(d.RPO))
+	return restores + fmt.Sprintf("RTO %s, RPO %s", exactly(d.RTO), exactly(d.RPO))
 }
 
 // showDrill prints a report.

@@ -95,6 +95,9 @@ func (s *Shipper) findPoint(ctx context.Context, name, region string) (pick, err
 		if err != nil {
 			return pick{}, err
 		}
+		if len(name) < shortestID {
+			hint = fmt.Sprintf("of a point's id give %d characters or more; %s", shortestID, hint)
+		}
 		return fail(hint, "%s", cause)
 	}
 	if i := slices.IndexFunc(list, func(p store.Point) bool { c, _ := at(p, region); return p.ID == name || c.Backup == name }); i >= 0 {
