@@ -192,7 +192,7 @@ func (p *pass) needLess(ctx context.Context, x *past, d *dest) error {
 	if err != nil || len(old) == 0 {
 		return err
 	}
-	needs, some := []store.Need{}, false
+	var needs []store.Need
 	for i := range x.series.Versions {
 		v := &x.series.Versions[i]
 		rep, has := v.Replica(d.info.ID)
@@ -202,7 +202,6 @@ func (p *pass) needLess(ctx context.Context, x *past, d *dest) error {
 		if rep.State != store.Confirmed {
 			return nil // it may stand there all the same
 		}
-		some = true
 		o, err := d.ep.HeadVersion(ctx, d.side.Container, p.destName(d, x.name), rep.ID)
 		if err != nil {
 			return err
@@ -216,9 +215,7 @@ func (p *pass) needLess(ctx context.Context, x *past, d *dest) error {
 		}
 		needs = append(needs, needsOf(m)...)
 	}
-	if some { // with the last of them the ledger drops the needs by itself
-		p.e.o.Ledger.SetNeeds(d.info.ID, x.name, needs)
-	}
+	p.e.o.Ledger.SetNeeds(d.info.ID, x.name, needs) // none where a delete marker is all that is left
 	return nil
 }
 

@@ -440,5 +440,36 @@ func TestSegmentsGoWithTheVersionThatNeededThem(t *testing.T) {
 	if got := w.mem["b"].Names("segs"); !slices.Equal(got, []string{"2", "keep"}) {
 		t.Errorf("after the first version went there are the segments %q", got)
 	}
+
+	// the last one goes, and a delete marker is all that is left of the name
+	w.clock.advance(time.Minute)
+	if err := w.mem["a"].Delete(t.Context(), "c", "x"); err != nil {
+		t.Fatal(err)
+	}
+	w.sync()
+	w.clock.advance(time.Minute)
+	for _, v := range versionsOf(t, w.mem["a"], "c") {
+		if v.Name == "x" && !v.Marker {
+			if err := w.mem["a"].DeleteVersion(t.Context(), "c", "x", v.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	w.sync()
+	if got := w.mem["b"].Names("segs"); !slices.Equal(got, []string{"keep"}) {
+		t.Errorf("with a delete marker alone there are the segments %q", got)
+	}
 	w.restart()
+}
+
+// versionsOf lists all versions of a container.
+func versionsOf(t *testing.T, m *tt.Mem, container string) (all []transport.VersionEntry) {
+	t.Helper()
+	if err := m.Versions(t.Context(), container, transport.Range{}, func(page []transport.VersionEntry) error {
+		all = append(all, page...)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
