@@ -56,9 +56,9 @@ func FindPlacement(ctx context.Context, b BlockStorage, objects Source) (Placed,
 	}
 	all = slices.DeleteFunc(all, func(x Backup) bool { return !here[x.Volume] })
 	slices.SortFunc(all, func(x, y Backup) int { return y.Created.Compare(x.Created) })
-	found := none
-	for i, x := range all {
-		if i == judged {
+	found, seen := none, 0
+	for _, x := range all {
+		if seen == judged {
 			break
 		}
 		p, err := placementOf(ctx, x, objects)
@@ -68,9 +68,13 @@ func FindPlacement(ctx context.Context, b BlockStorage, objects Source) (Placed,
 		if p.Where == PlacedPerUser {
 			return p, nil
 		}
-		if i == 0 {
+		if x.Incremental && x.Objects == 0 && x.Container != "" {
+			continue // of a volume in which nothing had changed: it has little to be seen of it anywhere
+		}
+		if seen == 0 {
 			found = p
 		}
+		seen++
 	}
 	return found, nil
 }
@@ -81,16 +85,24 @@ var aDirectory = regexp.MustCompile(`^[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f-]{36}$`)
 
 var errSeenOne = errors.New("seen one")
 
-// placementOf looks for the objects of a backup that is available (C3).
+// noObjects is the placement of a backup that no object can be of.
+func noObjects(x Backup) Placed {
+	return Placed{PlacedElsewhere, "backup " + x.ID + " has no objects: cinder-backup stores in something that has none, such as Ceph"}
+}
+
+// placementOf looks for the objects of a backup that is available (C3). Of an increment
+// upon an unchanged volume that is its _metadata alone, which no count tells of (C4, C5).
 func placementOf(ctx context.Context, x Backup, objects Source) (Placed, error) {
 	switch {
-	case x.Container == "" || x.Objects == 0:
-		return Placed{PlacedElsewhere, "backup " + x.ID + " has no objects: cinder-backup stores in something that has none, such as Ceph"}, nil
+	case x.Container == "":
+		return noObjects(x), nil
 	case aDirectory.MatchString(x.Container):
 		return Placed{PlacedElsewhere, "backup " + x.ID + " lies in a directory, " + x.Container + ": cinder-backup stores in files, such as NFS"}, nil
 	}
 	err := objects.List(ctx, x.Container, Range{Prefix: "volume_" + x.Volume + "/"}, func(page []Entry) error {
-		if slices.ContainsFunc(page, func(e Entry) bool { return strings.Contains(e.Name, "_backup_"+x.ID+"-") }) {
+		if slices.ContainsFunc(page, func(e Entry) bool {
+			return strings.Contains(e.Name, "_backup_"+x.ID+"-") || strings.HasSuffix(e.Name, "_backup_"+x.ID+"_metadata")
+		}) {
 			return errSeenOne
 		}
 		return nil
@@ -100,6 +112,8 @@ func placementOf(ctx context.Context, x Backup, objects Source) (Placed, error) 
 		return Placed{PlacedPerUser, "the objects of backup " + x.ID + " are in container " + PrintName(x.Container) + " of this project's account"}, nil
 	case Is(err, Denied):
 		return Placed{PlacedUnknown, "this login may not look for the objects of backup " + x.ID + " in container " + PrintName(x.Container)}, nil
+	case (err == nil || Is(err, NotFound)) && x.Objects == 0:
+		return noObjects(x), nil
 	case err == nil, Is(err, NotFound):
 		return Placed{PlacedSingleUser, "the objects of backup " + x.ID + " are not in this project's account: they are in the operator's, or in an S3"}, nil
 	}
