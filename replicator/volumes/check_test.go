@@ -25,3 +25,22 @@ func TestPlacementAsProbed(t *testing.T) {
 	}
 	g.clean()
 }
+
+// A destination whose backups are elsewhere answers well: it is said to be unfit, not down.
+func TestPlacementOfADestination(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	g.volume("db", 5)
+	if err := g.ledger.PutNote("placement/b", []byte("swift single_user")); err != nil {
+		t.Fatal(err)
+	}
+	res, err := g.try(ShipOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantFinding(t, res, report.KindPlacement, "b", "so region check --probe found")
+	for _, f := range res.Findings {
+		if f.Kind == report.KindRegionDown {
+			t.Errorf("finding %+v", f)
+		}
+	}
+}

@@ -427,7 +427,12 @@ func (r *run) reportDown() {
 			if !passing(err) {
 				level, hint = report.Error, cmp.Or(transport.HintOf(err), "farshore region check "+to)
 			}
-			r.f.Add(report.Finding{Kind: report.KindRegionDown, Level: level, Policy: r.p.Name, Region: to, Op: "reach region", Cause: err.Error(), Hint: hint})
+			kind, op := report.KindRegionDown, "reach region"
+			var k interface{ findingKind() string }
+			if errors.As(err, &k) { // it answers, and cannot be used
+				kind, op = k.findingKind(), "use region"
+			}
+			r.f.Add(report.Finding{Kind: kind, Level: level, Policy: r.p.Name, Region: to, Op: op, Cause: err.Error(), Hint: hint})
 		}
 	}
 }
