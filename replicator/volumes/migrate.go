@@ -86,6 +86,9 @@ func (s *Shipper) Migrate(ctx context.Context, r MigrateRequest) (report.Migrati
 }
 
 func (m *migration) run(ctx context.Context, began time.Time) (err error) {
+	if m.r.Volume == "" {
+		return &replicator.UsageError{Msg: "no volume is named", Hint: "give the volume's id or its name"}
+	}
 	if m.r.From == m.r.To {
 		return &replicator.UsageError{Msg: "source and destination are the same region: " + m.r.From, Hint: "choose another with --to"}
 	}
@@ -196,7 +199,7 @@ func namedVolume(all []transport.Volume, called, region string) (string, error) 
 		if v.ID == called {
 			return v.ID, nil
 		}
-		if v.Name == called {
+		if v.Name == called && called != "" {
 			ids = append(ids, v.ID)
 		}
 		if v.Name != "" {

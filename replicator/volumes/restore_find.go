@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"farshore/replicator"
 	"farshore/replicator/report"
 	"farshore/store"
 	"farshore/transport"
@@ -79,6 +80,9 @@ const shortestID = 6
 // one, or by the id or name of a volume, of which the newest point is taken that region can
 // restore.
 func (s *Shipper) findPoint(ctx context.Context, name, region string) (pick, error) {
+	if name == "" { // it would be the name of a volume that has none
+		return pick{}, &replicator.UsageError{Msg: "no point is named", Hint: "give a point's id, or a volume's id or name: farshore points lists them"}
+	}
 	fail := func(hint, format string, args ...any) (pick, error) {
 		return pick{}, &transport.Error{Op: "find point " + transport.PrintName(name), Region: region, Class: transport.NotFound, Err: fmt.Errorf(format, args...), Hint: hint}
 	}
@@ -124,7 +128,9 @@ func (s *Shipper) findPoint(ctx context.Context, name, region string) (pick, err
 }
 
 // ofVolume reports whether a point is of the volume of an id or a name.
-func ofVolume(p store.Point, name string) bool { return p.Volume.ID == name || p.Volume.Name == name }
+func ofVolume(p store.Point, name string) bool {
+	return name != "" && (p.Volume.ID == name || p.Volume.Name == name)
+}
 
 // newest chooses among a volume's points in a region, the oldest first, the newest that
 // the region can restore by what is known of them; if there is none, the newest, so that
