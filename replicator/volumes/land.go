@@ -451,7 +451,7 @@ func (t *trip) forget(ctx context.Context) error {
 func (t *trip) importFailed(c store.PointCopy, b transport.Backup) error {
 	return &transport.Error{Op: "import backup " + c.Backup, Region: c.Region, Class: transport.Permanent,
 		Err:  fmt.Errorf("the import ended in %s: %s", b.Status, cmp.Or(b.FailReason, "Cinder gives no reason")),
-		Hint: "the region's cinder-backup must have the Swift driver (I7): farshore region check " + c.Region + "; the next pass tries again"}
+		Hint: "the region's cinder-backup must have the Swift driver: farshore region check " + c.Region + "; the next pass tries again"}
 }
 
 // importRule is the rule of Cinder's policy that imports need (I12).

@@ -2,6 +2,7 @@ package volumes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"farshore/policies"
@@ -71,6 +72,7 @@ func (r *run) landLink(ctx context.Context, reg Region, l link, known string) er
 		r.addPoint(res)
 	}
 	c := l.at
+	gone := &transport.Error{Op: "land point " + l.point.ID, Region: c.Region, Container: c.Container, Name: c.Prefix, Class: transport.NotFound, Err: errors.New(objectsGone), Hint: "farshore audit --repair sends them again; or take another point"}
 	_, err := reg.Blocks.Backup(ctx, c.Backup)
 	switch {
 	case err != nil && !transport.Is(err, transport.NotFound):
@@ -78,11 +80,16 @@ func (r *run) landLink(ctx context.Context, reg Region, l link, known string) er
 	case err == nil && c.State == store.CopyLanded:
 		show(c)
 		return nil
+	case c.State == store.CopyLost && c.Note == objectsGone:
+		return gone
 	case c.State != store.CopyShipped && c.State != store.CopyLanded:
 		return &transport.Error{Op: "land point " + l.point.ID, Region: c.Region, Class: transport.Permanent, Err: fmt.Errorf("its copy there is %s, not shipped", c.State),
 			Hint: "farshore sync " + r.p.Name + " ships what is missing first"}
 	}
 	meta, err := r.s.readMetadata(ctx, reg.Objects, c)
+	if transport.Is(err, transport.NotFound) {
+		return gone
+	}
 	if err == nil {
 		_, _, err = r.s.compareListing(ctx, reg.Objects, c, meta)
 	}

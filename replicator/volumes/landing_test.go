@@ -253,3 +253,54 @@ func TestTakesUpAgain(t *testing.T) {
 	}
 	g.clean()
 }
+
+// Where neither ledger nor source says so, it is looked whether a point's objects are
+// there: one without is lost, and nobody is sent to land it.
+func TestObjectsGoneWithoutALedger(t *testing.T) {
+	g := newRig(t, rigOptions{noImport: true}, "b")
+	g.volume("db", 3)
+	if _, err := g.try(ShipOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p := g.points()[0]
+	restore := func() string {
+		_, _, err := g.shipper().Restore(t.Context(), RestoreRequest{Point: p.ID, To: "b"})
+		if err == nil {
+			t.Fatal("it was restored")
+		}
+		return err.Error() + " → " + transport.HintOf(err)
+	}
+	g.disaster()
+	if got := restore(); strings.Contains(got, "may not") || !strings.Contains(got, "is not imported") || !strings.Contains(got, "points land "+p.ID) {
+		t.Errorf("shipped: %s", got)
+	}
+	b := g.cloud.Region("b")
+	for _, n := range b.Names(p.Container) {
+		b.Delete(p.Container, n)
+	}
+	list, err := g.shipper().Described(t.Context(), "b")
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%+v %v", list, err)
+	}
+	if c, _ := list[0].Copy("b"); c.State != store.CopyLost || c.Note != objectsGone {
+		t.Errorf("copy %+v", c)
+	}
+	if got := restore(); strings.Contains(got, "points land") || !strings.Contains(got, "lost there: "+objectsGone) || !strings.Contains(got, "audit --repair") {
+		t.Errorf("gone: %s", got)
+	}
+	land := func() {
+		t.Helper()
+		_, err := g.shipper().Land(t.Context(), p.ID, "b")
+		if err == nil || !strings.Contains(err.Error(), objectsGone) || !strings.Contains(transport.HintOf(err), "audit --repair") {
+			t.Errorf("land: %v → %s", err, transport.HintOf(err))
+		}
+	}
+	land()
+	c, _ := p.Copy("b") // a ledger that has not heard of it
+	c.State = store.CopyShipped
+	p.SetCopy(c)
+	if err := g.ledger.UpdatePoint(t.Context(), p.ID, func(x *store.Point, _ bool) bool { *x = p; return true }); err != nil {
+		t.Fatal(err)
+	}
+	land()
+}

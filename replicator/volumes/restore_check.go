@@ -29,7 +29,11 @@ func (j *restoring) check(ctx context.Context) error {
 		switch l.at.State {
 		case store.CopyLanded:
 		case store.CopyShipped:
-			return fail("farshore points land "+l.point.ID+" --to "+j.req.To, "the objects of backup %s are there, its record is not imported: %s", l.at.Backup, cmp.Or(l.at.Note, "the login may not"))
+			why := fmt.Sprintf("the record of backup %s is not imported", l.at.Backup)
+			if l.at.Note != "" {
+				why += ": " + l.at.Note
+			}
+			return fail("farshore points land "+l.point.ID+" --to "+j.req.To, "%s", why)
 		default:
 			return fail("farshore audit --repair sends it again; farshore points says where else it is", "the copy of point %s is %s there: %s", l.point.ID, l.at.State, cmp.Or(l.at.Note, "it cannot be restored"))
 		}

@@ -15,7 +15,8 @@ import (
 
 // Described gives the points that a region itself tells of, each with its one copy there,
 // the oldest first: neither their source nor a ledger is asked. Descriptors are written before records are imported, so Cinder is
-// asked which are. A descriptor that cannot be read is passed over.
+// asked which are; of the others it is looked whether their objects are there still, else
+// they are lost. A descriptor that cannot be read is passed over.
 func (s *Shipper) Described(ctx context.Context, region string) ([]store.Point, error) {
 	r, err := s.cinder(region)
 	if err != nil {
@@ -35,8 +36,10 @@ func (s *Shipper) Described(ctx context.Context, region string) ([]store.Point, 
 			s.o.Log.Warn("a descriptor cannot be read", "region", region, "err", err)
 			return nil
 		}
-		if d.Copy.State = store.CopyShipped; landed[d.Copy.Backup] {
-			d.Copy.State = store.CopyLanded
+		if d.Copy.State = store.CopyLanded; !landed[d.Copy.Backup] {
+			if d.Copy.State, d.Copy.Note, err = s.stands(ctx, r.Objects, d.Copy); err != nil {
+				return err
+			}
 		}
 		p := d.Point
 		p.SetCopy(d.Copy)
@@ -45,6 +48,24 @@ func (s *Shipper) Described(ctx context.Context, region string) ([]store.Point, 
 	})
 	slices.SortFunc(out, func(a, b store.Point) int { return cmp.Or(cmp.Compare(a.Taken, b.Taken), cmp.Compare(a.ID, b.ID)) })
 	return out, err
+}
+
+// objectsGone is said of a copy whose _metadata, the last of its objects to be written, is not there.
+const objectsGone = "its objects are gone there"
+
+// stands finds out whether the objects are there still of a copy whose record is not. What
+// cannot be looked at is believed to be.
+func (s *Shipper) stands(ctx context.Context, sink transport.Sink, at store.PointCopy) (store.CopyState, string, error) {
+	names, _, err := s.under(ctx, sink, at.Container, backup.MetadataPart.Name(at.Prefix))
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return "", "", context.Cause(ctx)
+	case err != nil:
+		s.o.Log.Warn("the objects of a backup cannot be listed", "region", at.Region, "backup", at.Backup, "err", err)
+	case len(names) == 0:
+		return store.CopyLost, objectsGone, nil
+	}
+	return store.CopyShipped, "", nil
 }
 
 // readMetadata reads a backup's _metadata in a region, and sees that it is the one that
@@ -80,7 +101,7 @@ func (s *Shipper) readMetadata(ctx context.Context, sink transport.Sink, at stor
 func (s *Shipper) compareListing(ctx context.Context, sink transport.Sink, at store.PointCopy, m backup.Metadata) (objects, bytes int64, err error) {
 	fail := func(format string, args ...any) error {
 		return &transport.Error{Op: "compare the objects of backup " + at.Backup, Region: at.Region, Container: at.Container, Name: at.Prefix, Class: transport.Corrupt,
-			Err: fmt.Errorf(format, args...), Hint: "Cinder would not restore it (C13): farshore audit --repair sends what is missing again, and names what does not belong there"}
+			Err: fmt.Errorf(format, args...), Hint: "Cinder would not restore it: farshore audit --repair sends what is missing again, and names what does not belong there"}
 	}
 	var listed bool
 	err = sink.List(ctx, at.Container, transport.Range{Prefix: at.Prefix}, func(page []transport.Entry) error {
