@@ -108,13 +108,17 @@ func (s *Shipper) drillVolumes(ctx context.Context, r DrillRequest, region strin
 		if err != nil {
 			return err
 		}
+		there, err := s.records(ctx, region)
+		if err != nil {
+			return err
+		}
 		of := map[string][]store.Point{}
 		for _, p := range list {
 			of[p.Volume.ID] = append(of[p.Volume.ID], p)
 		}
 		names = names[:0]
 		for _, v := range sortedKeys(of) {
-			x, err := s.newest(of[v], known, region, r.Policy.Name)
+			x, err := s.newest(of[v], known, region, r.Policy.Name, there)
 			if err != nil {
 				return err
 			}

@@ -71,6 +71,7 @@ type pick struct {
 	known string
 	newer store.Point // the newest of the volume that was named, where that is another; else without an id
 	why   string      // why the newest is not taken
+	gone  bool        // because its record is, although it had landed
 }
 
 // shortestID is how much of an id is enough to name a point by.
@@ -124,7 +125,31 @@ func (s *Shipper) findPoint(ctx context.Context, name, region string) (pick, err
 	if list, known, err = s.pointsAt(ctx, region, func(p store.Point) bool { return volumes[p.Volume.ID] }); err != nil {
 		return pick{}, err
 	}
-	return s.newest(list, known, region, "")
+	there, err := s.records(ctx, region)
+	if err != nil {
+		return pick{}, err
+	}
+	return s.newest(list, known, region, "", there)
+}
+
+// records are the ids of the backups that a region's Cinder has and could restore, now or
+// when what it does with them has ended.
+func (s *Shipper) records(ctx context.Context, region string) (map[string]bool, error) {
+	r, err := s.cinder(region)
+	if err != nil {
+		return nil, err
+	}
+	list, err := r.Blocks.Backups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	there := map[string]bool{}
+	for _, b := range list {
+		if b.Status != "deleting" && !strings.HasPrefix(b.Status, "error") {
+			there[b.ID] = true
+		}
+	}
+	return there, nil
 }
 
 // ofVolume reports whether a point is of the volume of an id or a name.
@@ -133,9 +158,10 @@ func ofVolume(p store.Point, name string) bool {
 }
 
 // newest chooses among a volume's points in a region, the oldest first, the newest that
-// the region can restore by what is known of them; if there is none, the newest, so that
-// the check says why. With a policy, only its own points are newer than others.
-func (s *Shipper) newest(list []store.Point, known, region, policy string) (pick, error) {
+// the region can restore by what is known of them and by the records that are there (the
+// ledger's word may be old); if there is none, the newest, so that the check says why. With
+// a policy, only its own points are newer than others.
+func (s *Shipper) newest(list []store.Point, known, region, policy string, there map[string]bool) (pick, error) {
 	all := list
 	if known == knownLedger { // it may know of points that have not got there
 		var err error
@@ -145,6 +171,11 @@ func (s *Shipper) newest(list []store.Point, known, region, policy string) (pick
 	}
 	out := pick{point: list[len(list)-1], known: known}
 	held := landedAt(all, region, true)
+	for _, p := range all {
+		if c, _ := at(p, region); !there[c.Backup] || c.Parent != "" && !there[c.Parent] {
+			delete(held, c.Backup)
+		}
+	}
 	for _, p := range slices.Backward(list) {
 		if c, _ := at(p, region); chainLength(held, c.Backup) > 0 {
 			out.point = p
@@ -157,6 +188,9 @@ func (s *Shipper) newest(list []store.Point, known, region, policy string) (pick
 		}
 		if last.ID != out.point.ID {
 			out.newer, out.why = last, whyNot(last, region)
+			if c, ok := at(last, region); ok && c.State == store.CopyLanded && !there[c.Backup] {
+				out.why, out.gone = "the region's Cinder no longer has its record, or it is in error there", true
+			}
 		}
 		break
 	}
@@ -215,7 +249,11 @@ func whyNot(p store.Point, region string) string {
 // older makes a finding of a point that is taken although it is not the volume's newest.
 func (x pick) older(region string) report.Finding {
 	hint := "farshore points " + before(x.newer.Policy) + "--volume " + x.newer.Volume.ID + " shows where the newest stands"
-	switch c, _ := at(x.newer, region); c.State {
+	c, _ := at(x.newer, region)
+	if x.gone && region != x.newer.Region {
+		hint = "farshore audit " + before(x.newer.Policy) + "--repair imports it again"
+	}
+	switch c.State {
 	case store.CopyShipped:
 		hint = "farshore points land " + x.newer.ID + " --to " + region + " imports it"
 	case store.CopyLost:
