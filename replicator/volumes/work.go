@@ -2,9 +2,12 @@ package volumes
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"farshore/replicator/report"
 	"farshore/store"
@@ -150,8 +153,25 @@ func (s *Shipper) clearVolumes(ctx context.Context, b transport.BlockStorage, re
 	return nil
 }
 
+// clearings is how often a container is cleared that was found filled again, a second apart:
+// a write that was given up may arrive after the listing, which may itself lag.
+const clearings = 5
+
 // clearContainer removes a container with all that is in it. Missing is no error.
 func (s *Shipper) clearContainer(ctx context.Context, sink transport.Sink, container string) error {
+	for n := 1; ; n++ {
+		err := clearOnce(ctx, sink, container)
+		var te *transport.Error
+		if n == clearings || !errors.As(err, &te) || te.Status != http.StatusConflict {
+			return err
+		}
+		if err := transport.Sleep(ctx, s.o.Clock, time.Second, nil); err != nil {
+			return err
+		}
+	}
+}
+
+func clearOnce(ctx context.Context, sink transport.Sink, container string) error {
 	var names []string
 	err := sink.List(ctx, container, transport.Range{}, func(page []transport.Entry) error {
 		for _, e := range page {
@@ -159,9 +179,6 @@ func (s *Shipper) clearContainer(ctx context.Context, sink transport.Sink, conta
 		}
 		return nil
 	})
-	if transport.Is(err, transport.NotFound) {
-		return nil
-	}
 	if err == nil && len(names) > 0 {
 		err = sink.DeleteMany(ctx, container, names)
 	}
