@@ -313,7 +313,7 @@ func (p *pass) cannot(it *item, d *dest, why string) {
 // takeoverHint says how a person has what is not ours overwritten.
 func takeoverHint(p policies.Policy) string {
 	if p.IsAdHoc() {
-		return "give farshore sync --takeover"
+		return "give --takeover"
 	}
 	return "set takeover: true in the policy"
 }

@@ -40,7 +40,7 @@ func demoBlocks() fakecloud.BlockOptions {
 
 // addVolume puts a volume into paris, and lets users of the others import records.
 func (w *demoWorld) addVolume() error {
-	w.db = w.paris.AddVolume(demoVolumeName, 1, "", map[string]string{"tier": "gold"})
+	w.db = w.paris.AddVolume(demoVolumeName, 1, "", map[string]string{"dr": "gold"})
 	w.writeVolume(2, demoWritten)
 	for _, r := range w.replicas() {
 		r.SetBlockRule("backup:backup-import", "member")

@@ -163,6 +163,8 @@ type migrateContainerOptions struct {
 	Passes         int
 	Delta          string
 	Cutover        bool
+	Takeover       bool
+	ReleaseBrake   string
 }
 
 func newMigrateContainer(c *console) *cobra.Command {
@@ -191,6 +193,8 @@ listing of the source.`,
 	f.IntVar(&o.Passes, "passes", 5, "make at most so many passes before the final one")
 	f.StringVar(&o.Delta, "delta", "64MiB", "a pass that carried no more is the last before the final one")
 	f.BoolVar(&o.Cutover, "cutover", false, "nobody writes to the container any more: make the final pass, and compare")
+	f.BoolVar(&o.Takeover, "takeover", false, "overwrite what stands there and is not ours")
+	f.StringVar(&o.ReleaseBrake, "release-brake", "", "go on with the pass that a brake stopped; the TOKEN is in its output")
 	for _, name := range []string{"from", "to"} {
 		_ = cmd.MarkFlagRequired(name)
 		c.completes(cmd, name, completeRegions(&o.selectOptions))
@@ -209,7 +213,7 @@ func runMigrateContainer(ctx context.Context, o *migrateContainerOptions, from s
 	if below {
 		to += "/" + prefix
 	}
-	w, err := choose([]string{o.From + ":" + from, to}, o.selectOptions, adHocOptions{Delete: o.Cutover})
+	w, err := choose([]string{o.From + ":" + from, to}, o.selectOptions, adHocOptions{Delete: o.Cutover, Takeover: o.Takeover})
 	if err != nil {
 		return err
 	}
@@ -225,7 +229,7 @@ func runMigrateContainer(ctx context.Context, o *migrateContainerOptions, from s
 	return eachPolicy(ctx, w, c, openFor(w.ledger), duty{command: "sync", objects: func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
 		var all report.Result
 		for {
-			r, err := e.Sync(ctx, p, jobs, replicator.SyncOptions{})
+			r, err := e.Sync(ctx, p, jobs, replicator.SyncOptions{ReleaseBrake: o.ReleaseBrake})
 			passes++
 			all = addPass(all, r)
 			if err != nil || r.Errors > 0 || r.Totals.Bytes <= delta || passes >= max(o.Passes, 1) {
@@ -235,7 +239,7 @@ func runMigrateContainer(ctx context.Context, o *migrateContainerOptions, from s
 				break
 			}
 		}
-		last, err := e.Sync(ctx, p, jobs, replicator.SyncOptions{})
+		last, err := e.Sync(ctx, p, jobs, replicator.SyncOptions{ReleaseBrake: o.ReleaseBrake})
 		if all = addPass(all, last); err != nil || last.Errors > 0 {
 			return all, err
 		}
@@ -244,11 +248,12 @@ func runMigrateContainer(ctx context.Context, o *migrateContainerOptions, from s
 		return all, err
 	}}, func(c *console, r report.Result) {
 		showResult(c, r)
-		if r.Audit != nil {
+		switch {
+		case r.Audit != nil:
 			r.Totals = report.Totals{} // the passes', which showResult told of: the audit sends nothing
 			showAudit(c, r)
 			c.say("  the final pass is made and every copy was seen; the source is as it was")
-		} else {
+		case !o.Cutover && r.Errors == 0:
 			c.say("  %s; stop what writes to it, and run the same command with --cutover", count(int64(passes), "pass"))
 		}
 	})

@@ -172,7 +172,7 @@ func knownPolicies(o *pointsOptions, names []string, all []store.Point) error {
 	}
 	for _, n := range names {
 		if !known[n] {
-			return usagef("there are points of: "+cmp.Or(strings.Join(sortedNames(known), ", "), "none"), "no policy %q of volumes", n)
+			return usagef("the policies of volumes are: "+cmp.Or(strings.Join(sortedNames(known), ", "), "none"), "no policy %q of volumes", n)
 		}
 	}
 	return nil

@@ -73,7 +73,10 @@ func runPointsLand(ctx context.Context, o *landOptions, point string, c *console
 	for _, x := range r.Points {
 		c.say("%s", pointLine(x))
 	}
-	if r.Volumes != nil {
+	switch {
+	case r.Volumes != nil && r.Volumes.Landed == 0 && r.Errors == 0:
+		c.say("nothing to do: it had landed in %s", transport.PrintName(o.To))
+	case r.Volumes != nil:
 		c.say("%s landed in %s", count(r.Volumes.Landed, "copy"), transport.PrintName(o.To))
 	}
 	showFindings(c, r.Findings, total(r.Counts))

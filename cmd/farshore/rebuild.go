@@ -99,6 +99,9 @@ func runLedgerRebuild(ctx context.Context, o *selectOptions, args []string, c *c
 	}
 	if exists(w.ledger) {
 		out.MovedTo = w.ledger + ".before-rebuild-" + time.Now().UTC().Format("20060102T150405Z")
+		for base, n := out.MovedTo, 2; exists(out.MovedTo); n++ { // another one of this very second is not lost
+			out.MovedTo = fmt.Sprintf("%s-%d", base, n)
+		}
 		if err := os.Rename(w.ledger, out.MovedTo); err != nil {
 			return fmt.Errorf("move the old ledger aside: %w", err)
 		}

@@ -59,7 +59,10 @@ func place(f report.Finding) string {
 		at += transport.PrintName(f.Container)
 	}
 	if f.Name != "" {
-		at += "/" + transport.PrintName(f.Name)
+		if at != "" {
+			at += "/"
+		}
+		at += transport.PrintName(f.Name)
 	}
 	return at
 }

@@ -238,7 +238,7 @@ func showStanding(c *console, s statusResult) {
 			more = " (the first pass is not complete)"
 		}
 		of := count(r.Confirmed, "object")
-		if r.Objects != nil {
+		if r.Objects != nil && *r.Objects >= r.Confirmed { // less: the source has some of them no more
 			of = humanize.Comma(r.Confirmed) + " of " + count(*r.Objects, "object")
 		}
 		c.warn("  %s → %s: %s confirmed%s", transport.PrintName(r.From), transport.PrintName(r.To), of, more)

@@ -15,6 +15,7 @@ import (
 	"farshore/replicator"
 	"farshore/replicator/report"
 	"farshore/replicator/volumes"
+	"farshore/transport"
 )
 
 const placesHelp = `A place is CLOUD:CONTAINER or CLOUD:CONTAINER/PREFIX. CLOUD is an entry of
@@ -31,6 +32,8 @@ type syncOptions struct {
 	DryRun       bool
 	ReleaseBrake string
 	SnapshotNow  bool
+
+	restore bool // of objects: where there is nothing, that is an error
 }
 
 // AddFlags adds them.
@@ -112,6 +115,12 @@ func runSync(ctx context.Context, o *syncOptions, args []string, c *console) err
 	return eachPolicy(ctx, w, c, openFor(w.ledger), duty{command: "sync", objects: func(ctx context.Context, e *replicator.Engine, p policies.Policy, jobs []replicator.Job) (report.Result, error) {
 		r, err := e.Sync(ctx, p, jobs, replicator.SyncOptions{ReleaseBrake: o.ReleaseBrake})
 		released = released || r.BrakeReleased
+		if o.restore && err == nil && r.Totals.Listed == 0 {
+			r = withMaps(r)
+			addFindings(&r, []report.Finding{{Kind: report.KindNoPoint, Level: report.Error, Policy: p.Name, Region: p.From, Op: "restore",
+				Cause: "there are no objects in " + transport.PrintName(args[0]), Hint: "check the spelling: farshore sync --dry-run says what a place has"}})
+			r.Errors++
+		}
 		if last := p.Name == w.tasks[len(w.tasks)-1].policy.Name; last && o.ReleaseBrake != "" && !released && err == nil {
 			r.Findings = append(r.Findings, report.Finding{Kind: report.KindBrake, Level: report.Warn, Policy: p.Name, Op: "release brake",
 				Cause: "no brake with the token " + o.ReleaseBrake + " was met: it released nothing", Hint: "give a token to the command that printed it, and only once"})
