@@ -82,12 +82,22 @@ func dashed(name string) string {
 }
 
 // room reports whether a destination's quotas let it take one more backup of a volume's
-// full size (I10), and claims it for owner. Where they do not, it is said once a pass.
+// full size (I10), and claims it for owner. Where they do not, it is said once a pass. One
+// that cannot be written to is left out of the pass.
 func (r *run) room(ctx context.Context, region, owner string, size int) (bool, error) {
 	reg, err := r.s.cinder(region)
 	if err != nil {
 		r.lose(region, err)
 		return false, nil
+	}
+	if !r.o.DryRun {
+		if err := r.writable(ctx, region, reg.Objects); err != nil {
+			if ctx.Err() != nil {
+				return false, context.Cause(ctx)
+			}
+			r.lose(region, err)
+			return false, nil
+		}
 	}
 	err = r.claimsIn(region).claim(region, owner, need{backups: 1, backupGigabytes: size}, func() (transport.VolumeQuotas, error) { return reg.Blocks.Quotas(ctx) })
 	switch {

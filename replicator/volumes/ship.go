@@ -40,6 +40,7 @@ type run struct {
 
 	mu      sync.Mutex
 	claims  map[string]*claims // by region
+	trials  map[string]*trial  // by region
 	down    map[string]error   // destinations left out of the rest of the pass
 	told    map[string]bool    // findings that are made once a pass
 	volumes report.VolumeTotals
@@ -84,7 +85,7 @@ func (s *Shipper) pass(ctx context.Context, p policies.Policy, o ShipOptions, af
 
 func (s *Shipper) newRun(p policies.Policy, o ShipOptions) *run {
 	return &run{s: s, p: p, o: o, f: report.NewFindings(p.Accept, s.o.OnFinding), there: map[string]string{}, down: map[string]error{},
-		told: map[string]bool{}, copied: report.Totals{ByRegion: map[string]int64{}}, claims: map[string]*claims{}}
+		told: map[string]bool{}, copied: report.Totals{ByRegion: map[string]int64{}}, claims: map[string]*claims{}, trials: map[string]*trial{}}
 }
 
 func (r *run) ship(ctx context.Context) error {
