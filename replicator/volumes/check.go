@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"farshore/replicator/report"
@@ -45,6 +46,17 @@ func (r *run) preflight(ctx context.Context, owner string, v transport.Volume, s
 			Err: errors.New("no destination can take it now; nothing was begun"), Hint: "see what is said of the destinations"}
 	}
 	return nil
+}
+
+// unfit says why a volume cannot be backed up in the status that it is in, and will not
+// be by itself; Cinder would only tell when a snapshot or a backup has failed.
+func unfit(region string, v transport.Volume) error {
+	if !strings.HasPrefix(v.Status, "error") && v.Status != "maintenance" && v.Status != "deleting" {
+		return nil
+	}
+	return &transport.Error{Op: "back up volume " + volumeName(v), Region: region, Name: v.ID, Class: transport.Permanent,
+		Err:  fmt.Errorf("its status is %s; nothing was begun", v.Status),
+		Hint: "openstack volume show " + v.ID + "; where it is sound, an admin: openstack volume set --state available " + v.ID}
 }
 
 // short is the error of the first quota that does not suffice for what is wanted beside what

@@ -80,6 +80,9 @@ func (s *Shipper) Migrate(ctx context.Context, r MigrateRequest) (report.Migrati
 	began := s.o.Clock.Now()
 	err := m.run(ctx, began)
 	out := m.st.Report
+	if out.Passes == nil { // a list in JSON, too
+		out.Passes = []report.MigrationPass{}
+	}
 	out.Seconds = s.o.Clock.Now().Sub(began).Seconds()
 	out.Findings, out.Errors = m.f.List(), m.f.Errors()
 	return out, err

@@ -247,6 +247,9 @@ func (r *run) volume(ctx context.Context, v transport.Volume) error {
 	}
 	due := dueSnapshots(r.p, v.ID, snaps, points)
 	take := r.o.SnapshotNow || snapshotDue(r.p, v.ID, snaps, points, r.s.o.Clock.Now())
+	if err := unfit(r.p.From, v); err != nil && (take || len(due) > 0) {
+		return err
+	}
 	if r.o.DryRun {
 		return r.planned(ctx, v, due, take)
 	}

@@ -235,7 +235,16 @@ func TestImportDenied(t *testing.T) {
 	g.clean()
 }
 
-// What cannot come to a good end is refused before anything is made.
+// status gives all volumes of the source a status.
+func (g *rig) status(status string) {
+	for _, x := range g.from.BlockResources() {
+		if x.Kind == "volume" && !g.from.SetBlockStatus(x.ID, status) {
+			g.t.Fatalf("volume %s is not there", x.ID)
+		}
+	}
+}
+
+// What cannot come to a good end is refused before anything is made, and by a plan.
 func TestRefusedBefore(t *testing.T) {
 	for name, c := range map[string]struct {
 		set    func(*rig)
@@ -247,6 +256,8 @@ func TestRefusedBefore(t *testing.T) {
 		"gigabytes":  {func(g *rig) { g.from.SetQuota(fakecloud.Project, "backup_gigabytes", 0) }, report.KindNotShipped, "a", []string{"quota backup_gigabytes", "--backup-gigabytes 1"}},
 		"snapshots":  {func(g *rig) { g.from.SetQuota(fakecloud.Project, "snapshots", 0) }, report.KindNotShipped, "a", []string{"quota snapshots"}},
 		"there":      {func(g *rig) { g.cloud.Region("b").SetQuota(fakecloud.Project, "backup_gigabytes", 0) }, report.KindNotShipped, "b", []string{"quota backup_gigabytes"}},
+		"in error":   {func(g *rig) { g.status("error_extending") }, report.KindNotShipped, "a", []string{"its status is error_extending", "openstack volume set --state available "}},
+		"serviced":   {func(g *rig) { g.status("maintenance") }, report.KindNotShipped, "a", []string{"its status is maintenance", "openstack volume show "}},
 		"no such id": {func(g *rig) { g.policy.Volumes.All = false; g.policy.Volumes.IDs = []string{"nobody"} }, report.KindNotShipped, "a", []string{"there is no such volume"}},
 		"encrypted": {func(g *rig) {
 			g.from.AddVolume("secret", 1, "luks", nil)
@@ -258,6 +269,11 @@ func TestRefusedBefore(t *testing.T) {
 			g := newRig(t, rigOptions{}, "b")
 			g.volume("db", 4)
 			c.set(g)
+			plan, err := g.try(ShipOptions{DryRun: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantFinding(t, plan, c.kind, c.region, c.parts...)
 			res, err := g.try(ShipOptions{})
 			if err != nil {
 				t.Fatal(err)
