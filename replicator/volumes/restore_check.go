@@ -104,9 +104,6 @@ func (j *restoring) checkType(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	has := func(name string) bool {
-		return slices.ContainsFunc(types, func(t transport.VolumeType) bool { return t.Name == name || t.ID == name })
-	}
 	was := j.point.Volume.Type
 	j.data.Zone = j.req.Zone
 	named := j.req.Type
@@ -114,19 +111,17 @@ func (j *restoring) checkType(ctx context.Context) error {
 		named = j.req.Types(j.point.Policy)[was]
 	}
 	if named != "" {
-		if !has(named) {
-			var names []string
-			for _, t := range types {
-				names = append(names, t.Name)
-			}
-			slices.Sort(names)
-			return &transport.Error{Op: "choose the volume type", Region: j.req.To, Class: transport.NotFound, Err: fmt.Errorf("there is no volume type %s", transport.PrintName(named)),
-				Hint: "it has: " + strings.Join(names, ", ") + "; name one with --type or in the policy's volume_types"}
+		hint := "name one with --type"
+		if j.req.Type == "" {
+			hint += " or in the policy's volume_types"
+		}
+		if err := missingType(types, named, j.req.To, hint); err != nil {
+			return err
 		}
 		j.data.Type = named
 		return nil
 	}
-	if was == "" || has(was) {
+	if was == "" || hasType(types, was) {
 		j.data.Type = was
 		return nil
 	}
@@ -134,9 +129,31 @@ func (j *restoring) checkType(ctx context.Context) error {
 	if i := slices.IndexFunc(types, func(t transport.VolumeType) bool { return t.Default }); i >= 0 {
 		def = types[i].Name
 	}
+	hint := "choose one with --type"
+	if before(j.point.Policy) != "" { // a migration's points are of no policy in a file
+		hint = "map it: volume_types: {" + was + ": …} in the policy, or --type"
+	}
 	j.f.Add(report.Finding{Kind: report.KindDegraded, Level: report.Warn, Policy: j.point.Policy, Region: j.req.To, Op: "choose the volume type",
-		Cause: fmt.Sprintf("the region has no type %s, so %s is taken", transport.PrintName(was), def), Hint: "map it: volume_types: {" + was + ": …} in the policy, or --type"})
+		Cause: fmt.Sprintf("the region has no type %s, so %s is taken", transport.PrintName(was), def), Hint: hint})
 	return nil
+}
+
+func hasType(types []transport.VolumeType, name string) bool {
+	return slices.ContainsFunc(types, func(t transport.VolumeType) bool { return t.Name == name || t.ID == name })
+}
+
+// missingType says that a region has no volume type of a name, if so, and which it has.
+func missingType(types []transport.VolumeType, name, region, hint string) error {
+	if hasType(types, name) {
+		return nil
+	}
+	var names []string
+	for _, t := range types {
+		names = append(names, t.Name)
+	}
+	slices.Sort(names)
+	return &transport.Error{Op: "choose the volume type", Region: region, Class: transport.NotFound, Err: fmt.Errorf("there is no volume type %s", transport.PrintName(name)),
+		Hint: "it has: " + strings.Join(names, ", ") + "; " + hint}
 }
 
 // checkQuota sees that the project has room for the volume and for what the proof makes.

@@ -99,6 +99,10 @@ func TestTypeAndZone(t *testing.T) {
 	}
 
 	v := g.from.AddVolume("moves", 1, "fast", nil)
+	_, err := g.shipper().Migrate(t.Context(), MigrateRequest{Volume: v.ID(), From: "a", To: "b", Type: "nosuch", Passes: 1})
+	if err == nil || !strings.Contains(transport.HintOf(err), "name one with --type") || strings.Contains(transport.HintOf(err), "volume_types") {
+		t.Errorf("it moves to no type: %v → %s", err, transport.HintOf(err))
+	}
 	m := g.migrate(MigrateRequest{Volume: v.ID(), From: "a", To: "b", Type: "premium", Zone: zone, Passes: 1, Proof: ProofNone})
 	if v, err := g.regions["b"].Blocks.Volume(t.Context(), m.Restore.Volume); err != nil || v.Type != "premium" || v.Zone != zone {
 		t.Errorf("it moved to %+v, %v", v, err)
