@@ -265,8 +265,8 @@ func TestRestoreExplainsAFailure(t *testing.T) {
 		g.ship()
 		g.cloud.Region("b").AddBlockFault(fakecloud.BlockFault{Kind: fakecloud.JobRestore, Step: 2, Fail: "disk gone"})
 		_, _, err := g.shipper().Restore(t.Context(), RestoreRequest{Point: "db", To: "b"})
-		if err == nil || !strings.Contains(err.Error(), "became error_restoring") {
-			t.Errorf("restore: %v", err)
+		if err == nil || !strings.Contains(err.Error(), "became error_restoring") || !strings.Contains(hintOf(err), "; or an object of the copy is damaged: farshore audit dbs --read 100% --repair") {
+			t.Errorf("restore: %v → %s", err, hintOf(err))
 		}
 		g.bare("b", 0, 1)
 	})

@@ -172,6 +172,9 @@ func (j *restoring) filled(v transport.Volume) bool {
 // explain says why a restore failed, as far as that can be told: Cinder tells nothing (L7).
 func (j *restoring) explain(ctx context.Context, v transport.Volume) error {
 	why, hint := "Cinder gives no reason", "the region's operator finds it in cinder-backup's log under the backup's id "+j.at.Backup
+	if j.req.To != j.point.Region {
+		hint += "; or an object of the copy is damaged: farshore audit " + before(j.point.Policy) + "--read 100% --repair"
+	}
 	if b, err := j.r.Blocks.Backup(ctx, j.at.Backup); err == nil && b.FailReason != "" {
 		why = b.FailReason
 	}
