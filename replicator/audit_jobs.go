@@ -26,7 +26,7 @@ func (e *Engine) AuditJobs(ctx context.Context, p policies.Policy) ([]Job, error
 }
 
 // copied expands a policy into jobs over the containers, but for those given, of which
-// the ledger has objects.
+// the ledger has objects, or copies that were begun.
 func (e *Engine) copied(ctx context.Context, p policies.Policy, placed *placement, but map[string]bool) ([]Job, error) {
 	places, err := e.o.Ledger.Places()
 	if err != nil {
@@ -39,10 +39,16 @@ func (e *Engine) copied(ctx context.Context, p policies.Policy, placed *placemen
 	var jobs []Job
 	for _, pl := range places {
 		c := pl.Place.Container
-		if pl.Place.Region != p.From || pl.Place.Project != id.Project || but[c] || pl.Objects == 0 || !p.Selects(c) {
+		if pl.Place.Region != p.From || pl.Place.Project != id.Project || but[c] || !p.Selects(c) {
 			continue
 		}
-		if dest, err := p.Destination(c); err == nil && e.hasRoute(pl.Place, p, dest) {
+		dest, err := p.Destination(c)
+		if err != nil {
+			continue
+		}
+		if has, err := e.hasCopies(pl, p, dest); err != nil {
+			return nil, err
+		} else if has {
 			j, err := e.place(ctx, placed, newJob(p, c, dest))
 			if err != nil {
 				return nil, err

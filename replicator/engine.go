@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -213,22 +214,40 @@ func newJob(p policies.Policy, container, dest string) Job {
 	return j
 }
 
-// hasRoute reports whether the ledger ever carried the place to a destination of the policy.
-func (e *Engine) hasRoute(from store.Place, p policies.Policy, dest string) bool {
+// hasCopies reports whether the ledger knows copies of a place's objects under a name in a
+// policy's destinations: confirmed ones, or such as were begun and may stand there.
+func (e *Engine) hasCopies(from store.PlaceInfo, p policies.Policy, dest string) (bool, error) {
 	routes, err := e.o.Ledger.Routes()
 	if err != nil {
-		return false
+		return false, err
 	}
 	for _, r := range routes {
-		if r.Route.From == from && r.Route.To.Container == dest {
-			for _, to := range p.To {
-				if r.Route.To.Region == to {
-					return true
-				}
-			}
+		if r.Route.From != from.Place || r.Route.To.Container != dest || !slices.Contains(p.To, r.Route.To.Region) {
+			continue
+		}
+		if from.Objects > 0 {
+			return true, nil
+		}
+		return e.begun(from.Place)
+	}
+	return false, nil
+}
+
+// begun reports whether copies of a place's objects were begun that the ledger has not confirmed.
+func (e *Engine) begun(from store.Place) (bool, error) {
+	routes, err := e.o.Ledger.Routes()
+	if err != nil {
+		return false, err
+	}
+	for _, r := range routes {
+		if r.Route.From != from {
+			continue
+		}
+		if begun, err := e.o.Ledger.Intents(r.ID, "", 1); err != nil || len(begun) > 0 {
+			return len(begun) > 0, err
 		}
 	}
-	return false
+	return false, nil
 }
 
 // Sync makes one pass for a policy over the jobs given and returns what was done.

@@ -164,8 +164,15 @@ func (p *pass) open(ctx context.Context) error {
 	}
 	info, err := p.src.Container(ctx, p.job.From.Container)
 	p.objects = info.Objects
+	begun := false // copies of a run that died before it recorded any
+	if transport.Is(err, transport.NotFound) && known == 0 && p.known {
+		var lerr error
+		if begun, lerr = p.e.begun(from); lerr != nil {
+			return lerr
+		}
+	}
 	switch {
-	case transport.Is(err, transport.NotFound) && known > 0:
+	case transport.Is(err, transport.NotFound) && (known > 0 || begun):
 		p.gone, gone = true, err
 	case err != nil:
 		return err
@@ -205,7 +212,7 @@ func (p *pass) open(ctx context.Context) error {
 		return err
 	}
 	if p.gone {
-		if n, err := p.knownHere(ctx); err != nil || n == 0 {
+		if n, err := p.knownHere(ctx); err != nil || n == 0 && !begun {
 			return cmp.Or(err, gone)
 		}
 		if err := p.checkEmpty(ctx, "the container is gone"); err != nil {
