@@ -95,7 +95,7 @@ func (c *census) judge(f *report.Findings, r report.Replicas) {
 		if n := c.upon(x, func(y store.Point) bool { return dead[y.ID] }); n > 0 {
 			also = fmt.Sprintf("; with it %s upon it %s lost", report.Count(n, "increment"), report.Are(n))
 		}
-		f.Add(report.Finding{Kind: report.KindPointLost, Level: report.Error, Policy: c.p.Name, Name: x.ID, Op: "count replicas",
+		f.Add(report.Finding{Kind: report.KindPointLost, Level: report.Error, Policy: c.p.Name, Region: x.Region, Name: x.ID, Op: "count replicas",
 			Cause: fmt.Sprintf("point %s of volume %s, of %s, can be restored nowhere: %s%s", x.ID, volumeOf(x), when(x.Taken).Format(time.RFC3339), strings.Join(lossOf(x), "; "), also),
 			Hint:  "farshore audit " + before(c.p.Name) + "--repair looks for it once more; if it is gone for good: farshore points forget " + x.ID})
 	}

@@ -30,7 +30,8 @@ type DrillRequest struct {
 
 // Drill rehearses a restore in scratch resources, proves it, measures it, removes it
 // all again and records a report. What failed is in the report, which then is not OK;
-// an error means that there is none. It asks nothing of the source region, and needs
+// an error means that there is none, as of a point that no region has or a type that one
+// has not: what was asked for was wrong, and nothing was rehearsed. It asks nothing of the source region, and needs
 // no ledger that knows the points.
 func (s *Shipper) Drill(ctx context.Context, r DrillRequest) (report.Drill, error) {
 	p := r.Policy
@@ -46,6 +47,9 @@ func (s *Shipper) Drill(ctx context.Context, r DrillRequest) (report.Drill, erro
 	}
 	if slices.Contains(d.Regions, p.From) {
 		d.Source = ""
+	}
+	if err := s.drillable(ctx, r, d.Regions); err != nil {
+		return d, err
 	}
 	if err := s.reap(ctx, f, workDrill); err != nil {
 		return d, err
@@ -78,13 +82,48 @@ func (s *Shipper) Drill(ctx context.Context, r DrillRequest) (report.Drill, erro
 		d.OK = d.OK && c.OK
 	}
 	if len(d.Volumes)+len(d.Containers) == 0 {
-		f.Add(report.Finding{Kind: report.KindNoPoint, Level: report.Error, Policy: p.Name, Op: "drill", Cause: "there was nothing to restore: no copy of anything that the policy selects was found",
-			Hint: "farshore points and farshore status say what there should be"})
+		for _, region := range d.Regions {
+			f.Add(report.Finding{Kind: report.KindNoPoint, Level: report.Error, Policy: p.Name, Region: region, Op: "drill", Cause: "there was nothing to restore: no copy of anything that the policy selects was found",
+				Hint: "farshore points and farshore status say what there should be"})
+		}
 	}
 	d.Findings, d.Errors = f.List(), f.Errors()
 	d.OK = d.OK && d.Errors == 0
 	d.Seconds = s.o.Clock.Now().Sub(d.Began).Seconds()
 	return d, s.keepDrill(ctx, d)
+}
+
+// drillable finds out whether there is what the request names: the point, in one of the
+// regions at least, and the volume type, in each of them. What else is wrong is the drill's to find.
+func (s *Shipper) drillable(ctx context.Context, r DrillRequest, regions []string) error {
+	var missing error
+	found := r.Point == ""
+	for _, region := range regions {
+		reg, err := s.cinder(region)
+		if err != nil {
+			continue
+		}
+		if r.Type != "" {
+			if types, err := reg.Blocks.VolumeTypes(ctx); err == nil {
+				if err := missingType(types, r.Type, region, "name one with --type"); err != nil {
+					return err
+				}
+			}
+		}
+		if r.Point == "" {
+			continue
+		}
+		switch _, err := s.findPoint(ctx, r.Point, region); {
+		case !transport.Is(err, transport.NotFound):
+			found = true
+		case missing == nil:
+			missing = err
+		}
+	}
+	if found {
+		return nil
+	}
+	return missing
 }
 
 // keepDrill records the report.

@@ -15,6 +15,7 @@ import (
 	"farshore/policies"
 	"farshore/replicator/report"
 	"farshore/store"
+	"farshore/transport"
 )
 
 func (g *rig) drill(r DrillRequest) report.Drill {
@@ -128,12 +129,18 @@ func TestDrillFailsLoudly(t *testing.T) {
 	if d := g.drill(DrillRequest{Point: "logs", Regions: []string{"b"}}); !d.OK || len(d.Volumes) != 1 {
 		t.Errorf("drill of a point: %+v", d)
 	}
-	if d := g.drill(DrillRequest{Point: "nosuch", Regions: []string{"b"}}); d.OK || len(d.Volumes) != 1 || d.Volumes[0].Hint == "" {
-		t.Errorf("drill of no point: %+v", d)
+	for _, r := range []DrillRequest{{Point: "nosuch", Regions: []string{"b"}}, {Policy: g.policy, Type: "nosuch"}} { // not the copies' fault
+		before, _ := g.ledger.Drills("")
+		if _, err := g.shipper().Drill(t.Context(), r); !transport.Is(err, transport.NotFound) || transport.HintOf(err) == "" || strings.Contains(transport.HintOf(err), "volume_types") {
+			t.Errorf("drill of %+v: %v → %s", r, err, transport.HintOf(err))
+		}
+		if list, _ := g.ledger.Drills(""); len(list) != len(before) {
+			t.Errorf("drill of %+v: a report was kept", r)
+		}
 	}
 	p2 := g.policy
 	p2.Name = "other"
-	if d := g.drill(DrillRequest{Policy: p2}); d.OK || d.Errors != 1 || d.Findings[0].Kind != report.KindNoPoint {
+	if d := g.drill(DrillRequest{Policy: p2}); d.OK || d.Errors != 1 || d.Findings[0].Kind != report.KindNoPoint || d.Findings[0].Region != "b" || d.Findings[0].Policy != "other" {
 		t.Errorf("drill of nothing: %+v", d)
 	}
 }
