@@ -20,9 +20,11 @@ const (
 // neither its source nor a ledger is left: two small objects a point.
 const PointsContainer = ".farshore-points"
 
-// What begins the names of resources that live no longer than the work they are for.
+// What begins the names of resources that Farshore makes; those of scratch ones, which live
+// no longer than the work they are for.
 const (
-	scratchPrefix          = "farshore-scratch-"
+	madePrefix             = "farshore-" // of snapshots and backups, too, that stay
+	scratchPrefix          = madePrefix + "scratch-"
 	scratchContainerPrefix = "." + scratchPrefix
 )
 
@@ -38,7 +40,7 @@ func madeName(policy, work string) string {
 	if len(policy) > most {
 		policy = strings.ToValidUTF8(policy[:most], "")
 	}
-	return "farshore-" + policy + "-" + work
+	return madePrefix + policy + "-" + work
 }
 
 // madeMetadata is the metadata of what a work makes.

@@ -94,6 +94,7 @@ func (s *Shipper) located(w store.Work, e expiry) (expiry, error) {
 type pinnedError struct {
 	backup, region string
 	upon           []string // increments upon it, as far as they can be seen
+	unknown        []string // of them, those that Farshore made under another ledger
 	theirs         string   // why the backup itself is not taken for ours; ""
 	err            error
 }
@@ -102,6 +103,8 @@ func (e *pinnedError) Error() string {
 	switch {
 	case e.theirs != "":
 		return fmt.Sprintf("backup %s in region %s is not deleted: %s", e.backup, e.region, e.theirs)
+	case len(e.unknown) > 0:
+		return fmt.Sprintf("backup %s in region %s cannot be deleted: points that this ledger does not know are made upon it (%s)", e.backup, e.region, strings.Join(e.unknown, ", "))
 	case len(e.upon) > 0:
 		return fmt.Sprintf("backup %s in region %s cannot be deleted: increments that are not farshore's are made upon it (%s)", e.backup, e.region, strings.Join(e.upon, ", "))
 	}
@@ -114,6 +117,8 @@ func (e *pinnedError) hint() string {
 	switch {
 	case e.theirs != "":
 		return "delete it by hand if it is not wanted: openstack volume backup delete " + e.backup
+	case len(e.unknown) > 0:
+		return "Farshore made them, with another ledger: farshore ledger rebuild finds them; where that ledger is in use still, its own retention deletes them"
 	case len(e.upon) > 0:
 		return "delete those first, if they are not wanted: openstack volume backup delete " + strings.Join(e.upon, " ")
 	}
@@ -149,9 +154,13 @@ func (s *Shipper) removeOurs(ctx context.Context, b transport.BlockStorage, w st
 	for _, y := range list {
 		if y.Volume == e.Volume && y.Incremental && !known[y.ID] && !y.DataTime.Before(x.DataTime) {
 			pinned.upon = append(pinned.upon, y.ID)
+			if _, made := y.Metadata[keyPolicy]; made || strings.HasPrefix(y.Name, madePrefix) && !strings.HasPrefix(y.Name, scratchPrefix) {
+				pinned.unknown = append(pinned.unknown, y.ID)
+			}
 		}
 	}
 	slices.Sort(pinned.upon)
+	slices.Sort(pinned.unknown)
 	return pinned
 }
 
