@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ type idle struct {
 	none    bool     // there is no container
 }
 
-func (s *idle) Backups(context.Context) ([]Backup, error) { return s.backups, nil }
+func (s *idle) Backups(context.Context) ([]Backup, error) { return slices.Clone(s.backups), nil }
 
 func (s *idle) Volumes(context.Context) ([]Volume, error) { return []Volume{{ID: "v"}}, nil }
 
