@@ -65,8 +65,12 @@ func TestShipsAChain(t *testing.T) {
 			g.clock.advance(time.Hour)
 		}
 		want = append(want, content(v))
+		if i == 0 {
+			g.holdUntilCopied("b", "c")
+		}
 		res := g.ship()
 		if i == 0 {
+			g.from.OnBlockStep(nil)
 			overlaps(t, res.Points[0])
 		}
 	}
@@ -93,6 +97,21 @@ func TestShipsAChain(t *testing.T) {
 		}
 	}
 	g.clean()
+}
+
+// holdUntilCopied has a backup stand still in its midst until regions have some of it: its
+// time passes by leaps, and copying takes as long as the machine likes.
+func (g *rig) holdUntilCopied(regions ...string) {
+	g.from.OnBlockStep(func(s fakecloud.BlockStep) {
+		if s.Kind != fakecloud.JobBackup || s.Step != 8 {
+			return
+		}
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			if !slices.ContainsFunc(regions, func(n string) bool { return len(g.cloud.Region(n).Names("volumebackups")) == 0 }) {
+				return
+			}
+		}
+	})
 }
 
 // overlaps asserts that the copy went on while the backup was written.
