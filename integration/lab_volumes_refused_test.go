@@ -149,7 +149,7 @@ func (v *volumes) noRight(t *testing.T) string {
 	}
 	point := shipped(v.ask(3, "sync"))
 	v.finds(v.ask(3, "points", "land", point, "--to", "two"), said{"not-imported", "two", point, "", "rule backup:backup-import", "import_cloud of region two"})
-	v.fails(v.ask(1, "restore", point, "--to", "two"), said{"", "two", "", "restore point " + point, "its record is not imported", "farshore points land " + point + " --to two"})
+	v.fails(v.ask(1, "restore", point, "--to", "two"), said{"", "two", "", "restore point " + point, "is not imported: the login may not import", "farshore points land " + point + " --to two"})
 
 	// The operator's turn; but somebody has imported another backup of this id.
 	record := v.record(t, point)
