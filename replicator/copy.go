@@ -42,6 +42,8 @@ type laggard struct {
 // copy sends an object to its targets: read once, sent to every one. Where the
 // source replaced it meanwhile, the new version is sent instead.
 func (p *pass) copy(ctx context.Context, it *item, targets []target) error {
+	it.busy.Lock()
+	defer it.busy.Unlock()
 	for len(targets) > 0 {
 		if err := p.copyOnce(ctx, it, targets); err != nil {
 			return err

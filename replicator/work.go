@@ -28,6 +28,7 @@ type item struct {
 	asked   bool                   // its kind is what its region says of it, not only its listing
 	needs   map[*dest][]store.Need // of a manifest: the segments that it needs at a destination; complete before it is written
 	pins    map[*dest]string       // what a static link must call its target's version, where that is another
+	busy    sync.Mutex             // held by who copies it: all but mu's fields are theirs, and a laggard waits
 	mu      sync.Mutex
 	open    int
 	regions map[string]bool
