@@ -26,43 +26,15 @@ type coming struct {
 // Due says that a region still has what the source no longer has, and that it is to go at a
 // time by this machine's clock, which may be still to come.
 func (k *Look) Due(region, name string, at time.Time) {
-	if k == nil {
-		return
-	}
-	now := k.t.o.Clock.Now()
-	k.t.mu.Lock()
-	defer k.t.mu.Unlock()
-	l := k.t.lanes[laneKey{k.policy, region}]
-	if l == nil || l.places[k.place] == nil {
-		return
-	}
-	p := l.places[k.place]
-	if k.number[l] != p.look { // as in Waits
-		return
-	}
-	if done, ok := p.early[name]; ok && done >= at.UnixMicro() {
-		return
-	}
-	k.t.due(l, p, name, at, now, p.look)
+	k.at(region, name, at, func(l *lane, p *place, now time.Time) { k.t.due(l, p, name, at, now, p.look) })
 }
 
 // Due is Look.Due of what is known without a look.
 func (t *Tracker) Due(x Item, at time.Time) {
-	if t == nil {
-		return
-	}
-	now := t.o.Clock.Now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	l := t.lanes[laneKey{x.Policy, x.Region}]
-	if l == nil || l.places[x.Place] == nil {
-		return
-	}
-	t.due(l, l.places[x.Place], x.Name, at, now, 0)
+	t.at(x, func(l *lane, p *place, now time.Time) { t.due(l, p, x.Name, at, now, 0) })
 }
 
 func (t *Tracker) due(l *lane, p *place, name string, at, now time.Time, look uint64) {
-	l.account(now)
 	since := max(at.UnixMicro(), l.since.UnixMicro())
 	w, is := p.items[name]
 	if is && !w.due && (look == 0 || w.look == look) {

@@ -354,27 +354,17 @@ func (t *Tracker) Gone(x Item) { t.left(x, report.ArrivedGone) }
 func (t *Tracker) Stuck(x Item) { t.left(x, report.ArrivedStuck) }
 
 func (t *Tracker) left(x Item, why string) {
-	if t == nil {
-		return
-	}
-	now := t.o.Clock.Now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	l := t.lanes[laneKey{x.Policy, x.Region}]
-	if l == nil || l.places[x.Place] == nil {
-		return
-	}
-	p := l.places[x.Place]
-	l.account(now)
-	t.stays(p, x.Name)
-	if _, is := p.items[x.Name]; !is {
-		return
-	}
-	t.drop(l, p, x.Name, now, why)
-	if why == report.ArrivedStuck {
-		p.stuck++
-	}
-	l.dirty = true
+	t.at(x, func(l *lane, p *place, now time.Time) {
+		t.stays(p, x.Name)
+		if _, is := p.items[x.Name]; !is {
+			return
+		}
+		t.drop(l, p, x.Name, now, why)
+		if why == report.ArrivedStuck {
+			p.stuck++
+		}
+		l.dirty = true
+	})
 }
 
 // drop takes an item out of those that wait, and keeps in mind whether it was late.

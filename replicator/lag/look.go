@@ -44,29 +44,42 @@ func (t *Tracker) Look(policy, at string) *Look {
 // Waits says that a region lacks an item's change of the time given, by the source's clock.
 // held is the time of the change that it has; zero: none, or it is not known.
 func (k *Look) Waits(region, name string, source, held time.Time, bytes int64) {
+	k.at(region, name, source, func(l *lane, p *place, now time.Time) {
+		k.t.waits(l, p, name, source, held, now, bytes, p.look)
+	})
+}
+
+// at is Tracker.at of an item that the look came to, unless there is something newer: a
+// look that began since (what this one read may have been confirmed meanwhile), or a
+// confirmation of the time given or a later one.
+func (k *Look) at(region, name string, changed time.Time, do func(l *lane, p *place, now time.Time)) {
 	if k == nil {
 		return
 	}
-	now := k.t.o.Clock.Now()
-	k.t.mu.Lock()
-	defer k.t.mu.Unlock()
-	l := k.t.lanes[laneKey{k.policy, region}]
-	if l == nil || l.places[k.place] == nil {
+	k.t.at(Item{k.policy, region, k.place, name}, func(l *lane, p *place, now time.Time) {
+		if done, ok := p.early[name]; k.number[l] == p.look && (!ok || done < changed.UnixMicro()) {
+			do(l, p, now)
+		}
+	})
+}
+
+// at does something about an item with the tracker locked and accounts up to now, if
+// somebody follows the item's place.
+func (t *Tracker) at(x Item, do func(l *lane, p *place, now time.Time)) {
+	if t == nil {
 		return
 	}
-	p := l.places[k.place]
-	if k.number[l] != p.look { // looked at anew since: what this look read may have been confirmed meanwhile
-		return
+	now := t.o.Clock.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l := t.lanes[laneKey{x.Policy, x.Region}]; l != nil && l.places[x.Place] != nil {
+		l.account(now)
+		do(l, l.places[x.Place], now)
 	}
-	if at, ok := p.early[name]; ok && at >= source.UnixMicro() {
-		return
-	}
-	k.t.waits(l, p, name, source, held, now, bytes, p.look)
 }
 
 // waits keeps an item that a look saw; the tracker's lock is held.
 func (t *Tracker) waits(l *lane, p *place, name string, source, held, now time.Time, bytes int64, look uint64) {
-	l.account(now)
 	t.stays(p, name)
 	w, is := p.items[name]
 	if is && w.due { // it is there again
@@ -177,37 +190,27 @@ func (t *Tracker) Deleted(x Item, due time.Time, fresh bool) {
 }
 
 func (t *Tracker) confirmed(x Item, source time.Time, bytes int64, fresh bool, begins func(l *lane, source, now time.Time) int64) {
-	if t == nil {
-		return
-	}
-	now := t.o.Clock.Now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	l := t.lanes[laneKey{x.Policy, x.Region}]
-	if l == nil || l.places[x.Place] == nil {
-		return
-	}
-	p := l.places[x.Place]
-	l.account(now)
-	t.stays(p, x.Name)
-	if _, is := p.items[x.Name]; is {
-		t.arrive(l, p, x.Name, source, now, bytes)
-		return
-	}
-	switch {
-	case fresh && p.seen.items > 0:
-		p.seen.take(bytes)
-	case fresh && p.more.items > 0:
-		p.more.take(bytes)
-	case p.early != nil:
-		p.early[x.Name] = source.UnixMicro()
-	}
-	if l.many {
-		l.count()
-	}
-	if fresh {
-		l.done(now, begins(l, source, now), bytes)
-	}
+	t.at(x, func(l *lane, p *place, now time.Time) {
+		t.stays(p, x.Name)
+		if _, is := p.items[x.Name]; is {
+			t.arrive(l, p, x.Name, source, now, bytes)
+			return
+		}
+		switch {
+		case fresh && p.seen.items > 0:
+			p.seen.take(bytes)
+		case fresh && p.more.items > 0:
+			p.more.take(bytes)
+		case p.early != nil:
+			p.early[x.Name] = source.UnixMicro()
+		}
+		if l.many {
+			l.count()
+		}
+		if fresh {
+			l.done(now, begins(l, source, now), bytes)
+		}
+	})
 }
 
 // arrive ends the wait of an item whose change of the source time given was confirmed at a

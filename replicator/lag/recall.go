@@ -37,39 +37,20 @@ func (t *Tracker) Recall(policy, at string) (noted []Noted, first bool) {
 // Known is Look.Waits of what is known without a look at the whole place: the next look that
 // ends has the last word.
 func (t *Tracker) Known(x Item, source, held time.Time, bytes int64) {
-	if t == nil {
-		return
-	}
-	now := t.o.Clock.Now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	l := t.lanes[laneKey{x.Policy, x.Region}]
-	if l == nil || l.places[x.Place] == nil {
-		return
-	}
-	p := l.places[x.Place]
-	t.waits(l, p, x.Name, source, held, now, bytes, p.items[x.Name].look)
+	t.at(x, func(l *lane, p *place, now time.Time) {
+		t.waits(l, p, x.Name, source, held, now, bytes, p.items[x.Name].look)
+	})
 }
 
 // Held says that a region had confirmed an item's change of the source time given when it
 // was the time given by this machine's clock, although the item is noted as waiting.
 func (t *Tracker) Held(x Item, source, at time.Time) {
-	if t == nil {
-		return
-	}
-	now := t.o.Clock.Now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	l := t.lanes[laneKey{x.Policy, x.Region}]
-	if l == nil || l.places[x.Place] == nil {
-		return
-	}
-	if at.After(now) {
-		at = now
-	}
-	l.account(now)
-	p := l.places[x.Place]
-	if w, is := p.items[x.Name]; is && !w.due && l.begins(source, now) >= w.since {
-		t.arrive(l, p, x.Name, source, at, w.bytes)
-	}
+	t.at(x, func(l *lane, p *place, now time.Time) {
+		if at.After(now) {
+			at = now
+		}
+		if w, is := p.items[x.Name]; is && !w.due && l.begins(source, now) >= w.since {
+			t.arrive(l, p, x.Name, source, at, w.bytes)
+		}
+	})
 }
