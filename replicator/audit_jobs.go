@@ -32,6 +32,10 @@ func (e *Engine) copied(ctx context.Context, p policies.Policy, placed *placemen
 	if err != nil {
 		return nil, err
 	}
+	routes, err := e.o.Ledger.Routes()
+	if err != nil {
+		return nil, err
+	}
 	id, err := e.identity(ctx, p.From)
 	if err != nil {
 		return nil, err
@@ -46,7 +50,7 @@ func (e *Engine) copied(ctx context.Context, p policies.Policy, placed *placemen
 		if err != nil {
 			continue
 		}
-		if has, err := e.hasCopies(pl, p, dest); err != nil {
+		if has, err := e.hasCopies(routes, pl, p, dest); err != nil {
 			return nil, err
 		} else if has {
 			j, err := e.place(ctx, placed, newJob(p, c, dest))

@@ -280,6 +280,9 @@ func name(h hash.Hash, s string) error {
 // them and those whose grace period is not over.
 func (p *pass) eachDue(ctx context.Context, now int64, fn func(store.Object) error) (due, waiting int64, err error) {
 	err = p.eachMissing(ctx, func(o store.Object) error {
+		if !p.onRoutes(&o) {
+			return nil
+		}
 		if o.Missing+p.job.Policy.Deletes.After.Microseconds() > now {
 			waiting++
 			return nil
@@ -290,8 +293,8 @@ func (p *pass) eachDue(ctx context.Context, now int64, fn func(store.Object) err
 	return due, waiting, err
 }
 
-// eachMissing calls fn for the objects of this job that are to be deleted once their grace
-// period is over.
+// eachMissing calls fn for the objects of this job's source that are to be deleted, by
+// whoever has them, once their grace period is over.
 func (p *pass) eachMissing(ctx context.Context, fn func(store.Object) error) error {
 	if !p.job.Policy.Deletes.Propagate {
 		return nil
@@ -303,7 +306,7 @@ func (p *pass) eachMissing(ctx context.Context, fn func(store.Object) error) err
 			return err
 		}
 		for _, o := range page {
-			if !strings.HasPrefix(o.Name, p.job.From.Prefix) || !p.onRoutes(&o) {
+			if !strings.HasPrefix(o.Name, p.job.From.Prefix) {
 				continue
 			}
 			if err := fn(o); err != nil {

@@ -216,29 +216,21 @@ func newJob(p policies.Policy, container, dest string) Job {
 
 // hasCopies reports whether the ledger knows copies of a place's objects under a name in a
 // policy's destinations: confirmed ones, or such as were begun and may stand there.
-func (e *Engine) hasCopies(from store.PlaceInfo, p policies.Policy, dest string) (bool, error) {
-	routes, err := e.o.Ledger.Routes()
-	if err != nil {
-		return false, err
+func (e *Engine) hasCopies(routes []store.RouteInfo, from store.PlaceInfo, p policies.Policy, dest string) (bool, error) {
+	toHere := func(r store.RouteInfo) bool {
+		return r.Route.From == from.Place && r.Route.To.Container == dest && slices.Contains(p.To, r.Route.To.Region)
 	}
-	for _, r := range routes {
-		if r.Route.From != from.Place || r.Route.To.Container != dest || !slices.Contains(p.To, r.Route.To.Region) {
-			continue
-		}
-		if from.Objects > 0 {
-			return true, nil
-		}
-		return e.begun(from.Place)
+	if !slices.ContainsFunc(routes, toHere) {
+		return false, nil
 	}
-	return false, nil
+	if from.Objects > 0 {
+		return true, nil
+	}
+	return e.begun(routes, from.Place)
 }
 
 // begun reports whether copies of a place's objects were begun that the ledger has not confirmed.
-func (e *Engine) begun(from store.Place) (bool, error) {
-	routes, err := e.o.Ledger.Routes()
-	if err != nil {
-		return false, err
-	}
+func (e *Engine) begun(routes []store.RouteInfo, from store.Place) (bool, error) {
 	for _, r := range routes {
 		if r.Route.From != from {
 			continue

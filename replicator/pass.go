@@ -166,8 +166,11 @@ func (p *pass) open(ctx context.Context) error {
 	p.objects = info.Objects
 	begun := false // copies of a run that died before it recorded any
 	if transport.Is(err, transport.NotFound) && known == 0 && p.known {
-		var lerr error
-		if begun, lerr = p.e.begun(from); lerr != nil {
+		routes, lerr := l.Routes()
+		if lerr == nil {
+			begun, lerr = p.e.begun(routes, from)
+		}
+		if lerr != nil {
 			return lerr
 		}
 	}

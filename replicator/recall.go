@@ -2,7 +2,6 @@ package replicator
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"farshore/replicator/lag"
@@ -130,30 +129,14 @@ func (r *recaller) begun(ctx context.Context) error {
 
 // missing has the deletes wait, as soon as they are due.
 func (r *recaller) missing(ctx context.Context) error {
-	if !r.p.job.Policy.Deletes.Propagate {
+	return r.p.eachMissing(ctx, func(o store.Object) error {
+		for region := range r.routes {
+			if has, _, _ := r.held(&o, region); has {
+				r.e.o.Lag.Due(r.p.lagItem(region, o.Name), r.p.dueSince(&o))
+			}
+		}
 		return nil
-	}
-	for after := ""; ; {
-		page, err := r.e.o.Ledger.MissingPage(r.p.place, after, pageSize)
-		if err != nil || len(page) == 0 {
-			return err
-		}
-		for i := range page {
-			o := &page[i]
-			if !strings.HasPrefix(o.Name, r.p.job.From.Prefix) {
-				continue
-			}
-			for region := range r.routes {
-				if has, _, _ := r.held(o, region); has {
-					r.e.o.Lag.Due(r.p.lagItem(region, o.Name), r.p.dueSince(o))
-				}
-			}
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		after = page[len(page)-1].Name
-	}
+	})
 }
 
 // tellWaiting tells the tracker what an audit's listing of the source shows that a
