@@ -26,21 +26,10 @@ func TestBegunCopiesOfAContainerThatIsGone(t *testing.T) {
 		}
 		return nil
 	})
-	w.hook = func(string) error {
-		if puts.Load() > 0 {
-			return errCrash
-		}
-		return nil
-	}
-	_ = w.ledger.Close()
-	w.open()
-	if _, err := w.try(w.policy, SyncOptions{}); err == nil {
-		t.Fatal("the run was to die")
-	}
+	w.dies(func() bool { return puts.Load() > 0 })
 	if len(w.mem["b"].Names("c")) == 0 {
 		t.Fatal("nothing was written")
 	}
-	w.arm(nil)
 	w.mem["a"].RemoveContainer("c")
 	r, err := w.try(w.policy, SyncOptions{})
 	if err != nil || r.Totals.Pending != 3 || len(w.mem["b"].Names("c")) != 3 {

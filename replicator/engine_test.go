@@ -288,18 +288,7 @@ func TestHeadersChangedAfterAKillArrive(t *testing.T) {
 			}
 			return nil
 		})
-		_ = w.ledger.Close()
-		w.hook = func(string) error {
-			if dead.Load() {
-				return errCrash
-			}
-			return nil
-		}
-		w.open()
-		if _, err := w.try(w.policy, SyncOptions{}); err == nil {
-			t.Fatal("the run was to die")
-		}
-		w.arm(nil)
+		w.dies(dead.Load)
 		w.clock.ahead.Add(int64(3 * time.Second))
 		for i := range 20 {
 			w.put(fmt.Sprintf("o%02d", i), uint64(i), 100, transport.Header{"Content-Type": "new/type", "X-Object-Meta-V": "new"})
@@ -410,18 +399,7 @@ func TestTotalsOfAResumedRunAddUp(t *testing.T) {
 		}
 		return nil
 	})
-	w.hook = func(string) error {
-		if puts.Load() > 40 {
-			return errCrash
-		}
-		return nil
-	}
-	_ = w.ledger.Close()
-	w.open()
-	if _, err := w.try(w.policy, SyncOptions{}); err == nil {
-		t.Fatal("the run was to die")
-	}
-	w.arm(nil)
+	w.dies(func() bool { return puts.Load() > 40 })
 	r := w.sync()
 	if !r.Resumed || r.ResumedCopied == 0 || r.Totals.Copied-r.ResumedCopied+r.Totals.Adopted+r.Totals.Unchanged != 100 || r.Totals.Listed != 100 {
 		t.Errorf("%d of the interrupted pass; %+v", r.ResumedCopied, r.Totals)

@@ -38,11 +38,7 @@ func newLagWorld(w *world) *lagWorld {
 func (w *lagWorld) pass() (report.Result, error) {
 	e := w.engine()
 	e.o.Lag = w.tracker
-	jobs, err := e.Jobs(w.t.Context(), w.policy)
-	if err != nil {
-		return report.Result{}, err
-	}
-	return e.Sync(w.t.Context(), w.policy, jobs, SyncOptions{})
+	return tryBy(e, w.policy, SyncOptions{})
 }
 
 // lag asserts how far a region is behind. The clock goes on by itself while a test runs,

@@ -59,14 +59,7 @@ func TestALargeObjectOfADestinationThatFallsBehind(t *testing.T) {
 			slow := &slowOnce{Sink: tt.Faulty(w.mem["d"], w.faults["d"]), sent: sent}
 			e := New(Options{Ledger: w.ledger, Clock: impatient{w.clock}, Limits: w.limits, Regions: map[string]transport.Sink{
 				"a": tt.Faulty(w.mem["a"], w.faults["a"]), "b": tt.Faulty(w.mem["b"], w.faults["b"]), "d": slow}})
-			jobs, err := e.Jobs(t.Context(), w.policy)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r, err := e.Sync(t.Context(), w.policy, jobs, SyncOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			r := w.passBy(e)
 			if !slow.done.Load() || len(r.Findings) > 0 || r.Totals.Failed > 0 {
 				t.Errorf("%+v %+v", r.Totals, r.Findings)
 			}
@@ -154,14 +147,7 @@ func TestAStreamOfADestinationThatFallsBehind(t *testing.T) {
 	// The other one has one block more than the slow one can be given: it starves.
 	quick := told{tt.Faulty(w.mem["b"], w.faults["b"]), int64(teeDepth+1) * teeBlock, sync.OnceFunc(func() { close(clock.gate) }), sync.OnceFunc(func() { close(other) })}
 	e := New(Options{Ledger: w.ledger, Clock: clock, Limits: w.limits, Regions: map[string]transport.Sink{"a": tt.Faulty(w.mem["a"], w.faults["a"]), "b": quick, "d": slow}})
-	jobs, err := e.Jobs(t.Context(), w.policy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := e.Sync(t.Context(), w.policy, jobs, SyncOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := w.passBy(e)
 	if !slow.done.Load() || len(r.Findings) > 0 || r.Totals.Failed > 0 || r.Totals.Read != 2*int64(size) {
 		t.Errorf("%+v %+v", r.Totals, r.Findings)
 	}

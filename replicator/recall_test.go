@@ -87,15 +87,8 @@ func TestDeletesFallDueWhileADestinationIsAway(t *testing.T) {
 	e := w.engine()
 	e.o.Lag = w.tracker
 	pass := func() report.Result {
-		jobs, err := e.Jobs(t.Context(), w.policy)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := e.Sync(t.Context(), w.policy, jobs, SyncOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r
+		t.Helper()
+		return w.passBy(e)
 	}
 	pass()
 	w.down()

@@ -100,12 +100,42 @@ func (w *world) engine() *Engine {
 }
 
 func (w *world) try(p policies.Policy, o SyncOptions) (report.Result, error) {
-	e := w.engine()
+	return tryBy(w.engine(), p, o)
+}
+
+func tryBy(e *Engine, p policies.Policy, o SyncOptions) (report.Result, error) {
 	jobs, err := e.Jobs(context.Background(), p)
 	if err != nil {
 		return report.Result{}, err
 	}
 	return e.Sync(context.Background(), p, jobs, o)
+}
+
+// passBy is a pass of an engine of its own, which must run; its findings are the caller's to judge.
+func (w *world) passBy(e *Engine) report.Result {
+	w.t.Helper()
+	r, err := tryBy(e, w.policy, SyncOptions{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+// dies makes a pass in a process that dies: it commits nothing any more once dead says so.
+func (w *world) dies(dead func() bool) {
+	w.t.Helper()
+	w.hook = func(string) error {
+		if dead() {
+			return errCrash
+		}
+		return nil
+	}
+	_ = w.ledger.Close()
+	w.open()
+	if _, err := w.try(w.policy, SyncOptions{}); err == nil {
+		w.t.Fatal("the run was to die")
+	}
+	w.arm(nil)
 }
 
 // sync makes a pass that must run without an error finding.

@@ -282,8 +282,9 @@ func drillLine(d report.Drill) string {
 	if len(d.Containers) > 0 {
 		return fmt.Sprintf("%s: %s, %s", what, count(int64(len(d.Containers)), "container"), exactly(d.Seconds))
 	}
-	restores := fmt.Sprintf("%s: %s, ", what, count(int64(len(d.Volumes)), "restore")) // of a volume in each region
-	if d.RTO == 0 {                                                                    // which would read as the best of all
+	// a restore of each volume in each region
+	restores := fmt.Sprintf("%s: %s, ", what, count(int64(len(d.Volumes)), "restore"))
+	if d.RTO == 0 { // which would read as the best of all
 		return restores + "none came to its end"
 	}
 	return restores + fmt.Sprintf("RTO %s, RPO %s", exactly(d.RTO), exactly(d.RPO))

@@ -344,11 +344,7 @@ func showProof(c *console, p report.Proof) {
 		c.say("  proven: %s blocks of %s are equal to %s (SHA-256 %s)", humanize.Comma(p.Blocks), size(int64(p.BlockSize)), against, p.Found)
 		return
 	}
-	verb := "differ"
-	if p.Differing == 1 {
-		verb = "differs"
-	}
-	c.warn("  NOT EQUAL: %s of %s of %s %s from %s", humanize.Comma(p.Differing), count(p.Blocks, "block"), size(int64(p.BlockSize)), verb, against)
+	c.warn("  NOT EQUAL: %s of %s of %s %s from %s", humanize.Comma(p.Differing), count(p.Blocks, "block"), size(int64(p.BlockSize)), report.Differ(p.Differing), against)
 	for _, x := range p.First {
 		c.warn("    %s at offset %s", count(x.Length, "byte"), humanize.Comma(x.Offset))
 	}

@@ -173,16 +173,7 @@ func sortedNames[V any](m map[string]V) []string {
 }
 
 func count(n int64, noun string) string {
-	switch {
-	case n == 1:
-	case strings.HasSuffix(noun, "y"):
-		noun = strings.TrimSuffix(noun, "y") + "ies"
-	case strings.HasSuffix(noun, "ss"):
-		noun += "es"
-	default:
-		noun += "s"
-	}
-	return humanize.Comma(n) + " " + noun
+	return humanize.Comma(n) + " " + report.Noun(n, noun)
 }
 
 func size(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }

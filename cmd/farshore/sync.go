@@ -119,13 +119,11 @@ func runSync(ctx context.Context, o *syncOptions, args []string, c *console) err
 			r = withMaps(r)
 			addFindings(&r, []report.Finding{{Kind: report.KindNoPoint, Level: report.Error, Policy: p.Name, Region: p.From, Op: "restore",
 				Cause: "there are no objects in " + transport.PrintName(args[0]), Hint: "check the spelling: farshore sync --dry-run says what a place has"}})
-			r.Errors++
 		}
 		if last := p.Name == w.tasks[len(w.tasks)-1].policy.Name; last && o.ReleaseBrake != "" && !released && err == nil {
-			r.Findings = append(r.Findings, report.Finding{Kind: report.KindBrake, Level: report.Warn, Policy: p.Name, Op: "release brake",
-				Cause: "no brake with the token " + o.ReleaseBrake + " was met: it released nothing", Hint: "give a token to the command that printed it, and only once"})
 			r = withMaps(r)
-			r.Counts[report.KindBrake]++
+			addFindings(&r, []report.Finding{{Kind: report.KindBrake, Level: report.Warn, Policy: p.Name, Op: "release brake",
+				Cause: "no brake with the token " + o.ReleaseBrake + " was met: it released nothing", Hint: "give a token to the command that printed it, and only once"}})
 		}
 		return r, err
 	}, volumes: func(ctx context.Context, s *volumes.Shipper, p policies.Policy) (report.Result, error) {
@@ -241,11 +239,14 @@ func (x *running) one(ctx context.Context, t task, ship *volumes.Shipper, d duty
 	return r, err
 }
 
-// addFindings adds warnings to a result; its Counts must be there.
+// addFindings adds findings to a result; its Counts must be there.
 func addFindings(r *report.Result, list []report.Finding) {
 	for _, f := range list {
 		r.Findings = append(r.Findings, f)
 		r.Counts[f.Kind]++
+		if f.Level == report.Error {
+			r.Errors++
+		}
 	}
 }
 

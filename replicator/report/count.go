@@ -8,14 +8,20 @@ import (
 // Count is a number of things in a sentence: "1 copy", "2 copies". noun is what one of
 // them is called; what follows it in the sentence is the caller's, see Are.
 func Count[N int | int64](n N, noun string) string {
+	return strconv.FormatInt(int64(n), 10) + " " + Noun(n, noun)
+}
+
+// Noun is what that many things are called, of which one is called noun.
+func Noun[N int | int64](n N, noun string) string {
 	switch {
 	case n == 1:
+		return noun
 	case strings.HasSuffix(noun, "y"):
-		noun = strings.TrimSuffix(noun, "y") + "ies"
-	default:
-		noun += "s"
+		return strings.TrimSuffix(noun, "y") + "ies"
+	case strings.HasSuffix(noun, "ss"):
+		return noun + "es"
 	}
-	return strconv.FormatInt(int64(n), 10) + " " + noun
+	return noun + "s"
 }
 
 // Are is the verb after a Count: "is" of one, "are" of none or more.
@@ -24,4 +30,12 @@ func Are[N int | int64](n N) string {
 		return "is"
 	}
 	return "are"
+}
+
+// Differ is another.
+func Differ[N int | int64](n N) string {
+	if n == 1 {
+		return "differs"
+	}
+	return "differ"
 }

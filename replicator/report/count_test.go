@@ -9,6 +9,8 @@ func TestCount(t *testing.T) {
 		"1 copy is":        Count(int64(1), "copy") + " " + Are(int64(1)),
 		"2 copies are":     Count(2, "copy") + " " + Are(2),
 		"1000 regions are": Count(1000, "region") + " " + Are(1000),
+		"1 pass differs":   Count(1, "pass") + " " + Differ(1),
+		"2 passes differ":  Count(2, "pass") + " " + Differ(2),
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -70,15 +70,7 @@ func detailOf(p report.Proof) string {
 		}
 		at = append(at, fmt.Sprintf("%s (%d bytes at offset %d)", blocks, r.Length, r.Offset))
 	}
-	return fmt.Sprintf("%d of %s %s, first %s", p.Differing, report.Count(p.Blocks, "block"), differ(p.Differing), strings.Join(at, ", "))
-}
-
-// differ is the verb of that many blocks.
-func differ(n int64) string {
-	if n == 1 {
-		return "differs"
-	}
-	return "differ"
+	return fmt.Sprintf("%d of %s %s, first %s", p.Differing, report.Count(p.Blocks, "block"), report.Differ(p.Differing), strings.Join(at, ", "))
 }
 
 // prove compares the restored volume with its point (L5): the region's backup service backs it
