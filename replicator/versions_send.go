@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"farshore/replicator/plan"
 	"farshore/store"
@@ -250,7 +253,7 @@ func (p *pass) writePastManifest(ctx context.Context, x *past, v *store.SeriesVe
 			if herr != nil {
 				err = herr
 			} else if broken != "" {
-				p.cannotPast(x, v, s, "it is a manifest whose segment "+broken+" is gone or another by now, at the source as well")
+				p.cannotPast(x, v, s, brokenNote+broken+" is gone or another by now, at the source as well")
 				return
 			}
 		}
@@ -272,6 +275,54 @@ func (p *pass) brokenHere(ctx context.Context, m transport.Manifest) (string, er
 		}
 	}
 	return "", nil
+}
+
+// brokenNote begins the note of a version that is broken at the source: unlike others that
+// cannot be kept, it can be carried once its segments are there again.
+const brokenNote = "it is a manifest whose segment "
+
+func isBroken(r store.SeriesReplica) bool {
+	return r.State == store.Cannot && strings.HasPrefix(r.Note, brokenNote)
+}
+
+// forgetBroken has versions carried that were broken at the source and are whole by now.
+// What the source does not tell this time stays as it is: the next pass asks again.
+func (p *pass) forgetBroken(ctx context.Context, pasts []*past) error {
+	var asking errgroup.Group
+	asking.SetLimit(p.e.o.Limits.Streams)
+	for _, x := range pasts {
+		for i := range x.series.Versions {
+			v := &x.series.Versions[i]
+			if v.Missing != 0 || !slices.ContainsFunc(v.Replicas, isBroken) {
+				continue
+			}
+			asking.Go(func() error {
+				if p.wholeNow(ctx, x, v) {
+					for _, d := range p.dests {
+						if r, _ := v.Replica(d.info.ID); isBroken(r) && !d.dead.Load() {
+							v.DropReplica(d.info.ID)
+						}
+					}
+				}
+				return context.Cause(ctx)
+			})
+		}
+	}
+	return asking.Wait()
+}
+
+// wholeNow reports whether the source has all segments of a version that is a manifest.
+func (p *pass) wholeNow(ctx context.Context, x *past, v *store.SeriesVersion) bool {
+	_, raw, err := p.src.Manifest(ctx, p.job.From.Container, x.name, v.ID)
+	if err != nil {
+		return false
+	}
+	m, err := transport.ParseManifest(raw)
+	if err != nil {
+		return false
+	}
+	broken, err := p.brokenHere(ctx, m)
+	return err == nil && broken == ""
 }
 
 // cannotPast records a version that cannot be kept. Younger ones do not wait for it.

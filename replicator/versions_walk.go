@@ -190,14 +190,15 @@ func (p *pass) stretch(ctx context.Context, lo, hi string, pasts []*past) error 
 	}
 	pasts = withBegun(pasts, begun)
 	now := micros(p.e.o.Clock.Now())
+	for _, x := range pasts {
+		x.track(now)
+	}
+	if err := p.forgetBroken(ctx, pasts); err != nil {
+		return err
+	}
 	var busy []*past
 	for _, x := range pasts {
-		was := x.series
-		if len(was.Versions) == 0 && x.object != nil {
-			x.series = plan.Seed(x.object)
-		}
-		x.series = plan.Track(x.series, x.rows, now)
-		if x.news = !sameSeries(was, x.series); len(x.series.Versions) == 0 && !isBegun(begun, x.name) { // no destination had it
+		if len(x.series.Versions) == 0 && !isBegun(begun, x.name) { // no destination had it
 			if x.object != nil && !p.dry() {
 				p.e.o.Ledger.Update(p.place, x.name, func(*store.Object, bool) bool { return false })
 			}
@@ -239,6 +240,16 @@ func (p *pass) stretch(ctx context.Context, lo, hi string, pasts []*past) error 
 		return err
 	}
 	return p.handOutPasts(ctx, busy, now)
+}
+
+// track brings a name's history up to what the source lists.
+func (x *past) track(now int64) {
+	was := x.series
+	if len(was.Versions) == 0 && x.object != nil {
+		x.series = plan.Seed(x.object)
+	}
+	x.series = plan.Track(x.series, x.rows, now)
+	x.news = !sameSeries(was, x.series)
 }
 
 // withBegun adds names that an earlier run wrote and that the source has lost since.
