@@ -113,7 +113,7 @@ func (s *Shipper) drillable(ctx context.Context, r DrillRequest, regions []strin
 		if r.Point == "" {
 			continue
 		}
-		switch _, err := s.findPoint(ctx, r.Point, region); {
+		switch _, err := s.findPoint(ctx, r.Point, region, nil); {
 		case !transport.Is(err, transport.NotFound):
 			found = true
 		case missing == nil:
@@ -157,7 +157,7 @@ func (s *Shipper) drillVolumes(ctx context.Context, r DrillRequest, region strin
 		}
 		names = names[:0]
 		for _, v := range sortedKeys(of) {
-			x, err := s.newest(of[v], known, region, r.Policy.Name, there)
+			x, err := s.newest(of[v], known, region, r.Policy.Name, there, nil)
 			if err != nil {
 				return err
 			}

@@ -24,7 +24,7 @@ func (s *Shipper) Land(ctx context.Context, name, region string) (report.Result,
 	if err != nil {
 		return report.Result{}, err
 	}
-	x, err := s.findPoint(ctx, name, region)
+	x, err := s.findPoint(ctx, name, region, nil)
 	if err != nil {
 		return report.Result{}, err
 	}

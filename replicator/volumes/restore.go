@@ -157,7 +157,7 @@ func (j *restoring) prepare(ctx context.Context) (err error) {
 	if j.r.Blocks == nil {
 		return &transport.Error{Op: "restore", Region: j.req.To, Class: transport.Permanent, Err: errors.New("the region has no block storage"), Hint: "farshore region check " + j.req.To}
 	}
-	x, err := s.findPoint(ctx, j.req.Point, j.req.To)
+	x, err := j.choose(ctx)
 	if err != nil {
 		return err
 	}

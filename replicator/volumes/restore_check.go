@@ -79,16 +79,11 @@ func (j *restoring) checkRecords(ctx context.Context) error {
 	return nil
 }
 
-// checkObjects compares the listing under each backup's prefix with the backup's own
-// list of objects: one more or less, and the restore ends without a word of why (C13, L7).
+// checkObjects sees that each backup's objects are there.
 func (j *restoring) checkObjects(ctx context.Context) error {
 	j.out.Objects, j.out.Bytes = 0, 0
 	for _, l := range j.chain {
-		m, err := j.s.readMetadata(ctx, j.r.Objects, l.at)
-		if err != nil {
-			return err
-		}
-		objects, bytes, err := j.s.compareListing(ctx, j.r.Objects, l.at, m)
+		objects, bytes, err := j.checkBackup(ctx, l.at)
 		if err != nil {
 			return err
 		}
@@ -96,6 +91,54 @@ func (j *restoring) checkObjects(ctx context.Context) error {
 		j.out.Bytes += bytes
 	}
 	return nil
+}
+
+// checkBackup compares the listing under a backup's prefix with the backup's own list of
+// objects: one more or less, and the restore ends without a word of why (C13, L7).
+func (j *restoring) checkBackup(ctx context.Context, at store.PointCopy) (objects, bytes int64, err error) {
+	m, err := j.s.readMetadata(ctx, j.r.Objects, at)
+	if err != nil {
+		return 0, 0, err
+	}
+	return j.s.compareListing(ctx, j.r.Objects, at, m)
+}
+
+// choose finds the point. Of a volume the newest is taken of which all objects are there, too:
+// whoever restores may have lost the source, and what is damaged with it. A drill, which is
+// to find damage, fails by it.
+func (j *restoring) choose(ctx context.Context) (pick, error) {
+	damaged := map[string]string{}
+	for {
+		x, err := j.s.findPoint(ctx, j.req.Point, j.req.To, damaged)
+		if err != nil || !x.ofAll || j.scratch {
+			return x, err
+		}
+		backup, why, err := j.damage(ctx, x.point)
+		if err != nil || backup == "" || damaged[backup] != "" {
+			return x, err
+		}
+		damaged[backup] = why
+	}
+}
+
+// damage names the backup, of those that a restore of a point needs, that lost objects or has
+// others, and says which; it is empty where there is none, or something else is in the way.
+func (j *restoring) damage(ctx context.Context, p store.Point) (id, why string, err error) {
+	chain, err := j.s.chain(ctx, p, j.req.To)
+	if err != nil || slices.ContainsFunc(chain, func(l link) bool { return l.at.State != store.CopyLanded }) {
+		return "", "", nil // which the checks say
+	}
+	for _, l := range chain {
+		switch _, _, err := j.checkBackup(ctx, l.at); {
+		case ctx.Err() != nil:
+			return "", "", context.Cause(ctx)
+		case transport.Is(err, transport.NotFound) || transport.Is(err, transport.Corrupt):
+			return l.at.Backup, err.Error(), nil
+		case err != nil:
+			return "", "", nil
+		}
+	}
+	return "", "", nil
 }
 
 // checkType chooses the volume's type and sees that the region has it.

@@ -1,6 +1,7 @@
 package volumes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,7 +72,8 @@ type pick struct {
 	known string
 	newer store.Point // the newest of the volume that was named, where that is another; else without an id
 	why   string      // why the newest is not taken
-	gone  bool        // because its record is, although it had landed
+	again string      // what a repair does about that: import it, or send it; empty: what its state says
+	ofAll bool        // it was chosen among a volume's points
 }
 
 // shortestID is how much of an id is enough to name a point by.
@@ -79,8 +81,8 @@ const shortestID = 6
 
 // findPoint finds what a restore is to restore: by a point's id or the beginning of
 // one, or by the id or name of a volume, of which the newest point is taken that region can
-// restore.
-func (s *Shipper) findPoint(ctx context.Context, name, region string) (pick, error) {
+// restore. damaged says of backups there, by their ids, why they cannot be; nil: of none.
+func (s *Shipper) findPoint(ctx context.Context, name, region string, damaged map[string]string) (pick, error) {
 	if name == "" { // it would be the name of a volume that has none
 		return pick{}, &replicator.UsageError{Msg: "no point is named", Hint: "give a point's id, or a volume's id or name: farshore points lists them"}
 	}
@@ -129,7 +131,12 @@ func (s *Shipper) findPoint(ctx context.Context, name, region string) (pick, err
 	if err != nil {
 		return pick{}, err
 	}
-	return s.newest(list, known, region, "", there)
+	x, err := s.newest(list, known, region, "", there, damaged)
+	x.ofAll = true
+	if c, _ := at(x.newer, region); len(damaged) > 0 && c.State == store.CopyLanded && x.again == "" {
+		x.why, x.again = cmp.Or(damaged[c.Backup], x.why), "sends"
+	}
+	return x, err
 }
 
 // records are the ids of the backups that a region's Cinder has and could restore, now or
@@ -161,7 +168,7 @@ func ofVolume(p store.Point, name string) bool {
 // the region can restore by what is known of them and by the records that are there (the
 // ledger's word may be old); if there is none, the newest, so that the check says why. With
 // a policy, only its own points are newer than others.
-func (s *Shipper) newest(list []store.Point, known, region, policy string, there map[string]bool) (pick, error) {
+func (s *Shipper) newest(list []store.Point, known, region, policy string, there map[string]bool, damaged map[string]string) (pick, error) {
 	all := list
 	if known == knownLedger { // it may know of points that have not got there
 		var err error
@@ -172,7 +179,7 @@ func (s *Shipper) newest(list []store.Point, known, region, policy string, there
 	out := pick{point: list[len(list)-1], known: known}
 	held := landedAt(all, region, true)
 	for _, p := range all {
-		if c, _ := at(p, region); !there[c.Backup] || c.Parent != "" && !there[c.Parent] {
+		if c, _ := at(p, region); !there[c.Backup] || damaged[c.Backup] != "" || c.Parent != "" && !there[c.Parent] {
 			delete(held, c.Backup)
 		}
 	}
@@ -189,7 +196,7 @@ func (s *Shipper) newest(list []store.Point, known, region, policy string, there
 		if last.ID != out.point.ID {
 			out.newer, out.why = last, whyNot(last, region)
 			if c, ok := at(last, region); ok && c.State == store.CopyLanded && !there[c.Backup] {
-				out.why, out.gone = "the region's Cinder no longer has its record, or it is in error there", true
+				out.why, out.again = "the region's Cinder no longer has its record, or it is in error there", "imports"
 			}
 		}
 		break
@@ -250,8 +257,8 @@ func whyNot(p store.Point, region string) string {
 func (x pick) older(region string) report.Finding {
 	hint := "farshore points " + before(x.newer.Policy) + "--volume " + x.newer.Volume.ID + " shows where the newest stands"
 	c, _ := at(x.newer, region)
-	if x.gone && region != x.newer.Region {
-		hint = "farshore audit " + before(x.newer.Policy) + "--repair imports it again"
+	if x.again != "" && region != x.newer.Region {
+		hint = "farshore audit " + before(x.newer.Policy) + "--repair " + x.again + " it again"
 	}
 	switch c.State {
 	case store.CopyShipped:
