@@ -200,12 +200,17 @@ func readAll(t failer, l *Ledger, routes []RouteInfo) *model {
 	for _, p := range passes {
 		m.Passes[p.Key] = p
 	}
-	for _, k := range []string{"n1", "n2"} {
+	keys, notes, err := l.Notes("n")
+	ok(err)
+	for i, k := range keys {
 		v, there, err := l.Note(k)
-		ok(err)
-		if there {
-			m.Notes[k] = string(v)
+		if ok(err); !there || !bytes.Equal(v, notes[i]) {
+			t.Errorf("note %s is %q, there %v, and %q among all", k, v, there, notes[i])
 		}
+		m.Notes[k] = string(v)
+	}
+	if others, _, err := l.Notes("n1x"); err != nil || len(others) > 0 {
+		t.Errorf("notes that nobody made: %q, %v", others, err)
 	}
 	m.readSeries(t, l, places, routes)
 	m.readPoints(t, l)

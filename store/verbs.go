@@ -379,3 +379,20 @@ func (l *Ledger) Note(key string) (value []byte, ok bool, err error) {
 	})
 	return value, ok, err
 }
+
+// Notes reads the notes of which the keys begin with a prefix, in the order of their keys;
+// the values are the caller's own copies.
+func (l *Ledger) Notes(prefix string) (keys []string, values [][]byte, err error) {
+	err = l.view("read notes", func(tx *bbolt.Tx) error {
+		c := tx.Bucket([]byte(bucketNotes)).Cursor()
+		for k, v := c.Seek([]byte(prefix)); k != nil && bytes.HasPrefix(k, []byte(prefix)); k, v = c.Next() {
+			value, err := decodeNote(k, v)
+			if err != nil {
+				return corrupt(l.path, err, "note %q", strings.ToValidUTF8(string(k), "?"))
+			}
+			keys, values = append(keys, string(k)), append(values, value)
+		}
+		return nil
+	})
+	return keys, values, err
+}

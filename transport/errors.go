@@ -63,7 +63,10 @@ func (e *Error) Error() string {
 			fmt.Fprintf(&b, "/%s", PrintName(e.Name))
 		}
 	}
-	fmt.Fprintf(&b, " (region %s): ", e.Region)
+	if e.Region != "" { // not of one: something of the ledger
+		fmt.Fprintf(&b, " (region %s)", e.Region)
+	}
+	b.WriteString(": ")
 	switch {
 	case e.Err != nil:
 		b.WriteString(e.Err.Error())

@@ -21,6 +21,7 @@ import (
 	"farshore/policies"
 	"farshore/replicator/report"
 	"farshore/replicator/volumes"
+	"farshore/store"
 	"farshore/transport"
 )
 
@@ -99,7 +100,23 @@ func completePolicies(o *selectOptions) cobra.CompletionFunc {
 	}
 }
 
-// drillRequest reads the command line.
+// What says how objects, and how volumes, are restored.
+var (
+	objectFlags = []string{"read", "seed"}
+	volumeFlags = []string{"type", "wait"}
+)
+
+// without refuses flags that would do nothing.
+func (o *drillOptions) without(why string, names ...string) error {
+	for _, name := range names {
+		if o.flags.Changed(name) {
+			return usagef("leave it out: "+why, "--%s has nothing to say here", name)
+		}
+	}
+	return nil
+}
+
+// request reads the command line.
 func (o *drillOptions) request(args []string) (volumes.DrillRequest, *volumeWork, error) {
 	r := volumes.DrillRequest{Point: o.Point, Regions: o.Regions, Type: o.Type, Wait: o.Wait, Seed: o.Seed, Version: version}
 	share, err := policies.ParseShare(o.Read)
@@ -115,6 +132,11 @@ func (o *drillOptions) request(args []string) (volumes.DrillRequest, *volumeWork
 	case o.Wait < time.Second:
 		return r, nil, usagef("", "--wait is at least 1s, not %s", o.Wait)
 	}
+	if o.Point != "" {
+		if err := o.without("a point is a volume's", objectFlags...); err != nil {
+			return r, nil, err
+		}
+	}
 	r.Share = float64(share)
 	w, err := chooseRegions(o.Regions, o.selectOptions, nil)
 	if err != nil || len(args) == 0 {
@@ -127,6 +149,13 @@ func (o *drillOptions) request(args []string) (volumes.DrillRequest, *volumeWork
 	p, ok := w.policy(args[0])
 	if !ok {
 		return r, nil, usagef("it has: "+strings.Join(policyNames(w.file), ", "), "no policy %q in %s", args[0], w.file.Name)
+	}
+	about, others := "volumes", objectFlags
+	if p.Volumes == nil {
+		about, others = "containers", volumeFlags
+	}
+	if err := o.without("policy "+p.Name+" is about "+about, others...); err != nil {
+		return r, nil, err
 	}
 	for _, region := range o.Regions {
 		if !slices.Contains(p.To, region) && region != p.From {
@@ -212,6 +241,13 @@ type drillsResult struct {
 
 // showDrills lists or shows reports of the ledger.
 func showDrills(ctx context.Context, o *drillOptions, args []string, c *console) error {
+	others := append([]string{"point", "region"}, append(objectFlags, volumeFlags...)...)
+	if o.Show == "" {
+		others = append(others, "out") // the reports are many
+	}
+	if err := o.without("nothing is restored", others...); err != nil {
+		return err
+	}
 	path, err := o.findLedger()
 	if err != nil {
 		return err
@@ -229,6 +265,9 @@ func showDrills(ctx context.Context, o *drillOptions, args []string, c *console)
 		policy = args[0]
 	}
 	list, err := l.Drills(policy)
+	if err == nil && len(list) == 0 && policy != "" {
+		err = o.knownToDrill(l, policy)
+	}
 	if err != nil {
 		return err
 	}
@@ -264,6 +303,28 @@ func showDrills(ctx context.Context, o *drillOptions, args []string, c *console)
 		c.say("wrote %s", f)
 	}
 	return nil
+}
+
+// knownToDrill refuses a policy that is neither in the policy file nor was ever drilled.
+func (o *drillOptions) knownToDrill(l *store.Ledger, policy string) error {
+	all, err := l.Drills("")
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, d := range all {
+		known[d.Policy] = true
+	}
+	if f, err := o.load(); err == nil {
+		for _, name := range policyNames(f) {
+			known[name] = true
+		}
+	}
+	delete(known, "") // of drills of one point
+	if known[policy] {
+		return nil
+	}
+	return usagef("there are: "+cmp.Or(strings.Join(sortedNames(known), ", "), "none"), "no policy %q", policy)
 }
 
 func verdict(ok bool) string {

@@ -50,7 +50,7 @@ container .farshore-points and its Cinder: neither the source nor a ledger is ne
 	o.AddFlags(f)
 	f.StringVar(&o.Volume, "volume", "", "only points of this volume, by its id or name")
 	f.StringVar(&o.Region, "region", "", "only points that are, or come to be, in this region")
-	f.StringVar(&o.From, "from", "", "ask this region what it holds, instead of the ledger")
+	f.StringVar(&o.From, "from", "", "ask this region what it holds itself, instead of the ledger")
 	c.completes(cmd, "volume", completeNothing)
 	c.completes(cmd, "region", completeRegions(&o.selectOptions))
 	c.completes(cmd, "from", completeRegions(&o.selectOptions))
@@ -86,6 +86,9 @@ func runPoints(ctx context.Context, o *pointsOptions, names []string, c *console
 		if v == "" && o.flags.Changed(flag) {
 			return usagef("leave it out for all", "--%s names nothing", flag)
 		}
+	}
+	if o.From != "" && o.Region != "" && o.From != o.Region {
+		return usagef("leave --region out, or --from: the ledger tells of all regions", "region %s tells only of what it holds itself", o.From)
 	}
 	out := pointsResult{From: o.From}
 	var all []store.Point
@@ -202,7 +205,7 @@ func knownPlaces(o *pointsOptions, all []store.Point) error {
 	}
 	switch {
 	case !found:
-		return usagef("there are points of: "+cmp.Or(strings.Join(sortedNames(labels), ", "), "none"), "no point is of a volume with the id or name %s", transport.PrintName(o.Volume))
+		return &hintError{op: "find volume", item: transport.PrintName(o.Volume), err: errors.New("no point is of a volume with that id or name"), hint: "there are points of: " + cmp.Or(strings.Join(sortedNames(labels), ", "), "none")}
 	case o.Region != "" && !regions[o.Region]:
 		return usagef("there are: "+cmp.Or(strings.Join(sortedNames(regions), ", "), "none"), "no region %q", o.Region)
 	}

@@ -70,9 +70,7 @@ func runPointsLand(ctx context.Context, o *landOptions, point string, c *console
 	}
 	out.Policies = append(out.Policies, policyResult{Result: r})
 	c.result = out
-	for _, x := range r.Points {
-		c.say("%s", pointLine(x))
-	}
+	showPointResults(c, "", r.Points)
 	switch {
 	case r.Volumes != nil && r.Volumes.Landed == 0 && r.Errors == 0:
 		c.say("nothing to do: it had landed in %s", transport.PrintName(o.To))

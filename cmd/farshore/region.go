@@ -147,7 +147,7 @@ func findRegion(o *regionCheckOptions, name string) (policies.Region, string, er
 	if f != nil && f.Regions[name].Name != "" {
 		return f.Regions[name], ledger, nil
 	}
-	return policies.Region{Name: name, Cloud: name}, ledger, nil
+	return policies.Region{Name: name, Cloud: name}, ledger, knownRegion(f, name)
 }
 
 // keepAnswers records what a probe found where the engine looks for it.

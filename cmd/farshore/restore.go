@@ -161,7 +161,7 @@ func chooseRegions(names []string, s selectOptions, l *limitOptions) (*volumeWor
 		w.regions[n] = policies.Region{Name: n, Cloud: n}
 		if w.file != nil && w.file.Regions[n].Name != "" {
 			w.regions[n] = w.file.Regions[n]
-		} else if err := w.knows(n); err != nil {
+		} else if err := knownRegion(w.file, n); err != nil {
 			return nil, err
 		}
 	}
@@ -171,17 +171,17 @@ func chooseRegions(names []string, s selectOptions, l *limitOptions) (*volumeWor
 	return w, l.apply(&w.reach)
 }
 
-// knows refuses the name of a region that is neither in the policy file nor in
-// clouds.yaml, and says which names are.
-func (w *volumeWork) knows(name string) error {
+// knownRegion refuses the name of a region that is neither in the policy file, nil where
+// there is none, nor in clouds.yaml, and says which names are.
+func knownRegion(f *policies.File, name string) error {
 	clouds, err := region.Names()
 	if err != nil || slices.Contains(clouds, name) || fromEnvironment(name) {
 		return nil // without a clouds.yaml, the login says so
 	}
-	if w.file == nil {
+	if f == nil {
 		return usagef("it has: "+strings.Join(clouds, ", "), "no region %q: there is no policy file, and it is no entry of clouds.yaml", name)
 	}
-	return usagef("the regions of "+w.file.Name+" are: "+strings.Join(sortedNames(w.file.Regions), ", ")+"; entries of clouds.yaml: "+strings.Join(clouds, ", "), "no region %q", name)
+	return usagef("the regions of "+f.Name+" are: "+strings.Join(sortedNames(f.Regions), ", ")+"; entries of clouds.yaml: "+strings.Join(clouds, ", "), "no region %q", name)
 }
 
 // policy gives a policy of the file by its name.

@@ -51,6 +51,8 @@ type statusResult struct {
 	Routes []routeStatus   `json:"routes"`
 	// Points are those of volumes, by policy.
 	Points []report.PointSummary `json:"points"`
+	// Migrations are those of volumes, ended ones, too.
+	Migrations []report.Migration `json:"migrations"`
 }
 
 type passStatus struct {
@@ -77,7 +79,7 @@ func runStatus(ctx context.Context, o *selectOptions, once bool, c *console) err
 	if err != nil {
 		return err
 	}
-	out := &statusResult{Ledger: path, Passes: []passStatus{}, Routes: []routeStatus{}, Points: []report.PointSummary{}}
+	out := &statusResult{Ledger: path, Passes: []passStatus{}, Routes: []routeStatus{}, Points: []report.PointSummary{}, Migrations: []report.Migration{}}
 	if c.guest != nil {
 		st := c.guest.s.Status()
 		st.Commands = slices.DeleteFunc(st.Commands, func(x control.Command) bool { return x.ID == c.guest.id })
@@ -143,6 +145,8 @@ func (out *statusResult) read(l *store.Ledger) error {
 	if err != nil {
 		return err
 	}
+	type place struct{ region, container string }
+	passed, backups := map[place]bool{}, map[place]bool{}
 	for _, p := range passes {
 		policy, id, prefix, ok := replicator.PassOf(p.Key)
 		if !ok {
@@ -154,13 +158,12 @@ func (out *statusResult) read(l *store.Ledger) error {
 			x.Ended = &at
 		}
 		out.Passes = append(out.Passes, x)
+		passed[place{x.Region, x.Container}] = true
 	}
 	points, err := l.Points("")
 	if err != nil {
 		return err
 	}
-	type place struct{ region, container string }
-	backups := map[place]bool{}
 	for _, p := range points {
 		backups[place{p.Region, p.Container}] = true
 	}
@@ -173,7 +176,9 @@ func (out *statusResult) read(l *store.Ledger) error {
 			From:      end(r.Route.From, r.FromPrefix),
 			To:        end(r.Route.To, r.ToPrefix),
 			Confirmed: r.Confirmed, FirstPass: !r.Listed.IsZero()}
-		x.backups = backups[place{byID[r.From].Region, byID[r.From].Container}]
+		at := place{byID[r.From].Region, byID[r.From].Container}
+		// The points of a migration that has ended are gone.
+		x.backups = backups[at] || r.Confirmed == 0 && !passed[at]
 		if r.FromPrefix == "" { // the ledger counts whole containers
 			n := byID[r.From].Present
 			x.Objects = &n
@@ -181,9 +186,11 @@ func (out *statusResult) read(l *store.Ledger) error {
 		out.Routes = append(out.Routes, x)
 	}
 	drills, err := l.Drills("")
-	if err == nil {
-		out.Points = volumes.Summary(points, drills, time.Now())
+	if err != nil {
+		return err
 	}
+	out.Points = volumes.Summary(points, drills, time.Now())
+	out.Migrations, err = volumes.Migrations(l)
 	return err
 }
 
@@ -246,9 +253,27 @@ func showStanding(c *console, s statusResult) {
 	for _, p := range s.Points {
 		showPointSummary(c, p)
 	}
-	if len(s.Passes)+len(s.Points) == 0 && s.Holder == nil {
+	for _, m := range s.Migrations {
+		showMigrationStanding(c, m)
+	}
+	if len(s.Passes)+len(s.Points)+len(s.Migrations) == 0 && s.Holder == nil {
 		c.warn("  no pass was made yet")
 	}
+}
+
+// showMigrationStanding prints how far a migration is.
+func showMigrationStanding(c *console, m report.Migration) {
+	how := "not at its end; the same command goes on with it"
+	switch {
+	case m.State == "waiting":
+		how = "only the final pass is left: " + m.WaitingOn
+	case m.Restore != nil && !m.Ended.IsZero():
+		how = "moved to volume " + m.Restore.Volume + " at " + timeOf(m.Ended)
+		if m.Retired {
+			how += ", the source volume was removed"
+		}
+	}
+	c.warn("  migration of %s from %s to %s: %s, %s", transport.PrintName(cmp.Or(m.Name, m.Volume)), m.From, m.To, count(int64(len(m.Passes)), "pass"), how)
 }
 
 // showPointSummary prints how a policy's restore points stand.

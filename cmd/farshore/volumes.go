@@ -77,9 +77,7 @@ func showVolumes(c *console, r report.Result) {
 		line += ", " + count(v.Refused, "volume") + " left out"
 	}
 	c.say("  %s, %s", line, inAll(v.Points, v.Alone))
-	for _, x := range r.Points {
-		c.say("  %s", pointLine(x))
-	}
+	showPointResults(c, "  ", r.Points)
 	if t.Twice > 0 {
 		c.say("  sent twice: %s, because tries failed or runs were interrupted", size(t.Twice))
 	}
@@ -109,8 +107,30 @@ func landed(n, bytes int64) string {
 	return fmt.Sprintf("%s landed, %s sent", count(n, "copy"), size(bytes))
 }
 
-// pointLine is one point in a line: what it is, where it stands.
-func pointLine(x report.PointResult) string {
+// showPointResults prints each point on a line. Volumes of one name are told apart by their ids.
+func showPointResults(c *console, indent string, list []report.PointResult) {
+	called := map[string]string{} // the volume that has a name; empty: several have
+	for _, x := range list {
+		if id, ok := called[x.VolumeName]; ok && id != x.Volume {
+			called[x.VolumeName] = ""
+		} else {
+			called[x.VolumeName] = x.Volume
+		}
+	}
+	for _, x := range list {
+		what := transport.PrintName(x.VolumeName)
+		switch {
+		case x.VolumeName == "":
+			what = x.Volume
+		case called[x.VolumeName] == "":
+			what += " (" + x.Volume + ")"
+		}
+		c.say("%s%s%s", indent, what, pointLine(x))
+	}
+}
+
+// pointLine says of a point what it is, and where it stands.
+func pointLine(x report.PointResult) (line string) {
 	kind := "full (" + x.Why + ")"
 	if x.Why == "" {
 		kind = "full"
@@ -118,11 +138,6 @@ func pointLine(x report.PointResult) string {
 	if x.Incremental {
 		kind = "increment, " + humanize.Ordinal(x.Chain) + " of its chain"
 	}
-	what := transport.PrintName(x.VolumeName)
-	if what == "" {
-		what = x.Volume
-	}
-	line := what
 	if !x.Taken.IsZero() {
 		line += " of " + x.Taken.Local().Format("2006-01-02 15:04:05")
 	}
@@ -139,8 +154,6 @@ func pointLine(x report.PointResult) string {
 // showVolumePlan prints what a pass over volumes would do.
 func showVolumePlan(c *console, r report.Result) {
 	c.say("%s: %s, would make or go on with %s", transport.PrintName(r.Policy), count(r.Volumes.Volumes, "volume"), count(int64(len(r.Points)), "point"))
-	for _, x := range r.Points {
-		c.say("  %s", pointLine(x))
-	}
+	showPointResults(c, "  ", r.Points)
 	showRetention(c, r.Retention, true)
 }

@@ -25,6 +25,16 @@ type Migration struct {
 	WaitingOn string    `json:"waiting_on,omitempty"` // what the final pass waits for
 }
 
+// List makes its lists lists in JSON, where they are empty, too.
+func (m *Migration) List() {
+	if m.Passes == nil {
+		m.Passes = []MigrationPass{}
+	}
+	if m.Findings == nil {
+		m.Findings = []Finding{}
+	}
+}
+
 // MigrationPass is one snapshot shipped.
 type MigrationPass struct {
 	Point       string    `json:"point"`

@@ -224,7 +224,7 @@ func (a *pointAudit) judge(res *report.Result, failed error) error {
 	}
 	a.out.Points, a.out.Alone = c.points, c.alone
 	if failed == nil {
-		c.judge(a.f, res.Replicas)
+		c.judge(a.f, res.Replicas, a.o.Repair)
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ func (v *visit) tally(faults []fault) {
 
 func (v *visit) report(x store.Point, faults []fault, causes map[string]string) {
 	for _, t := range faults {
-		hint := "send it again with farshore audit --repair"
+		hint := "farshore audit " + before(v.p.Name) + "--repair sends it again"
 		cause := t.cause
 		switch {
 		case t.besides:
@@ -138,7 +138,7 @@ func (v *visit) report(x store.Point, faults []fault, causes map[string]string) 
 			hint = "if its objects are right (nothing else is said of them here), as an admin: openstack volume backup set --state available " + t.name
 		case causes[t.name] != "":
 			cause += "; its repair failed: " + causes[t.name]
-			hint = "run farshore audit --repair again when the cause is gone; no later point depends on this one after the next full backup. If it is gone for good: farshore points forget " + x.ID + " (with --source-lost if its source region is, too)"
+			hint = "repair again when the cause is gone; no later point depends on this one after the next full backup. If it is gone for good: farshore points forget " + x.ID + " (with --source-lost if its source region is, too)"
 		}
 		v.f.Add(report.Finding{Kind: t.kind, Level: report.Error, Policy: v.p.Name, Region: v.region, Container: t.container, Name: t.name, Op: "audit point " + x.ID, Cause: cause, Hint: hint})
 	}

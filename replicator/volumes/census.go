@@ -84,8 +84,8 @@ func (c *census) replicas(holds func(store.Point, store.PointCopy) bool) report.
 }
 
 // judge makes the findings of points that are lost for good, and of too few replicas of
-// others.
-func (c *census) judge(f *report.Findings, r report.Replicas) {
+// others. repaired says that a repair has just looked for them.
+func (c *census) judge(f *report.Findings, r report.Replicas, repaired bool) {
 	dead := c.dead()
 	for _, x := range c.mine {
 		if !dead[x.ID] || dead[x.Parent] {
@@ -95,9 +95,13 @@ func (c *census) judge(f *report.Findings, r report.Replicas) {
 		if n := c.upon(x, func(y store.Point) bool { return dead[y.ID] }); n > 0 {
 			also = fmt.Sprintf("; with it %s upon it %s lost", report.Count(n, "increment"), report.Are(n))
 		}
+		hint := "farshore audit " + before(c.p.Name) + "--repair looks for it once more; if it is gone for good: farshore points forget " + x.ID
+		if repaired {
+			hint = "the repair found it nowhere. When a region that holds it answers again, repair again; if it is gone for good: farshore points forget " + x.ID
+		}
 		f.Add(report.Finding{Kind: report.KindPointLost, Level: report.Error, Policy: c.p.Name, Region: x.Region, Name: x.ID, Op: "count replicas",
 			Cause: fmt.Sprintf("point %s of volume %s, of %s, can be restored nowhere: %s%s", x.ID, volumeOf(x), when(x.Taken).Format(time.RFC3339), strings.Join(lossOf(x), "; "), also),
-			Hint:  "farshore audit " + before(c.p.Name) + "--repair looks for it once more; if it is gone for good: farshore points forget " + x.ID})
+			Hint:  hint})
 	}
 	if lost := int64(len(dead)); !r.Satisfied && r.Short != lost {
 		cause := fmt.Sprintf("%d of %s can be restored in fewer than %s beside the source", r.Short, report.Count(r.Objects, "point"), report.Count(r.Wanted, "region"))

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"farshore/policies"
-	"farshore/replicator"
 	"farshore/replicator/report"
 	"farshore/store"
 	"farshore/transport"
@@ -84,15 +83,15 @@ func pointNamed(all []store.Point, name string) (x store.Point, err error) {
 		}
 	}
 	fail := func(hint, format string, args ...any) (store.Point, error) {
-		return store.Point{}, &replicator.UsageError{Msg: fmt.Sprintf(format, args...), Hint: hint}
+		return store.Point{}, &transport.Error{Op: "find point " + transport.PrintName(name), Class: transport.NotFound, Err: fmt.Errorf(format, args...), Hint: hint}
 	}
 	switch len(ids) {
 	case 0:
-		return fail("farshore points lists them; here a point is named by its id", "no point in the ledger has the id %s", transport.PrintName(name))
+		return fail("farshore points lists them; here a point is named by its id", "no point in the ledger has that id")
 	case 1:
 		return x, nil
 	}
-	return fail("give more of the id: "+few(ids), "%d points begin with %s", len(ids), transport.PrintName(name))
+	return fail("give more of the id: "+few(ids), "%d points begin so", len(ids))
 }
 
 // mayForget refuses a point that can be restored somewhere, by what the ledger says and

@@ -80,9 +80,7 @@ func (s *Shipper) Migrate(ctx context.Context, r MigrateRequest) (report.Migrati
 	began := s.o.Clock.Now()
 	err := m.run(ctx, began)
 	out := m.st.Report
-	if out.Passes == nil { // a list in JSON, too
-		out.Passes = []report.MigrationPass{}
-	}
+	out.List()
 	out.Seconds = s.o.Clock.Now().Sub(began).Seconds()
 	out.Findings, out.Errors = m.f.List(), m.f.Errors()
 	return out, err
@@ -147,8 +145,30 @@ func migrationPolicy(r MigrateRequest) policies.Policy {
 	return p
 }
 
+// migrationNote begins the keys under which the ledger keeps migrations.
+const migrationNote = "migration/"
+
 func (m *migration) key() string {
-	return "migration/" + m.r.From + "/" + m.r.Volume + "/" + m.r.To
+	return migrationNote + m.r.From + "/" + m.r.Volume + "/" + m.r.To
+}
+
+// Migrations are the migrations of volumes that a ledger knows, as they stood when they were
+// last recorded.
+func Migrations(l *store.Ledger) ([]report.Migration, error) {
+	keys, notes, err := l.Notes(migrationNote)
+	if err != nil {
+		return nil, fmt.Errorf("read migrations: %w", err)
+	}
+	out := []report.Migration{}
+	for i, text := range notes {
+		var st migrationState
+		if err := json.Unmarshal(text, &st); err != nil {
+			return nil, fmt.Errorf("read %s: %w", keys[i], err)
+		}
+		st.Report.List()
+		out = append(out, st.Report)
+	}
+	return out, nil
 }
 
 // load reads how far the migration is, if there is one of this volume.
@@ -214,7 +234,7 @@ func namedVolume(all []transport.Volume, called, region string) (string, error) 
 		return ids[0], nil
 	case len(ids) > 1:
 		slices.Sort(ids)
-		return "", &replicator.UsageError{Msg: fmt.Sprintf("%d volumes of region %s are called %s", len(ids), region, transport.PrintName(called)), Hint: "give the id of one: " + strings.Join(ids, ", ")}
+		return "", &transport.Error{Op: "find volume " + transport.PrintName(called), Region: region, Class: transport.Permanent, Err: fmt.Errorf("%d volumes there have that name", len(ids)), Hint: "give the id of one: " + strings.Join(ids, ", ")}
 	}
 	hint := "the project has no volume there"
 	if len(all) > 0 {

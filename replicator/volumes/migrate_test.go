@@ -3,13 +3,11 @@ package volumes
 import (
 	"bytes"
 	"context"
-	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"farshore/integration/fakecloud"
-	"farshore/replicator"
 	"farshore/replicator/report"
 	"farshore/transport"
 )
@@ -276,8 +274,7 @@ func TestMigrateByName(t *testing.T) {
 	twin := g.volume("db", 2)
 	req := MigrateRequest{Volume: "db", From: "a", To: "b", Passes: 1, Delta: 1, Proof: ProofBlocks, Retire: true}
 	_, err := g.shipper().Migrate(t.Context(), req)
-	var usage *replicator.UsageError
-	if !errors.As(err, &usage) || !strings.Contains(usage.Hint, v.ID()) || !strings.Contains(usage.Hint, twin.ID()) {
+	if hint := transport.HintOf(err); err == nil || !strings.Contains(hint, v.ID()) || !strings.Contains(hint, twin.ID()) {
 		t.Errorf("two of the name: %v", err)
 	}
 	if err := g.shipper().removeVolume(t.Context(), g.regions["a"].Blocks, "a", twin.ID()); err != nil {

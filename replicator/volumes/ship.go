@@ -460,7 +460,7 @@ func (r *run) judge(res *report.Result, failed error) error {
 	res.Replicas = c.replicas(c.whole)
 	if !r.o.DryRun && failed == nil {
 		c.lostCopies(r.f)
-		c.judge(r.f, res.Replicas)
+		c.judge(r.f, res.Replicas, false)
 	}
 	return nil
 }
