@@ -30,6 +30,7 @@ type Short struct {
 type Standing struct {
 	Verdict
 	Objects int64
+	ByCount map[int]int64    // items by the number of their confirmed replicas
 	Since   time.Time        // since when the one that waits longest does; zero: none does
 	Lacking map[string]Short // by region
 	Oldest  []Wanting        // those that wait longest, the first first; bounded
@@ -45,12 +46,13 @@ type Judging struct {
 
 // NewJudging begins a judgement that names at most keep items.
 func NewJudging(p Policy, keep int) *Judging {
-	return &Judging{p: p, keep: keep, s: Standing{Verdict: Verdict{Needed: p.Replicas}, Lacking: map[string]Short{}}}
+	return &Judging{p: p, keep: keep, s: Standing{Verdict: Verdict{Needed: p.Replicas}, ByCount: map[int]int64{}, Lacking: map[string]Short{}}}
 }
 
 // Add judges one item, which is to be at the regions given.
 func (j *Judging) Add(h Held, at []string) {
 	j.s.Objects++
+	j.s.ByCount[len(h.Regions)]++
 	if len(h.Regions) >= j.p.Replicas {
 		return
 	}

@@ -19,7 +19,7 @@ func TestJudgingAgainstOracle(t *testing.T) {
 		keep := rapid.IntRange(0, 5).Draw(t, "keep")
 		j := NewJudging(p, keep)
 		var short []Wanting
-		lacking := map[string]Short{}
+		lacking, byCount := map[string]Short{}, map[int]int64{}
 		n := rapid.IntRange(0, 40).Draw(t, "items")
 		for i := range n {
 			h := Held{Container: "c", Name: fmt.Sprint(i), Since: time.Unix(int64(rapid.IntRange(1, 20).Draw(t, "since")), 0)}
@@ -32,6 +32,7 @@ func TestJudgingAgainstOracle(t *testing.T) {
 				}
 			}
 			j.Add(h, regions)
+			byCount[len(h.Regions)]++
 			if len(h.Regions) >= p.Replicas {
 				continue
 			}
@@ -50,7 +51,7 @@ func TestJudgingAgainstOracle(t *testing.T) {
 		if len(short) > 0 {
 			want.Since = short[0].Since
 		}
-		if got.Verdict != want.Verdict || got.Objects != want.Objects || !got.Since.Equal(want.Since) || !maps.Equal(got.Lacking, lacking) {
+		if got.Verdict != want.Verdict || got.Objects != want.Objects || !got.Since.Equal(want.Since) || !maps.Equal(got.Lacking, lacking) || !maps.Equal(got.ByCount, byCount) {
 			t.Fatalf("%+v, want %+v, lacking %v", got, want, lacking)
 		}
 		first := short[:min(keep, len(short))]

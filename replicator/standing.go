@@ -158,18 +158,29 @@ func (e *Engine) stand(ctx context.Context, p policies.Policy, r *report.Replica
 	if r.Satisfied || p.IsAdHoc() {
 		return nil
 	}
-	s, err := Standing(ctx, e.o.Ledger, p)
+	known, err := Replicas(ctx, e.o.Ledger, p)
 	if err != nil {
 		return err
 	}
-	r.Since, r.Lacking, r.Oldest = s.Since, map[string]report.Lacking{}, []report.Wanting{}
+	r.Since, r.Lacking, r.Oldest = known.Since, known.Lacking, known.Oldest
+	return nil
+}
+
+// Replicas is a Standing as reports have it.
+func Replicas(ctx context.Context, l *store.Ledger, p policies.Policy) (report.Replicas, error) {
+	s, err := Standing(ctx, l, p)
+	if err != nil {
+		return report.Replicas{}, err
+	}
+	r := report.Replicas{Wanted: s.Needed, Objects: s.Objects, ByCount: s.ByCount, Short: s.Short, Satisfied: s.Satisfied,
+		Since: s.Since, Lacking: map[string]report.Lacking{}, Oldest: []report.Wanting{}}
 	for region, x := range s.Lacking {
 		r.Lacking[region] = report.Lacking{Objects: x.Objects, Since: x.Since}
 	}
 	for _, x := range s.Oldest {
 		r.Oldest = append(r.Oldest, report.Wanting{Container: x.Container, Name: x.Name, Since: x.Since, Lacks: x.Lacks})
 	}
-	return nil
+	return r, nil
 }
 
 // sinceText is " since TIME" where that is known.

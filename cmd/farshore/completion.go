@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"farshore/policies"
 	"farshore/transport/region"
 )
 
@@ -52,6 +54,23 @@ func completeTasks(o *selectOptions) cobra.CompletionFunc {
 		return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}
 }
+
+// completeMore offers the policies of the file that want chooses and that are not named yet.
+func completeMore(o *selectOptions, want func(policies.Policy) bool) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		var out []cobra.Completion
+		if f, err := o.load(); err == nil {
+			for _, p := range f.Policies {
+				if want(p) && !slices.Contains(args, p.Name) {
+					out = append(out, p.Name)
+				}
+			}
+		}
+		return out, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func aboutVolumes(p policies.Policy) bool { return p.Volumes != nil }
 
 // completeRegions offers the names that region check takes.
 func completeRegions(o *selectOptions) cobra.CompletionFunc {

@@ -146,10 +146,11 @@ func (o *drillOptions) request(args []string) (volumes.DrillRequest, *volumeWork
 		_, err := o.load() // says where it looked
 		return r, nil, err
 	}
-	p, ok := w.policy(args[0])
-	if !ok {
-		return r, nil, usagef("it has: "+strings.Join(policyNames(w.file), ", "), "no policy %q in %s", args[0], w.file.Name)
+	named, err := policiesNamed(w.file, args)
+	if err != nil {
+		return r, nil, err
 	}
+	p := named[0]
 	about, others := "volumes", objectFlags
 	if p.Volumes == nil {
 		about, others = "containers", volumeFlags

@@ -44,7 +44,7 @@ container .farshore-points and its Cinder: neither the source nor a ledger is ne
   farshore points databases --volume db-1          # of one volume, by id or name
   farshore points --region lyon --json             # what lyon holds, by the ledger
   farshore points --from lyon                      # what lyon says of itself`,
-		ValidArgsFunction: completeVolumePolicies(&o.selectOptions),
+		ValidArgsFunction: completeMore(&o.selectOptions, aboutVolumes),
 	}
 	f := cmd.Flags()
 	o.AddFlags(f)
@@ -57,21 +57,6 @@ container .farshore-points and its Cinder: neither the source nor a ledger is ne
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error { return runPoints(ctx, &o, args, c) })
 	cmd.AddCommand(newPointsLand(c), newPointsForget(c))
 	return cmd
-}
-
-// completeVolumePolicies offers the policies of volumes.
-func completeVolumePolicies(o *selectOptions) cobra.CompletionFunc {
-	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		var out []cobra.Completion
-		if f, err := o.load(); err == nil {
-			for _, p := range f.Policies {
-				if p.Volumes != nil && !slices.Contains(args, p.Name) {
-					out = append(out, p.Name)
-				}
-			}
-		}
-		return out, cobra.ShellCompDirectiveNoFileComp
-	}
 }
 
 // pointsResult is the result of points in JSON.

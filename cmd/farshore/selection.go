@@ -234,6 +234,22 @@ func choose(args []string, s selectOptions, a adHocOptions) (*work, error) {
 	return chooseAdHoc(args, s, a)
 }
 
+// policiesNamed gives the policies of a file that are named, all if none is, in its order.
+func policiesNamed(f *policies.File, names []string) (out []policies.Policy, err error) {
+	known := policyNames(f)
+	for _, n := range names {
+		if !slices.Contains(known, n) {
+			return nil, usagef("it has: "+strings.Join(known, ", "), "no policy %q in %s", n, f.Name)
+		}
+	}
+	for _, p := range f.Policies {
+		if len(names) == 0 || slices.Contains(names, p.Name) {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
 func choosePolicies(names []string, s selectOptions, a adHocOptions) (*work, error) {
 	if flag := a.used(); flag != "" {
 		return nil, usagef("set it in the policy file", "%s is for ad hoc passes: a policy says it by itself", flag)
@@ -243,15 +259,13 @@ func choosePolicies(names []string, s selectOptions, a adHocOptions) (*work, err
 		return nil, err
 	}
 	w := &work{reach: reach{ledger: ledgerPath(s.Ledger, f), file: f, regions: map[string]policies.Region{}, limits: f.Limits}}
-	known := policyNames(f)
-	for _, p := range f.Policies {
-		if len(names) == 0 && (p.Volumes == nil || s.volumes) || slices.Contains(names, p.Name) {
-			w.tasks = append(w.tasks, task{policy: p})
-		}
+	named, err := policiesNamed(f, names)
+	if err != nil {
+		return nil, err
 	}
-	for _, n := range names {
-		if !slices.Contains(known, n) {
-			return nil, usagef("it has: "+strings.Join(known, ", "), "no policy %q in %s", n, f.Name)
+	for _, p := range named {
+		if len(names) > 0 || p.Volumes == nil || s.volumes {
+			w.tasks = append(w.tasks, task{policy: p})
 		}
 	}
 	if len(w.tasks) == 0 {

@@ -26,21 +26,25 @@ func newStatus(c *console) *cobra.Command {
 	var o selectOptions
 	var once bool
 	cmd := &cobra.Command{
-		Use:   "status",
+		Use:   "status [POLICY…]",
 		Short: "Say what is running, or how things stood after the last passes",
 		Long: `Ask whoever holds the ledger what it is doing: on a terminal again and again, redrawn in
 place, until Ctrl-C; elsewhere, with --once and with --json once. And read the ledger: the
 last passes, how many objects of each container have a confirmed copy where, and how the restore
 points of each policy of volumes stand: how old the newest is, how many each region can restore,
-and when one was last proven or drilled.`,
+and when one was last proven or drilled.
+
+Of a POLICY about containers that is named, each object that the ledger knows is judged, too: how
+many have too few confirmed copies, which regions lack them and since when, and which wait longest.`,
 		Example: `  farshore status
+  farshore status assets                       # which objects have too few copies, where, since when
   farshore status --ledger /var/lib/farshore/ledger.db --json
   farshore status --once`,
-		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: completeMore(&o, func(policies.Policy) bool { return true }),
 	}
 	o.AddFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&once, "once", false, "say it once, on a terminal too")
-	cmd.RunE = c.do(func(ctx context.Context, _ []string) error { return runStatus(ctx, &o, once, c) })
+	cmd.RunE = c.do(func(ctx context.Context, args []string) error { return runStatus(ctx, &o, args, once, c) })
 	return cmd
 }
 
@@ -53,6 +57,15 @@ type statusResult struct {
 	Points []report.PointSummary `json:"points"`
 	// Migrations are those of volumes, ended ones, too.
 	Migrations []report.Migration `json:"migrations"`
+	Policies   []policyStanding   `json:"policies"` // those that were named
+
+	named []policies.Policy
+}
+
+// policyStanding is how a policy about containers stands, judged object by object.
+type policyStanding struct {
+	Policy   string          `json:"policy"`
+	Replicas report.Replicas `json:"replicas"`
 }
 
 type passStatus struct {
@@ -74,12 +87,21 @@ type routeStatus struct {
 	backups   bool   // of volumes: the points say how they stand
 }
 
-func runStatus(ctx context.Context, o *selectOptions, once bool, c *console) error {
+func runStatus(ctx context.Context, o *selectOptions, names []string, once bool, c *console) error {
 	path, err := o.findLedger()
 	if err != nil {
 		return err
 	}
-	out := &statusResult{Ledger: path, Passes: []passStatus{}, Routes: []routeStatus{}, Points: []report.PointSummary{}, Migrations: []report.Migration{}}
+	out := &statusResult{Ledger: path, Passes: []passStatus{}, Routes: []routeStatus{}, Points: []report.PointSummary{}, Migrations: []report.Migration{}, Policies: []policyStanding{}}
+	if len(names) > 0 {
+		f, err := o.load()
+		if err != nil {
+			return err
+		}
+		if out.named, err = policiesNamed(f, names); err != nil {
+			return err
+		}
+	}
 	if c.guest != nil {
 		st := c.guest.s.Status()
 		st.Commands = slices.DeleteFunc(st.Commands, func(x control.Command) bool { return x.ID == c.guest.id })
@@ -88,7 +110,7 @@ func runStatus(ctx context.Context, o *selectOptions, once bool, c *console) err
 	}
 	cl := control.NewClient(path)
 	st, err := cl.Status(ctx)
-	if f, ok := c.liveTerminal(); ok && err == nil && !once {
+	if f, ok := c.liveTerminal(); ok && err == nil && !once && len(names) == 0 {
 		if err = watchLive(ctx, cl, st, f); err == nil {
 			return nil
 		}
@@ -121,6 +143,16 @@ func (out *statusResult) say(ctx context.Context, path string, c *console) error
 	defer func() { _ = closing() }() // it was only read
 	if err := out.read(l); err != nil {
 		return err
+	}
+	for _, p := range out.named {
+		if p.Volumes != nil {
+			continue // the points say how it stands
+		}
+		r, err := replicator.Replicas(ctx, l, p)
+		if err != nil {
+			return stopOr(ctx, err)
+		}
+		out.Policies = append(out.Policies, policyStanding{p.Name, r})
 	}
 	c.result = out
 	if out.Holder != nil {
@@ -250,6 +282,9 @@ func showStanding(c *console, s statusResult) {
 		}
 		c.warn("  %s → %s: %s confirmed%s", transport.PrintName(r.From), transport.PrintName(r.To), of, more)
 	}
+	for _, p := range s.Policies {
+		showReplicas(c, p)
+	}
 	for _, p := range s.Points {
 		showPointSummary(c, p)
 	}
@@ -258,6 +293,19 @@ func showStanding(c *console, s statusResult) {
 	}
 	if len(s.Passes)+len(s.Points)+len(s.Migrations) == 0 && s.Holder == nil {
 		c.warn("  no pass was made yet")
+	}
+}
+
+// showReplicas prints which of a policy's objects have too few copies.
+func showReplicas(c *console, p policyStanding) {
+	r := p.Replicas
+	c.warn("  %s: %s", transport.PrintName(p.Policy), replicas(r))
+	for _, region := range sortedNames(r.Lacking) {
+		x := r.Lacking[region]
+		c.warn("    %s lacks %s, the first since %s", region, count(x.Objects, "object"), timeOf(x.Since))
+	}
+	for _, x := range r.Oldest {
+		c.warn("    %s since %s: not in %s", transport.PrintName(x.Container+"/"+x.Name), timeOf(x.Since), strings.Join(x.Lacks, ", "))
 	}
 }
 
