@@ -42,11 +42,33 @@ type want struct {
 	size            int64  // -1: unknown
 	modified        int64  // µs; 0: unknown
 	kind            transport.Kind
-	depth           int // manifests above it
+	above           [][2]string // container and name of what it is brought for, outermost first
 }
 
 // maxDepth is how deep Swift lets manifests be nested.
 const maxDepth = 10
+
+// above is what stands above that which an object points to.
+func (p *pass) above(it *item) [][2]string {
+	return append(slices.Clip(it.above), [2]string{p.job.From.Container, it.name})
+}
+
+// bottomless says why nobody can read a manifest or a link to the end; nil if it seems possible.
+func (p *pass) bottomless(it *item) error {
+	from := p.job.From
+	err := &transport.Error{Op: "copy", Region: from.Region, Container: from.Container, Name: it.name, Class: transport.Permanent,
+		Hint: "nobody can read it in region " + from.Region + " as it is: upload it, or what it points to, again there, or delete it"}
+	switch {
+	case slices.Contains(it.above, [2]string{from.Container, it.name}):
+		last := it.above[len(it.above)-1]
+		err.Err = fmt.Errorf("it points back to itself, through %s", transport.PrintName(last[0]+"/"+last[1]))
+	case len(it.above) > maxDepth:
+		err.Err = fmt.Errorf("it is nested more than %d deep", maxDepth)
+	default:
+		return nil
+	}
+	return err
+}
 
 // alongName is what a container that comes along is called at a destination.
 func (p *pass) alongName(d *dest, container string) string {
@@ -227,7 +249,7 @@ func (c *pass) wanting(ctx context.Context, w want, to map[*dest]*dest) (it *ite
 			begun[d] = in.ETag
 		}
 	}
-	it = &item{name: w.name, open: 1, regions: map[string]bool{}, depth: w.depth}
+	it = &item{name: w.name, open: 1, regions: map[string]bool{}, above: w.above}
 	if exists {
 		it.record = &rec
 	}
@@ -362,7 +384,7 @@ func (j Job) goesWhere(p *pass) bool {
 }
 
 // segmentsOf says what a manifest needs: each object once.
-func segmentsOf(m transport.Manifest, depth int) []want {
+func segmentsOf(m transport.Manifest, above [][2]string) []want {
 	seen := map[[2]string]bool{}
 	var out []want
 	for _, part := range m {
@@ -371,7 +393,7 @@ func segmentsOf(m transport.Manifest, depth int) []want {
 			continue
 		}
 		seen[key] = true
-		out = append(out, want{container: part.Container, name: part.Name, etag: part.ETag, size: part.Size, kind: transport.Plain, depth: depth})
+		out = append(out, want{container: part.Container, name: part.Name, etag: part.ETag, size: part.Size, kind: transport.Plain, above: above})
 	}
 	return out
 }

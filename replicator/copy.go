@@ -59,7 +59,12 @@ func (p *pass) copyOnce(ctx context.Context, it *item, targets []target) error {
 		return nil
 	}
 	// of a link that comes along no listing said whether it is static
-	static := it.entry.Kind == transport.Symlink && (it.entry.Target.ETag != "" || it.depth > 0)
+	static := it.entry.Kind == transport.Symlink && (it.entry.Target.ETag != "" || len(it.above) > 0)
+	if static || it.entry.Kind == transport.SLO {
+		if err := p.bottomless(it); err != nil {
+			return p.failAll(ctx, it, targets, err)
+		}
+	}
 	if (it.entry.Kind == transport.DLO || static) && !it.ready {
 		var err error
 		if targets, err = p.prepare(ctx, it, targets); err != nil {

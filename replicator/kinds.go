@@ -19,11 +19,7 @@ import (
 // copyManifest copies a static large object as one: its segments first, wherever they
 // lie, then the manifest as its client sent it.
 func (p *pass) copyManifest(ctx context.Context, it *item, targets []target) error {
-	if it.depth > maxDepth {
-		return p.failAll(ctx, it, targets, &transport.Error{Op: "copy manifest", Region: p.job.From.Region, Container: p.job.From.Container, Name: it.name,
-			Class: transport.Permanent, Err: fmt.Errorf("manifests are nested more than %d deep", maxDepth)})
-	}
-	if it.depth == 0 { // those that it brings along hold no place of their own: they could wait for each other
+	if len(it.above) == 0 { // those that it brings along hold no place of their own: they could wait for each other
 		select {
 		case p.kin.manifests <- struct{}{}:
 			defer func() { <-p.kin.manifests }()
@@ -50,7 +46,7 @@ func (p *pass) copyManifest(ctx context.Context, it *item, targets []target) err
 			return err
 		}
 	}
-	ready, err := p.withNeeds(ctx, it, targets, segmentsOf(m, it.depth+1), m, "a segment")
+	ready, err := p.withNeeds(ctx, it, targets, segmentsOf(m, p.above(it)), m, "a segment")
 	if err != nil {
 		return err
 	}
@@ -179,7 +175,7 @@ func (p *pass) putManifest(ctx context.Context, it *item, t target, obj transpor
 			if lerr := p.lost(ctx, t.d, m); lerr != nil {
 				return lerr
 			}
-			complete, berr := p.bring(ctx, segmentsOf(m, it.depth+1), []*dest{t.d})
+			complete, berr := p.bring(ctx, segmentsOf(m, p.above(it)), []*dest{t.d})
 			if berr != nil {
 				return berr
 			}
@@ -230,7 +226,7 @@ func (p *pass) manifestAt(d *dest, m transport.Manifest) transport.Manifest {
 
 // lost marks the segments that a destination does not have although the ledger says so.
 func (p *pass) lost(ctx context.Context, d *dest, m transport.Manifest) error {
-	for _, w := range segmentsOf(m, 0) {
+	for _, w := range segmentsOf(m, nil) {
 		c, err := p.along(ctx, w.container)
 		if err != nil {
 			return err
@@ -295,7 +291,7 @@ func (p *pass) prepare(ctx context.Context, it *item, targets []target) ([]targe
 		if err != nil {
 			return nil, p.failAll(ctx, it, targets, err)
 		}
-		ready, err := p.withNeeds(ctx, it, targets, []want{{container: container, name: name, depth: it.depth + 1, size: -1}}, nil, "the target")
+		ready, err := p.withNeeds(ctx, it, targets, []want{{container: container, name: name, above: p.above(it), size: -1}}, nil, "the target")
 		if err != nil || len(ready) == 0 {
 			return nil, err
 		}
@@ -356,9 +352,9 @@ func (p *pass) prepareDLO(ctx context.Context, it *item, targets []target, value
 	}
 	wants := make([]want, len(entries))
 	for i, e := range entries {
-		wants[i] = want{container: container, name: e.Name, etag: e.ETag, size: e.Size, modified: micros(e.Modified), kind: e.Kind, depth: it.depth + 1}
+		wants[i] = want{container: container, name: e.Name, etag: e.ETag, size: e.Size, modified: micros(e.Modified), kind: e.Kind, above: p.above(it)}
 	}
-	if it.depth > 0 { // a DLO among the segments of another: its own are brought by its own container's pass
+	if len(it.above) > 0 { // a DLO among the segments of another: its own are brought by its own container's pass
 		return targets, nil
 	}
 	ready, err := p.withNeeds(ctx, it, targets, wants, nil, "a segment")

@@ -75,7 +75,7 @@ func (p *pass) writePast(ctx context.Context, x *past, v *store.SeriesVersion, t
 	if to, err = p.fitting(ctx, x, v, src.obj, to); err != nil || len(to) == 0 {
 		return err
 	}
-	if err := p.readyFor(ctx, src.obj, to); err != nil {
+	if err := p.readyFor(ctx, x, src.obj, to); err != nil {
 		return err
 	}
 	return p.putPast(ctx, x, v, src, to)
@@ -164,7 +164,7 @@ func (p *pass) openPast(ctx context.Context, x *past, v *store.SeriesVersion) (*
 
 // readyFor sees that what a version points at stands at the destinations first. What
 // lies in this very container is carried by this pass.
-func (p *pass) readyFor(ctx context.Context, obj transport.Object, to []*pastSide) error {
+func (p *pass) readyFor(ctx context.Context, x *past, obj transport.Object, to []*pastSide) error {
 	kind := transport.TargetHeader
 	if obj.Kind == transport.DLO {
 		kind = transport.ManifestHeader
@@ -182,7 +182,7 @@ func (p *pass) readyFor(ctx context.Context, obj transport.Object, to []*pastSid
 	case obj.Header[transport.TargetETagHeader] == "":
 		return nil
 	}
-	return p.bringFor(ctx, []want{{container: container, name: name, size: -1, depth: 1}}, to)
+	return p.bringFor(ctx, []want{{container: container, name: name, size: -1, above: [][2]string{{p.job.From.Container, x.name}}}}, to)
 }
 
 // bringFor brings what a version needs. Where it lacks all the same, the write says so.
@@ -229,7 +229,7 @@ func (p *pass) writePastManifest(ctx context.Context, x *past, v *store.SeriesVe
 			return err
 		}
 	}
-	if err := p.bringFor(ctx, segmentsOf(m, 1), to); err != nil {
+	if err := p.bringFor(ctx, segmentsOf(m, [][2]string{{p.job.From.Container, x.name}}), to); err != nil {
 		return err
 	}
 	each(to, func(s *pastSide) {
@@ -265,7 +265,7 @@ func (p *pass) writePastManifest(ctx context.Context, x *past, v *store.SeriesVe
 // brokenHere names a segment of a manifest that the source itself does not have as the
 // manifest says; "" if there is none.
 func (p *pass) brokenHere(ctx context.Context, m transport.Manifest) (string, error) {
-	for _, w := range segmentsOf(m, 0) {
+	for _, w := range segmentsOf(m, nil) {
 		obj, err := p.src.Head(ctx, w.container, w.name)
 		if transport.Is(err, transport.NotFound) || err == nil && (w.etag != "" && w.etag != obj.ETag || w.size >= 0 && w.size != obj.Size) {
 			return transport.PrintName(w.container + "/" + w.name), nil
