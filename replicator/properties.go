@@ -98,55 +98,6 @@ func (p *pass) properties(ctx context.Context, d *dest) (*destProps, error) {
 	return pr, nil
 }
 
-// wholeRoute finds the route of the whole container that a part of comes along from: its
-// single objects were brought on that one, and with the first of them the container was
-// made. d's own where there is none.
-func (p *pass) wholeRoute(d *dest) (store.RouteID, bool, error) {
-	r := d.info.Route
-	r.FromPrefix, r.ToPrefix = "", ""
-	info, ok, err := p.e.o.Ledger.FindRoute(r)
-	if err != nil || !ok {
-		return d.info.ID, false, err
-	}
-	return info.ID, true, nil
-}
-
-// recall reads what the ledger has of a destination's properties.
-func (p *pass) recall(d *dest, pr *destProps) error {
-	l, r := p.e.o.Ledger, d.info.Route
-	pr.route = d.info.ID
-	if p.job.along && p.partial(d) {
-		var err error
-		if pr.route, pr.whole, err = p.wholeRoute(d); err != nil {
-			return err
-		}
-	}
-	if pr.whole {
-		r.FromPrefix, r.ToPrefix = "", ""
-	}
-	back, ok, err := l.FindRoute(r.Back())
-	if err != nil {
-		return err
-	}
-	first := pr.route
-	if ok && back.ID < first {
-		first, pr.flip = back.ID, true
-	}
-	pr.both = ok
-	pr.pairKey = fmt.Sprintf("agreed/%d", first)
-	if err := p.e.readNote(ownKey(pr.route), &pr.own); err != nil {
-		return err
-	}
-	stored := map[string]plan.Agreed{}
-	if !ok || d.back != 0 || pr.whole { // a destination that was found empty agrees to nothing any more
-		if err := p.e.readNote(pr.pairKey, &stored); err != nil {
-			return err
-		}
-	}
-	pr.agreed = turned(stored, pr.flip)
-	return nil
-}
-
 func ownKey(r store.RouteID) string { return fmt.Sprintf("properties/%d", r) }
 
 // turned is what is agreed, seen from the other end if flip is set.
@@ -199,13 +150,6 @@ func propsDigest(want []plan.Property, policy string, takeover bool) [8]byte {
 		h[w.Name] = plan.PropertyDigest(w.Name, w.Source) + plan.PropertyDigest(w.Name, w.Value)
 	}
 	return h.Digest()
-}
-
-// partial reports whether the job is about a part of a container: such a pass brings
-// properties along only where it has made the container itself. Others' objects stand
-// in the rest of it.
-func (p *pass) partial(d *dest) bool {
-	return (p.job.From.Prefix != "" || d.side.Prefix != "") && (d.props == nil || !d.props.whole)
 }
 
 // doubtful reports whether the source looks as if it was lost and made anew: then its

@@ -224,3 +224,35 @@ func TestPropertiesOfWhereADLOsPartsLie(t *testing.T) {
 	}
 	w.restart()
 }
+
+// A part of a container came along and made it, then an object of another part does, and with
+// it the container as a whole: what was agreed is not forgotten over that.
+func TestPropertiesOfWhereAPartCameFirst(t *testing.T) {
+	for _, first := range []string{"parts/d/", "parts/e/"} { // what is the only part, or is one of two afterwards
+		w := newWorld(t, "b")
+		if err := w.mem["a"].CreateContainer(t.Context(), "parts", transport.Header{colour: "red", quota: "1000"}); err != nil {
+			t.Fatal(err)
+		}
+		w.putAt("a", "c", "dlo", "", transport.Header{transport.ManifestHeader: first})
+		w.sync()
+		w.putAt("a", "parts", "x", "segment", nil)
+		w.slo("c", "slo", nil, w.segment("parts", "x"))
+		w.putAt("a", "c", "dlo2", "", transport.Header{transport.ManifestHeader: "parts/d/"})
+		for _, now := range []transport.Header{{colour: "green", quota: "2000"}, {colour: "blue", quota: "3000"}} {
+			if err := w.mem["a"].PostContainer(t.Context(), "parts", now, nil); err != nil {
+				t.Fatal(err)
+			}
+			w.sync()
+			info, err := w.mem["b"].Container(t.Context(), "parts")
+			if err != nil || info.Header[colour] != now[colour] || info.Header[quota] != now[quota] {
+				t.Fatalf("%v %+v, not %+v", err, info.Header, now)
+			}
+		}
+		w.forget()
+		w.sync()
+		if n := w.faults["b"].Count(); n != 0 {
+			t.Errorf("an unchanged pass made %d requests to the destination: %+v", n, w.faults["b"].Calls())
+		}
+		w.restart()
+	}
+}
