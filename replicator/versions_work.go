@@ -202,36 +202,58 @@ func (p *pass) weigh(ctx context.Context, x *past, d *dest) (plan.Deeds, error) 
 	}
 	t.Other = map[string]bool{}
 	for {
+		rows, others := len(t.Rows), len(t.Other)
 		deeds := plan.Weigh(&x.series, t, p.planOptions())
 		if len(deeds.Doubt) > 0 {
 			t.Stamped = map[string]bool{}
 			for _, r := range deeds.Doubt {
-				obj, err := d.ep.HeadVersion(ctx, d.side.Container, p.destName(d, x.name), r.ID)
-				if err != nil && !transport.Is(err, transport.NotFound) {
+				obj, there, err := p.thereStill(ctx, x, d, r, &t)
+				if err != nil {
 					return plan.Deeds{}, err
 				}
-				if o, ok := audit.ReadOrigin(obj.Header); err == nil && ok && o.Region == p.job.From.Region {
+				if o, ok := audit.ReadOrigin(obj.Header); there && ok && o.Region == p.job.From.Region {
 					t.Stamped[r.ID] = true
 				}
 			}
 			deeds = plan.Weigh(&x.series, t, p.planOptions())
 		}
-		known := len(t.Other)
-		if err := p.findOthers(ctx, x, d, deeds.Adopt, t.Other); err != nil {
+		if err := p.findOthers(ctx, x, d, deeds.Adopt, &t); err != nil {
 			return plan.Deeds{}, err
 		}
-		if len(t.Other) == known {
+		if len(t.Rows) == rows && len(t.Other) == others {
 			return deeds, nil
 		}
 		t.Stamped = nil
 	}
 }
 
+// thereStill asks a destination for a version that it lists. One that was deleted may be
+// listed for a while: it is left out of what is there.
+func (p *pass) thereStill(ctx context.Context, x *past, d *dest, r transport.VersionEntry, t *plan.There) (obj transport.Object, is bool, err error) {
+	obj, err = d.ep.HeadVersion(ctx, d.side.Container, p.destName(d, x.name), r.ID)
+	if transport.Is(err, transport.NotFound) {
+		t.Rows = slices.DeleteFunc(slices.Clone(t.Rows), func(y transport.VersionEntry) bool { return y.ID == r.ID })
+		x.seen(d, t.Rows)
+		return obj, false, nil
+	}
+	return obj, err == nil, err
+}
+
 // findOthers asks what versions without bytes are that listings make look like the
-// source's: links and dynamic manifests are no empty objects (S5, S6).
-func (p *pass) findOthers(ctx context.Context, x *past, d *dest, adopt []plan.Adoption, others map[string]bool) error {
+// source's: links and dynamic manifests are no empty objects (S5, S6). Where passes may
+// have deleted versions it asks whether one that looks like the source's stands there at
+// all; a delete marker cannot be asked for.
+func (p *pass) findOthers(ctx context.Context, x *past, d *dest, adopt []plan.Adoption, t *plan.There) error {
 	for _, a := range adopt {
-		if a.Row.Size > 0 || a.Row.Marker || a.Ours && !x.begun[d] || plan.IsPastNull(a.ID) {
+		empty := a.Row.Size == 0 && !plan.IsPastNull(a.ID)
+		if a.Row.Marker || a.Ours && !x.begun[d] || !empty && p.histories.lanes[d].first {
+			continue
+		}
+		there, is, err := p.thereStill(ctx, x, d, a.Row, t)
+		if err != nil {
+			return err
+		}
+		if !is || !empty {
 			continue
 		}
 		want, err := p.src.HeadVersion(ctx, p.job.From.Container, x.name, a.ID)
@@ -241,16 +263,12 @@ func (p *pass) findOthers(ctx context.Context, x *past, d *dest, adopt []plan.Ad
 		if err != nil {
 			return err
 		}
-		there, err := d.ep.HeadVersion(ctx, d.side.Container, p.destName(d, x.name), a.Row.ID)
-		if err != nil && !transport.Is(err, transport.NotFound) {
-			return err
-		}
 		h := p.mapped(want.Header, d)
 		if h[transport.TargetETagHeader] != "" && there.Header[transport.TargetETagHeader] != "" {
 			h[transport.TargetETagHeader] = there.Header[transport.TargetETagHeader] // of an SLO it is another at every region
 		}
-		if err == nil && (want.Kind != there.Kind || !pointsAlike(h, there.Header)) {
-			others[a.Row.ID] = true
+		if want.Kind != there.Kind || !pointsAlike(h, there.Header) {
+			t.Other[a.Row.ID] = true
 		}
 	}
 	return nil
@@ -301,6 +319,9 @@ func (p *pass) rowsAt(ctx context.Context, x *past, d *dest) ([]transport.Versio
 	}
 	for i := range x.series.Versions {
 		r, ok := x.series.Versions[i].Replica(d.info.ID)
+		if ok && r.ID == "" && !p.histories.lanes[d].first {
+			r.ID = plan.Stamp(r.Written) // it was "null": what is written after it gives it the time of its own write as its id (S7)
+		}
 		if !ok || r.State != store.Confirmed || r.ID == "" || slices.ContainsFunc(rows, func(y transport.VersionEntry) bool { return y.ID == r.ID }) {
 			continue
 		}

@@ -21,8 +21,8 @@ const pastNull = NullVersion + "@"
 // the source does not have any more.
 func IsPastNull(id string) bool { return strings.HasPrefix(id, pastNull) }
 
-// stamp is a time (µs) as Swift writes it in a version id.
-func stamp(us int64) string { return fmt.Sprintf("%010d.%05d", us/1e6, us%1e6/10) }
+// Stamp is a time (µs) as Swift writes it in a version id.
+func Stamp(us int64) string { return fmt.Sprintf("%010d.%05d", us/1e6, us%1e6/10) }
 
 // place orders versions by age: ids are times, and "null" is what stands now.
 func place(id string) string {
@@ -53,7 +53,7 @@ func Track(s store.Series, rows []transport.VersionEntry, now int64) store.Serie
 		old[to] = v
 	}
 	if was, ok := old[NullVersion]; ok {
-		id := stamp(was.Version.Modified)
+		id := Stamp(was.Version.Modified)
 		i := slices.IndexFunc(rows, func(r transport.VersionEntry) bool { return r.ID == NullVersion })
 		if _, known := old[id]; !known && slices.ContainsFunc(rows, func(r transport.VersionEntry) bool { return r.ID == id && r.ETag == was.Version.ETag }) {
 			rename(NullVersion, id)

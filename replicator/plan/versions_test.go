@@ -19,7 +19,7 @@ func versionID(n int) string {
 	if n == 0 {
 		return NullVersion
 	}
-	return stamp(int64(n) * 10_000_000)
+	return Stamp(int64(n) * 10_000_000)
 }
 
 func entries(text string) (out []transport.VersionEntry) {

@@ -1,0 +1,90 @@
+package replicator
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"farshore/policies"
+)
+
+// A destination's listing shows a version for a while that a pass has deleted there: it is
+// neither taken for one that the source has got since, nor for somebody else's.
+func TestAVersionThatIsStillListedAndGone(t *testing.T) {
+	for what, write := range map[string][]string{
+		"the same bytes again":    {"two", "three"},
+		"other bytes":             {"other"},
+		"the same bytes, current": {"two"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newVersioned(t, "b")
+			w.write("a", "keep", "kept", nil)
+			w.write("a", "n", "one", nil)
+			second := w.write("a", "n", "two", nil)
+			w.sync()
+			w.mem["b"].Freeze("c")
+			w.clock.advance(time.Minute)
+			if err := w.mem["a"].DeleteVersion(t.Context(), "c", "n", second); err != nil {
+				t.Fatal(err)
+			}
+			w.sync()
+			for _, data := range write {
+				w.clock.advance(time.Minute)
+				w.write("a", "n", data, nil)
+			}
+			w.sync()
+			w.mem["b"].Thaw("c")
+			w.alikeHistories("b")
+			w.quiet("b")
+			w.restart()
+		})
+	}
+}
+
+// What was "null" at a destination has an id once something was written after it. Where the
+// listing lags it shows no id, or that of another version with the same bytes which is gone.
+func TestANullVersionGetsItsIDWhileListingsLag(t *testing.T) {
+	for what, begin := range map[string]func(w *world){
+		"written before there were versions": func(w *world) {
+			w.write("a", "n", "plain", nil)
+			w.sync()
+			w.enable("true")
+			w.sync()
+			w.mem["b"].Freeze("c")
+		},
+		"beside one that is gone": func(w *world) {
+			w.enable("true")
+			old := w.write("a", "n", "plain", nil)
+			w.sync()
+			w.mem["b"].Freeze("c")
+			if err := w.mem["a"].DeleteVersion(t.Context(), "c", "n", old); err != nil {
+				t.Fatal(err)
+			}
+			w.sync()
+			w.enable("false")
+			w.write("a", "n", "plain", nil)
+			w.sync()
+			w.enable("true")
+		},
+	} {
+		for passes := range 3 { // while the listing lags
+			t.Run(fmt.Sprintf("%s, %d passes", what, passes), func(t *testing.T) {
+				w := newWorld(t, "b")
+				w.policy.Deletes = policies.Deletes{Propagate: true}
+				w.policy.Brake.Deletes = -1
+				w.write("a", "keep", "kept", nil)
+				begin(w)
+				w.clock.advance(time.Minute)
+				w.write("a", "n", "after", nil)
+				for range passes {
+					w.sync()
+				}
+				w.mem["b"].Thaw("c")
+				w.sync()
+				w.alikeHistories("b")
+				w.quiet("b")
+				w.restart()
+			})
+		}
+	}
+}
