@@ -64,7 +64,7 @@ func TestLabMigration(t *testing.T) {
 		t.Errorf("SHA-256 %s there, %s here", got, want)
 	}
 	got := v.two.Show(t, lab.Volumes, moved)
-	if got["name"] != "shipped ✓" || got["volume_type"] != lab.GoldType("two") || got["status"] != "available" || got["bootable"] != "true" ||
+	if got["name"] != longName || got["volume_type"] != lab.GoldType("two") || got["status"] != "available" || got["bootable"] != "true" ||
 		fmt.Sprint(got["metadata"]) != "map[dr:gold]" || fmt.Sprint(got["volume_image_metadata"]) != "map[os_distro:debian]" || got["availability_zone"] != lab.Zone("two") {
 		t.Errorf("the new volume: %v", got)
 	}

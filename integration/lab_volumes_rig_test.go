@@ -34,11 +34,14 @@ type volumes struct {
 	region2 string // keys of region two in the policy file; "": its cloud, and who imports
 }
 
+// longName is a volume's name of as many characters as Cinder takes.
+var longName = "shipped ✓ " + strings.Repeat("long ", 49)
+
 func newVolumes(t *testing.T, keys string) *volumes {
 	l := lab.RequireCinder(t)
 	v := &volumes{farshore: newFarshore(t, l.CloudsFile()), lab: l, one: l.Block(t, "one", lab.Tenant), two: l.Block(t, "two", lab.Tenant),
 		swift: l.Client(t, "lab-two"), swiftOne: l.Client(t, "lab-one"), rng: rand.New(rand.NewPCG(11, 12))}
-	v.volume = v.one.Create(t, lab.Volumes, map[string]any{"size": 1, "name": "shipped ✓", "volume_type": lab.GoldType("one"), "metadata": map[string]string{"dr": "gold"}})
+	v.volume = v.one.Create(t, lab.Volumes, map[string]any{"size": 1, "name": longName, "volume_type": lab.GoldType("one"), "metadata": map[string]string{"dr": "gold"}})
 	v.says(keys)
 	t.Cleanup(v.clear)
 	v.others = v.stands()

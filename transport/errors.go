@@ -199,7 +199,7 @@ func HintOf(err error) string {
 	}
 	switch e.Class {
 	case Transient:
-		return "it will be tried again by the next pass; if it persists, check that the region answers: farshore region check " + e.Region
+		return "a pass tries again by itself; if it persists, check that the region answers: farshore region check " + e.Region
 	case Throttled:
 		return "the region asks for less: lower limits.streams or run at a quieter hour; the next pass goes on from here"
 	case NotFound:

@@ -134,8 +134,8 @@ func pointsOf(ctx context.Context, o *pointsOptions, c *console) ([]store.Point,
 		return nil, stopOr(ctx, err)
 	}
 	defer l.Close()
-	if err := l.openBlocks(o.From); err != nil {
-		return nil, err
+	if err := cmp.Or(l.down[o.From], l.openBlocks(o.From)); err != nil {
+		return nil, stopOr(ctx, err)
 	}
 	s := volumes.New(volumes.Options{Regions: map[string]volumes.Region{o.From: {Objects: l.sinks[o.From], Blocks: l.blocks[o.From]}}, Down: l.down, Progress: progress, Log: log})
 	all, err := s.Described(ctx, o.From)

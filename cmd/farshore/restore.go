@@ -271,7 +271,7 @@ func runRestore(ctx context.Context, o *restoreOptions, point string, c *console
 // chosen tells on stderr, while there is time to think again, which point is taken.
 func (c *console) chosen(r report.Restore, older *report.Finding) {
 	if !c.json && !c.quiet {
-		fmt.Fprint(c, printable(fmt.Sprintf("taking point %s of %s, as the volume was at %s in %s\n", r.Point, cmp.Or(r.SourceVolumeName, r.SourceVolume), timeOf(r.Taken), r.From)))
+		fmt.Fprint(c, printable(fmt.Sprintf("taking point %s of %s, as the volume was at %s in %s\n", r.Point, transport.PrintName(cmp.Or(r.SourceVolumeName, r.SourceVolume)), timeOf(r.Taken), r.From)))
 	}
 	if older != nil {
 		fmt.Fprint(c, printable(fmt.Sprintf("farshore: warning: not the newest point of the volume: %s\n  hint: %s\n", older.Cause, older.Hint)))

@@ -115,11 +115,17 @@ func (bc *blockCall) importRecord() (done, error) {
 		if recErr != nil {
 			return true, recErr.Error()
 		}
+		if len([]rune(text(rec.Name))) > maxText || len([]rune(text(rec.Description))) > maxText {
+			return true, "" // the manager dies of what its database refuses, and leaves the record creating
+		}
 		bc.c.adopt(b, rec)
 		return true, ""
 	}, func(reason string) { b.status, b.reason = stError, &reason })
 	return done{http.StatusCreated, map[string]any{"backup": bc.briefBackup(b)}}, nil
 }
+
+// maxText is how many characters a name or a description has room for in Cinder's database.
+const maxText = 255
 
 // checkRecord is what the manager looks at; an empty service matches any driver.
 func (c *cinder) checkRecord(given map[string]json.RawMessage, service string) string {

@@ -52,6 +52,10 @@ func (v *visit) copy(ctx context.Context, x store.Point, c store.PointCopy) erro
 		return v.unproved(ctx, x, err)
 	}
 	v.tally(faults)
+	if c.Landed == 0 {
+		v.f.Add(report.Finding{Kind: report.KindNotImported, Level: report.Warn, Policy: v.p.Name, Region: v.region, Name: x.ID, Op: "audit point " + x.ID,
+			Cause: "its objects are there, and its record is " + cmp.Or(v.records[c.Backup].Status, "not imported"), Hint: "farshore points land " + x.ID + " --to " + v.region + " imports it, or says what is in the way"})
+	}
 	if len(faults) > 0 && v.o.Repair {
 		left, causes, err := v.repair(ctx, x, c, faults)
 		if err != nil {
@@ -197,7 +201,7 @@ func (v *visit) record(c store.PointCopy) (fault, bool) {
 	switch {
 	case !ok:
 		return bad("the region's Cinder has no backup %s", c.Backup)
-	case b.Status != statusAvailable && b.Status != "restoring":
+	case !restorable(b.Status):
 		return bad("backup %s is %s there (%s)", c.Backup, b.Status, cmp.Or(b.FailReason, "no reason is given"))
 	case b.Container != c.Container || b.Objects != c.Objects:
 		return bad("backup %s has %s in %s there, not %d in %s", c.Backup, report.Count(b.Objects, "object"), b.Container, c.Objects, c.Container)

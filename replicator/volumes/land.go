@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -70,7 +69,7 @@ func (t *trip) each(ctx context.Context, region string, err error) error {
 		return nil
 	}
 	t.f.Add(report.Finding{Kind: report.KindNotShipped, Level: report.Error, Policy: t.p.Name, Region: region, Name: t.pt.ID, Op: "land point of volume " + t.volumeName(),
-		Cause: err.Error(), Hint: cmp.Or(transport.HintOf(err), "the next pass tries again")})
+		Cause: err.Error(), Hint: cmp.Or(hintOf(err), "the next pass tries again")})
 	return nil
 }
 
@@ -303,124 +302,6 @@ func (t *trip) parentAt(region string) (string, error) {
 	return t.pt.Parent, nil
 }
 
-// importRecord makes the point known to the destination's Cinder (I1, I13). note says
-// why it was not done where that is nobody's failure.
-func (t *trip) importRecord(ctx context.Context, c store.PointCopy) (note string, err error) {
-	r, err := t.s.cinder(c.Region)
-	if err != nil {
-		return "", err
-	}
-	done, err := t.imported(ctx, r, c)
-	if done || err != nil {
-		return "", err
-	}
-	if note, err = t.mayImport(ctx, r, c); note != "" || err != nil {
-		return note, err
-	}
-	if c.Parent != "" {
-		if b, err := r.Blocks.Backup(ctx, c.Parent); transport.Is(err, transport.NotFound) || err == nil && b.Status == "error" {
-			note := "its parent, backup " + c.Parent + ", is not there"
-			t.notImported(c.Region, note+"; the objects stand there", "farshore points --volume "+t.pt.Volume.ID+" shows what holds the parent up; the next pass tries again")
-			return note, nil
-		} else if err != nil {
-			return "", err
-		}
-	}
-	if c.Note != "" { // it was shipped a while ago, and somebody may have removed what was in the way with all under its name
-		meta, err := t.s.readMetadata(ctx, r.Objects, c)
-		if err == nil {
-			_, _, err = t.s.compareListing(ctx, r.Objects, c, meta)
-		}
-		if transport.Is(err, transport.NotFound) || transport.Is(err, transport.Corrupt) {
-			return "", t.shipAgain(ctx, c.Region, "its objects are no longer there as they were shipped: "+err.Error())
-		}
-		if err != nil {
-			return "", err
-		}
-	}
-	record, err := recordOf(t.pt, c).Encode()
-	if err != nil {
-		return "", fmt.Errorf("encode record of backup %s: %w", c.Backup, err)
-	}
-	t.s.o.Progress.Phase("importing backup " + c.Backup + " in " + c.Region)
-	err = t.claimsIn(c.Region).making(t.pt.Volume.ID, need{}, func() error {
-		_, err := r.importer().ImportBackup(ctx, backup.Service, record)
-		return err
-	})
-	switch {
-	case err == nil:
-	case ctx.Err() != nil:
-		return "", err
-	case transport.Is(err, transport.Denied):
-		return t.denied(c.Region, transport.ImportRights{Allowed: transport.No, Rule: importRule}), nil
-	case transport.Is(err, transport.Quota):
-		t.notImported(c.Region, err.Error(), transport.HintOf(err))
-		return err.Error(), nil
-	case passing(err), transport.Is(err, transport.Exists): // perhaps only the reply was lost
-	default:
-		return "", err
-	}
-	end := t.s.o.Clock.Now().Add(t.s.o.Lost)
-	lost := err
-	err = t.s.await(ctx, "importing backup "+c.Backup+" in "+c.Region, func(ctx context.Context) (bool, error) {
-		b, err := r.Blocks.Backup(ctx, c.Backup)
-		switch {
-		case transport.Is(err, transport.NotFound) && lost == nil, err == nil && b.Status == "creating":
-			return false, nil
-		case transport.Is(err, transport.NotFound) && passing(lost) && t.s.o.Clock.Now().Before(end):
-			return false, nil
-		case transport.Is(err, transport.NotFound) && lost != nil:
-			return false, lost
-		case err != nil:
-			return false, err
-		case strings.HasPrefix(b.Status, "error"):
-			return false, t.importFailed(c, b)
-		}
-		return true, nil
-	})
-	return "", err
-}
-
-// imported reports whether the record is there already. One that an import left in
-// error is removed, so that it can be made anew.
-func (t *trip) imported(ctx context.Context, r Region, c store.PointCopy) (bool, error) {
-	b, err := r.Blocks.Backup(ctx, c.Backup)
-	switch {
-	case transport.Is(err, transport.NotFound):
-		return false, nil
-	case err != nil:
-		return false, err
-	case b.Status == "creating":
-		err := t.s.await(ctx, "importing backup "+c.Backup+" in "+c.Region, func(ctx context.Context) (bool, error) {
-			b, err = r.Blocks.Backup(ctx, c.Backup)
-			return b.Status != "creating", err
-		})
-		if err != nil {
-			return false, err
-		}
-	}
-	if !strings.HasPrefix(b.Status, "error") {
-		if b.Container != c.Container || b.Objects != c.Objects {
-			return false, &transport.Error{Op: "import backup " + c.Backup, Region: c.Region, Class: transport.Exists,
-				Err:  fmt.Errorf("a backup of this id is there with %s in container %s; the point has %d in %s", report.Count(b.Objects, "object"), b.Container, c.Objects, c.Container),
-				Hint: "remove it if it is not wanted: openstack volume backup delete " + c.Backup + " (that removes the objects under its name as well; they are copied again)"}
-		}
-		return true, nil
-	}
-	// Cinder may remove the objects with it (C17): then they are copied again.
-	if err := t.s.removeBackup(ctx, r.Blocks, c.Region, c.Backup); err != nil {
-		return false, err
-	}
-	meta, err := t.s.readMetadata(ctx, r.Objects, c)
-	if err == nil {
-		_, _, err = t.s.compareListing(ctx, r.Objects, c, meta)
-	}
-	if err == nil || passing(err) || ctx.Err() != nil {
-		return false, err
-	}
-	return false, t.shipAgain(ctx, c.Region, "an import had failed, and removing what it left took the objects away")
-}
-
 // shipAgain forgets that a point's objects stand at a destination: the next pass copies
 // them again.
 func (t *trip) shipAgain(ctx context.Context, region, why string) error {
@@ -446,64 +327,4 @@ func (t *trip) forget(ctx context.Context) error {
 		return err
 	}
 	return t.s.o.Ledger.ForgetObjects(ctx, place, names)
-}
-
-func (t *trip) importFailed(c store.PointCopy, b transport.Backup) error {
-	return &transport.Error{Op: "import backup " + c.Backup, Region: c.Region, Class: transport.Permanent,
-		Err:  fmt.Errorf("the import ended in %s: %s", b.Status, cmp.Or(b.FailReason, "Cinder gives no reason")),
-		Hint: "the region's cinder-backup must have the Swift driver: farshore region check " + c.Region + "; the next pass tries again"}
-}
-
-// importRule is the rule of Cinder's policy that imports need (I12).
-const importRule = "backup:backup-import"
-
-// mayImport finds out whether the region's login may import (R21), and whether records
-// would come to belong to the right project (L8). note says why not.
-func (t *trip) mayImport(ctx context.Context, r Region, c store.PointCopy) (note string, err error) {
-	t.s.mu.Lock()
-	rights, known := t.s.rights[c.Region]
-	t.s.mu.Unlock()
-	if !known {
-		if rights, err = r.importer().ImportRights(ctx); err != nil {
-			return "", err
-		}
-		t.s.mu.Lock()
-		t.s.rights[c.Region] = rights
-		t.s.mu.Unlock()
-	}
-	switch {
-	case rights.Allowed == transport.No:
-		return t.denied(c.Region, rights), nil
-	case rights.Project != "" && c.Project != "" && rights.Project != c.Project:
-		note = fmt.Sprintf("import_cloud is scoped to project %s, the region's login to %s: the record would belong to another project", rights.Project, c.Project)
-		t.notImported(c.Region, note, "scope import_cloud of region "+c.Region+" to the same project")
-		return note, nil
-	}
-	return "", nil
-}
-
-// denied reports that the record has to be imported by somebody who may.
-func (t *trip) denied(region string, rights transport.ImportRights) string {
-	rule := cmp.Or(rights.Rule, importRule)
-	note := fmt.Sprintf("the login may not import backup records: rule %s of Cinder's policy denies it", rule)
-	t.notImported(region, note+"; the objects stand there", fmt.Sprintf("have the operator grant rule %s to a role of this login, or name an admin's login of the same project as import_cloud of region %s; "+
-		"or an operator runs: farshore points land %s --to %s", rule, region, t.pt.ID, region))
-	return note
-}
-
-func (t *trip) notImported(region, cause, hint string) {
-	t.f.Add(report.Finding{Kind: report.KindNotImported, Level: report.Error, Policy: t.p.Name, Region: region, Name: t.pt.ID, Op: "import backup", Cause: cause, Hint: hint})
-}
-
-// recordOf is the record of a point's copy, made of what the ledger knows (I2, I13).
-// Its parent is the copy's, which may be a synthetic full (I5).
-func recordOf(pt store.Point, c store.PointCopy) backup.Record {
-	r := backup.Record{ID: c.Backup, VolumeID: pt.Volume.ID, SnapshotID: pt.Snapshot, Parent: c.Parent, Size: pt.Volume.Size,
-		Name:        volumeName(transport.Volume{ID: pt.Volume.ID, Name: pt.Volume.Name}) + " " + time.UnixMicro(pt.Taken).UTC().Format("2006-01-02T15:04:05Z"),
-		Description: fmt.Sprintf("restore point of policy %s, from region %s", pt.Policy, pt.Region), Container: c.Container, Prefix: c.Prefix, Objects: c.Objects,
-		DataTime: time.UnixMicro(pt.Taken).UTC(), Metadata: map[string]string{keyPolicy: pt.Policy}}
-	if p, err := backup.ParsePrefix(c.Prefix); err == nil {
-		r.Created = p.At
-	}
-	return r
 }

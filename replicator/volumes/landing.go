@@ -115,7 +115,7 @@ func (r *run) landLink(ctx context.Context, reg Region, l link, known string) er
 	}
 	if err != nil {
 		note = err.Error()
-		r.f.Add(report.Finding{Kind: report.KindNotImported, Level: report.Error, Policy: r.p.Name, Region: c.Region, Name: l.point.ID, Op: "import backup", Cause: note, Hint: transport.HintOf(err)})
+		r.f.Add(report.Finding{Kind: report.KindNotImported, Level: report.Error, Policy: r.p.Name, Region: c.Region, Name: l.point.ID, Op: "import backup", Cause: note, Hint: hintOf(err)})
 	}
 	now := r.s.o.Clock.Now().UnixMicro()
 	err = t.saveCopy(ctx, c.Region, func(x *store.PointCopy) {

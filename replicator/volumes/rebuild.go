@@ -162,7 +162,7 @@ func (b *rebuilding) judgeCopy(ctx context.Context, r Region, d *Descriptor, rec
 			Cause: "the copy of this point cannot be restored: " + err.Error(), Hint: "farshore audit --repair sends what is missing again"})
 	case err != nil:
 		return err
-	case !has || rec.Status != statusAvailable && rec.Status != "restoring":
+	case !has || !restorable(rec.Status):
 		c.State, c.Note = store.CopyShipped, "its record is not imported"
 	default:
 		c.State, c.Note = store.CopyLanded, ""

@@ -69,6 +69,8 @@ func (j *restoring) checkRecords(ctx context.Context) error {
 			continue // by the restore that is gone on with
 		case b.Status == "restoring":
 			err, hint = errors.New("it is being restored by somebody"), "wait until that has ended"
+		case b.Status == "creating":
+			err, hint = errors.New("its import has not ended"), "farshore points land "+l.point.ID+" --to "+j.req.To+" waits for it; one that never ends an admin ends: openstack volume backup delete --force "+l.at.Backup+", and then the same imports it again"
 		case b.Status != statusAvailable:
 			err, hint = fmt.Errorf("its status is %s", b.Status), fmt.Sprintf("an admin ends that with: openstack volume backup set --state available %s", l.at.Backup)
 		default:

@@ -102,7 +102,11 @@ func (s *Shipper) findPoint(ctx context.Context, name, region string, damaged ma
 		if err != nil {
 			return pick{}, err
 		}
-		if len(name) < shortestID {
+		short, _, err := s.pointsAt(ctx, region, func(p store.Point) bool { return strings.HasPrefix(p.ID, name) })
+		if err != nil {
+			return pick{}, err
+		}
+		if len(name) < shortestID && len(short) > 0 {
 			hint = fmt.Sprintf("of a point's id give %d characters or more; %s", shortestID, hint)
 		}
 		return fail(hint, "%s", cause)
@@ -139,8 +143,7 @@ func (s *Shipper) findPoint(ctx context.Context, name, region string, damaged ma
 	return x, err
 }
 
-// records are the ids of the backups that a region's Cinder has and could restore, now or
-// when what it does with them has ended.
+// records are the ids of the backups that a region's Cinder has and could restore.
 func (s *Shipper) records(ctx context.Context, region string) (map[string]bool, error) {
 	r, err := s.cinder(region)
 	if err != nil {
@@ -152,7 +155,7 @@ func (s *Shipper) records(ctx context.Context, region string) (map[string]bool, 
 	}
 	there := map[string]bool{}
 	for _, b := range list {
-		if b.Status != "deleting" && !strings.HasPrefix(b.Status, "error") {
+		if restorable(b.Status) {
 			there[b.ID] = true
 		}
 	}

@@ -26,9 +26,9 @@ func (s *Shipper) Described(ctx context.Context, region string) ([]store.Point, 
 	if err != nil {
 		return nil, err
 	}
-	landed := map[string]bool{}
+	records := map[string]string{}
 	for _, b := range backups {
-		landed[b.ID] = true
+		records[b.ID] = b.Status
 	}
 	var out []store.Point
 	err = s.descriptors(ctx, region, "", func(d Descriptor, err error) error {
@@ -36,9 +36,13 @@ func (s *Shipper) Described(ctx context.Context, region string) ([]store.Point, 
 			s.o.Log.Warn("a descriptor cannot be read", "region", region, "err", err)
 			return nil
 		}
-		if d.Copy.State = store.CopyLanded; !landed[d.Copy.Backup] {
+		d.Copy.State = store.CopyLanded
+		if status := records[d.Copy.Backup]; !restorable(status) {
 			if d.Copy.State, d.Copy.Note, err = s.stands(ctx, r.Objects, d.Copy); err != nil {
 				return err
+			}
+			if status != "" && d.Copy.State == store.CopyShipped {
+				d.Copy.Note = "its record is " + status
 			}
 		}
 		p := d.Point
@@ -49,6 +53,10 @@ func (s *Shipper) Described(ctx context.Context, region string) ([]store.Point, 
 	slices.SortFunc(out, func(a, b store.Point) int { return cmp.Or(cmp.Compare(a.Taken, b.Taken), cmp.Compare(a.ID, b.ID)) })
 	return out, err
 }
+
+// restorable reports whether Cinder restores a backup whose record has that status, now or
+// after the restore that runs.
+func restorable(status string) bool { return status == statusAvailable || status == "restoring" }
 
 // objectsGone is said of a copy whose _metadata, the last of its objects to be written, is not there.
 const objectsGone = "its objects are gone there"

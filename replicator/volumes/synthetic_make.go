@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -184,17 +183,11 @@ func (m *merging) listed(ctx context.Context, want []transport.Entry) error {
 
 // land imports the record and waits until the region's Cinder could restore it.
 func (m *merging) land(ctx context.Context, t *trip, c store.PointCopy) error {
-	err := m.s.await(ctx, "importing a synthetic full in "+m.w.Region, func(ctx context.Context) (bool, error) {
-		b, err := m.r.Blocks.Backup(ctx, c.Backup)
-		if transport.Is(err, transport.NotFound) {
-			return true, nil
-		}
-		if err == nil && strings.HasPrefix(b.Status, "error") { // of an import before
-			err = t.importFailed(c, b)
-		}
-		return b.Status != "creating", err
-	})
-	if err != nil {
+	_, err := m.r.Blocks.Backup(ctx, c.Backup)
+	if err == nil { // of an import before
+		_, err = t.settled(ctx, m.r, c, m.s.o.Lost, nil)
+	}
+	if err != nil && !transport.Is(err, transport.NotFound) {
 		return err
 	}
 	note, err := t.importRecord(ctx, c)

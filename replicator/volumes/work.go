@@ -198,6 +198,8 @@ func (e *stuckError) Error() string {
 	return fmt.Sprintf("%s %s in region %s stays %s: only an admin can end that: %s", e.what, e.id, e.region, e.status, e.command)
 }
 
+func (e *stuckError) hint() string { return "an admin runs: " + e.command }
+
 // removeBackup deletes a backup and waits until it is gone, its objects with it (C17).
 func (s *Shipper) removeBackup(ctx context.Context, b transport.BlockStorage, region, id string) error {
 	asked := false
