@@ -333,7 +333,8 @@ func TestEdits(t *testing.T) {
 	// a version that could not be kept there was removed: the one before it stayed the current one
 	// a version whose segment was missing at the source was not tried again when it was back
 	// a container that came along in parts came along as a whole later: its properties were taken for others'
-	failed := []uint64{1795395288623154509, 1795408923968807515, 1795441304715783260, 1795455011339419216, 1795464323756305749}
+	// a segment that a killed pass had brought was gone at the source after it: it stayed for one pass more
+	failed := []uint64{1795395288623154509, 1795408923968807515, 1795441304715783260, 1795455011339419216, 1795464323756305749, 1795466976101372254}
 	for _, seed := range seeds(t, 8, 200, failed...) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()

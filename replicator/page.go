@@ -189,7 +189,13 @@ func (p *pass) addIntents(d *dest, i int, lo, hi string, subjects []plan.Subject
 		if at, ok := find(subjects, in.Name); ok && (subjects[at].Entry != nil || p.dry()) {
 			p.at(&subjects[at], i).Intent = &in
 		} else if !p.dry() { // its object is gone
-			p.start(func(ctx context.Context) error { return p.abandon(ctx, d, in) })
+			p.start(func(ctx context.Context) error {
+				if err := p.abandon(ctx, d, in); err != nil {
+					return err
+				}
+				p.markMissing(plan.Step{Subject: plan.Subject{Name: in.Name}}) // of what arrived the walk had no record to mark
+				return nil
+			})
 		}
 		return nil
 	})
