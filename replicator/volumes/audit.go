@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -85,6 +86,9 @@ func (a *pointAudit) mine() ([]store.Point, error) {
 }
 
 func (a *pointAudit) run(ctx context.Context) error {
+	if err := a.s.takeUp(ctx, a.p, a.f); err != nil {
+		return err
+	}
 	points, err := a.mine()
 	if err != nil {
 		return err
@@ -191,11 +195,11 @@ func (a *pointAudit) region(ctx context.Context, region string, points []store.P
 	a.mu.Lock()
 	a.whole[region] = v.whole
 	a.mu.Unlock()
-	return v.unknown(points)
+	return v.unknown(ctx, points)
 }
 
 // unknown reports backups of the policy's volumes that are in no record.
-func (v *visit) unknown(points []store.Point) error {
+func (v *visit) unknown(ctx context.Context, points []store.Point) error {
 	volumes := map[string]bool{}
 	for _, x := range points {
 		volumes[x.Volume.ID] = true
@@ -206,11 +210,22 @@ func (v *visit) unknown(points []store.Point) error {
 			return err
 		}
 		for id, b := range v.records {
-			if b.Volume == volume && !known[id] {
-				v.f.Add(report.Finding{Kind: report.KindUnknown, Level: report.Warn, Policy: v.p.Name, Region: v.region, Name: id, Op: "audit points",
-					Cause: fmt.Sprintf("a backup of volume %s is in no record (status %s, %s)", volume, b.Status, report.Count(b.Objects, "object")),
-					Hint:  "it is left alone; if nobody wants it: openstack volume backup delete " + id})
+			if b.Volume != volume || known[id] {
+				continue
 			}
+			x := report.Finding{Kind: report.KindUnknown, Level: report.Warn, Policy: v.p.Name, Region: v.region, Name: id, Op: "audit points",
+				Cause: fmt.Sprintf("a backup of volume %s is in no record (status %s, %s)", volume, b.Status, report.Count(b.Objects, "object")),
+				Hint:  "it is left alone; if nobody wants it: openstack volume backup delete " + id}
+			switch d, err := v.s.readDescriptor(ctx, v.region, volume, id); {
+			case err == nil && d.Point.Policy == v.p.Name && d.Point.Region == v.p.From:
+				x.Cause = fmt.Sprintf("point %s of volume %s, of %s, is this policy's by what the region holds of it, and the ledger does not know it", d.Point.ID, volumeOf(d.Point), when(d.Point.Taken).Format(time.RFC3339))
+				x.Hint = "farshore ledger rebuild takes it up, and all like it; until then it can be restored, and keep does not count it"
+			case err == nil:
+				x.Hint = "it is left alone: it is a point of policy " + transport.PrintName(d.Point.Policy) + ", from " + d.Point.Region
+			case passing(err) || ctx.Err() != nil:
+				return err
+			}
+			v.f.Add(x)
 		}
 	}
 	return nil

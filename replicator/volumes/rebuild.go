@@ -27,7 +27,7 @@ func (s *Shipper) RebuildPoints(ctx context.Context, p policies.Policy) (report.
 	res := report.Result{Policy: p.Name, Command: "rebuild", Began: began.UTC()}
 	f := report.NewFindings(p.Accept, s.o.OnFinding)
 	a := &pointAudit{s: s, p: p, f: f, whole: map[string]map[string]bool{}}
-	b := &rebuilding{pointAudit: a, res: &res}
+	b := &rebuilding{pointAudit: a, op: "rebuild ledger", totals: &res.Totals}
 	err := b.run(ctx)
 	if _, jerr := a.counted(&res); err == nil {
 		err = jerr
@@ -37,16 +37,20 @@ func (s *Shipper) RebuildPoints(ctx context.Context, p policies.Policy) (report.
 	return res, err
 }
 
-// rebuilding is one RebuildPoints at work.
+// rebuilding is one RebuildPoints at work, or one takeUp.
 type rebuilding struct {
 	*pointAudit
-	res *report.Result
+	op       string // of its findings
+	selected bool   // leave the points alone of volumes that the policy does not select
+	totals   *report.Totals
 }
 
 func (b *rebuilding) run(ctx context.Context) error {
 	for _, to := range b.p.To {
-		b.s.o.Progress.Phase("finding the points that " + to + " holds")
 		err := b.region(ctx, to)
+		if err == nil {
+			err = b.s.noteTakenUp(b.p, to)
+		}
 		if err := b.unreached(ctx, to, err); err != nil {
 			return err
 		}
@@ -54,8 +58,9 @@ func (b *rebuilding) run(ctx context.Context) error {
 	return b.source(ctx)
 }
 
-// region records what one destination holds.
+// region records what one destination holds, as far as the ledger knows nothing of it.
 func (b *rebuilding) region(ctx context.Context, region string) error {
+	b.s.o.Progress.Phase("finding the points that " + region + " holds")
 	r, err := b.s.cinder(region)
 	if err != nil {
 		return err
@@ -79,7 +84,7 @@ func (b *rebuilding) region(ctx context.Context, region string) error {
 			if passing(err) || ctx.Err() != nil {
 				return err
 			}
-			b.f.Add(report.Finding{Kind: report.KindDamaged, Level: report.Warn, Policy: b.p.Name, Region: region, Container: PointsContainer, Op: "rebuild ledger",
+			b.f.Add(report.Finding{Kind: report.KindDamaged, Level: report.Warn, Policy: b.p.Name, Region: region, Container: PointsContainer, Op: b.op,
 				Cause: err.Error(), Hint: "its backup is found by its own list, as far as that goes"})
 			return nil
 		}
@@ -87,7 +92,7 @@ func (b *rebuilding) region(ctx context.Context, region string) error {
 		if d.Point.Policy != b.p.Name || d.Point.Region != b.p.From {
 			return nil
 		}
-		b.res.Totals.Listed++
+		b.totals.Listed++
 		// A synthetic full and what it took the place of may both be there for a moment; only
 		// what Cinder has counts.
 		was, twice := found[d.Point.ID]
@@ -109,13 +114,24 @@ func (b *rebuilding) region(ctx context.Context, region string) error {
 			return err
 		}
 		if ok {
-			b.res.Totals.Listed++
+			b.totals.Listed++
 			found[d.Point.ID] = d
 		}
 	}
 	whole, others := map[string]bool{}, map[string]int{}
 	for _, point := range slices.Sorted(maps.Keys(found)) {
 		d := found[point]
+		if x, _, err := b.s.o.Ledger.Point(point); err != nil {
+			return fmt.Errorf("read point %s: %w", point, err)
+		} else if c, known := x.Copy(region); known {
+			whole[point] = c.State == store.CopyLanded
+			continue
+		}
+		v := d.Point.Volume
+		chosen := b.p.Volumes.Matches(v.ID, v.Name, v.Metadata)
+		if b.selected && !chosen {
+			continue
+		}
 		d.Copy.Region, d.Copy.Project = region, id.Project
 		if err := b.judgeCopy(ctx, r, &d, records); err != nil {
 			return err
@@ -132,15 +148,15 @@ func (b *rebuilding) region(ctx context.Context, region string) error {
 		if err != nil {
 			return fmt.Errorf("record point %s: %w", point, err)
 		}
-		b.res.Totals.Adopted++
+		b.totals.Adopted++
 		whole[point] = d.Copy.State == store.CopyLanded
-		if v := d.Point.Volume; !b.p.Volumes.Matches(v.ID, v.Name, v.Metadata) {
+		if !chosen {
 			others[volumeOf(d.Point)]++
 		}
 	}
 	b.whole[region] = whole
 	for _, v := range sortedKeys(others) {
-		b.f.Add(report.Finding{Kind: report.KindUnknown, Level: report.Warn, Policy: b.p.Name, Region: region, Name: v, Op: "rebuild ledger",
+		b.f.Add(report.Finding{Kind: report.KindUnknown, Level: report.Warn, Policy: b.p.Name, Region: region, Name: v, Op: b.op,
 			Cause: fmt.Sprintf("%s of a volume that the policy does not select (any more) %s in the ledger again, as found there", report.Count(others[v], "point"), report.Are(others[v])),
 			Hint:  "the policy's keep is applied to them as to all others. If another policy of the same name, with a ledger of its own, made them, give one of the two another name first"})
 	}
@@ -158,7 +174,7 @@ func (b *rebuilding) judgeCopy(ctx context.Context, r Region, d *Descriptor, rec
 	switch {
 	case transport.Is(err, transport.NotFound), transport.Is(err, transport.Corrupt):
 		c.State, c.Note = store.CopyLost, err.Error()
-		b.f.Add(report.Finding{Kind: report.KindMissing, Level: report.Error, Policy: b.p.Name, Region: c.Region, Container: c.Container, Name: d.Point.ID, Op: "rebuild ledger",
+		b.f.Add(report.Finding{Kind: report.KindMissing, Level: report.Error, Policy: b.p.Name, Region: c.Region, Container: c.Container, Name: d.Point.ID, Op: b.op,
 			Cause: "the copy of this point cannot be restored: " + err.Error(), Hint: "farshore audit --repair sends what is missing again"})
 	case err != nil:
 		return err
@@ -187,7 +203,7 @@ func (b *rebuilding) undescribed(ctx context.Context, r Region, region string, x
 	c := store.PointCopy{Region: region, Backup: x.ID, Container: x.Container, Prefix: prefix}
 	md, err := b.s.readMetadata(ctx, r.Objects, c)
 	if transport.Is(err, transport.NotFound) || transport.Is(err, transport.Corrupt) {
-		b.f.Add(report.Finding{Kind: report.KindUnknown, Level: report.Warn, Policy: b.p.Name, Region: region, Container: x.Container, Name: x.ID, Op: "rebuild ledger",
+		b.f.Add(report.Finding{Kind: report.KindUnknown, Level: report.Warn, Policy: b.p.Name, Region: region, Container: x.Container, Name: x.ID, Op: b.op,
 			Cause: "the backup has no descriptor, and its own list cannot be read: " + err.Error(), Hint: "if nobody wants it: openstack volume backup delete " + x.ID})
 		return Descriptor{}, false, nil
 	}
@@ -204,7 +220,7 @@ func (b *rebuilding) undescribed(ctx context.Context, r Region, region string, x
 		Volume: store.PointVolume{ID: x.Volume, Name: m.Name, Description: m.Description, Size: x.Size, Zone: m.Zone, Bootable: m.Bootable, Encrypted: m.EncryptionKeyID != "", Metadata: m.Metadata, Image: m.Image}}
 	c.Objects, c.Bytes, c.Parent = len(md.Extents), bytes, md.Parent
 	if _, ok := records[c.Parent]; c.Parent != "" && !ok {
-		b.f.Add(report.Finding{Kind: report.KindUnknown, Level: report.Warn, Policy: b.p.Name, Region: region, Name: x.ID, Op: "rebuild ledger",
+		b.f.Add(report.Finding{Kind: report.KindUnknown, Level: report.Warn, Policy: b.p.Name, Region: region, Name: x.ID, Op: b.op,
 			Cause: fmt.Sprintf("the backup has no descriptor, and the backup %s that its list names as its parent is not there: what it is an increment upon is not known", c.Parent),
 			Hint:  "Cinder may still restore it; if nobody wants it: openstack volume backup delete " + x.ID})
 		return Descriptor{}, false, nil
@@ -231,7 +247,7 @@ func (b *rebuilding) source(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		b.f.Add(report.Finding{Kind: report.KindDegraded, Level: report.Warn, Policy: b.p.Name, Region: b.p.From, Op: "rebuild ledger",
+		b.f.Add(report.Finding{Kind: report.KindDegraded, Level: report.Warn, Policy: b.p.Name, Region: b.p.From, Op: b.op,
 			Cause: "the source does not answer, so it is not known which backups it still has: " + err.Error(), Hint: "farshore points says unknown of them at the source. Restores and drills need only the destinations; farshore audit asks the source again"})
 		return nil
 	}
@@ -248,6 +264,9 @@ func (b *rebuilding) source(ctx context.Context) error {
 		}
 	}
 	for _, x := range points {
+		if !x.Unseen {
+			continue
+		}
 		err := b.s.o.Ledger.UpdatePoint(ctx, x.ID, func(p *store.Point, exists bool) bool {
 			if p.Gone, p.Unseen = 0, false; !there[x.ID] {
 				p.Gone = b.s.o.Clock.Now().UnixMicro()

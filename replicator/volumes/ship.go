@@ -96,6 +96,9 @@ func (r *run) ship(ctx context.Context) error {
 		return err
 	}
 	if !r.o.DryRun {
+		if err := r.s.takeUp(ctx, r.p, r.f); err != nil {
+			return err
+		}
 		if err := r.settle(ctx); err != nil {
 			return err
 		}
