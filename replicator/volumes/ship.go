@@ -72,7 +72,7 @@ func (s *Shipper) pass(ctx context.Context, p policies.Policy, o ShipOptions, af
 	if err == nil && after != nil {
 		err = after(r, &res)
 	}
-	if err == nil && !o.DryRun {
+	if err == nil {
 		r.reportDown()
 	}
 	if rerr := r.judge(&res, err); err == nil {
@@ -214,13 +214,14 @@ func (r *run) unfinished(pt store.Point) bool {
 	return pt.Gone == 0 && pt.Made == 0 || len(r.wanting(pt)) > 0
 }
 
-// wanting gives the destinations that a point is not landed in and that can be used;
-// when its source no longer has it, those that have all of it but the record.
+// wanting gives the destinations that a point is not landed in and that can be used, or in a
+// dry run all: what waits for one that is down is pending. When its source no longer has
+// it, those that have all of it but the record.
 func (r *run) wanting(pt store.Point) []string {
 	var out []string
 	for _, to := range r.p.To {
 		c, ok := pt.Copy(to)
-		if r.usable(to) && (c.State == store.CopyShipped || pt.Gone == 0 && (!ok || c.State == store.CopyShipping)) {
+		if (r.o.DryRun || r.usable(to)) && (c.State == store.CopyShipped || pt.Gone == 0 && (!ok || c.State == store.CopyShipping)) {
 			out = append(out, to)
 		}
 	}

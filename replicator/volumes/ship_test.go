@@ -484,6 +484,30 @@ func TestPlan(t *testing.T) {
 	g.clean()
 }
 
+// A plan counts what waits for a destination that is down, and says that it is.
+func TestPlanWithADestinationDown(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b", "c")
+	g.volume("db", 9)
+	if err := g.cloud.Region("c").Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.try(ShipOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	res, err := g.try(ShipOptions{DryRun: true})
+	if err != nil || len(res.Points) != 1 || res.Points[0].Point != g.points()[0].ID {
+		t.Errorf("%+v, %v", res.Points, err)
+	}
+	wantFinding(t, res, report.KindRegionDown, "c", "", "catches up")
+	if err := g.cloud.Region("c").Start(); err != nil {
+		t.Fatal(err)
+	}
+	g.ship()
+	if res, err = g.try(ShipOptions{DryRun: true}); err != nil || len(res.Points)+len(res.Findings) > 0 {
+		t.Errorf("when all is done: %+v, %v%s", res.Points, err, findingsOf(res))
+	}
+}
+
 // A backup that hangs is named with the admin's command, and keeps no other volume from
 // being shipped; when the admin has ended it, the next pass clears it away and goes on.
 func TestBackupHangs(t *testing.T) {
