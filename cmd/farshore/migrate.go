@@ -111,7 +111,7 @@ func runMigrateVolume(ctx context.Context, o *migrateOptions, volume string, c *
 	})
 	if out.Migration.Volume != "" {
 		c.result = out
-		showMigration(c, out.Migration)
+		showMigration(c, out.Migration, o.Retire)
 	}
 	var stop *stopped
 	if errors.As(err, &stop) {
@@ -120,8 +120,9 @@ func runMigrateVolume(ctx context.Context, o *migrateOptions, volume string, c *
 	return volumeError(err, out.Migration.Errors)
 }
 
-// showMigration prints how far a migration is.
-func showMigration(c *console, m report.Migration) {
+// showMigration prints how far a migration is. A source that is still there with retire has an
+// error or a finding that says why.
+func showMigration(c *console, m report.Migration, retire bool) {
 	name := transport.PrintName(cmp.Or(m.Name, m.Volume))
 	for i, p := range m.Passes {
 		kind, final := "full", ""
@@ -138,14 +139,19 @@ func showMigration(c *console, m report.Migration) {
 		c.warn("%s: only the final pass is left: %s", name, m.WaitingOn)
 	case "done", "retired":
 		if m.Already {
-			c.say("%s: moved to volume %s in %s at %s; nothing is left to do", name, m.Restore.Volume, m.To, timeOf(m.Ended))
+			rest := "; nothing is left to do"
+			if m.SourceUsed != "" || retire && !m.Retired {
+				rest = ""
+			}
+			c.say("%s: moved to volume %s in %s at %s%s", name, m.Restore.Volume, m.To, timeOf(m.Ended), rest)
 		} else {
 			showRestore(c, *m.Restore)
 			c.say("%s: moved from %s to %s: %s, %s between the regions, down for %s", name, m.From, m.To, count(int64(len(m.Passes)), "pass"), size(m.Bytes), exactly(m.Downtime))
 		}
-		if m.Retired {
+		switch {
+		case m.Retired:
 			c.say("  the source volume was removed")
-		} else {
+		case m.SourceUsed == "" && !retire:
 			c.say("  the source volume is as it was; --retire removes it")
 		}
 	default:

@@ -14,9 +14,10 @@ import (
 // block REGION quota NAME N: a limit of the project.
 // block REGION volume NAME SIZE: a new volume.
 // block REGION id NAME VAR: the variable VAR gets the volume's id.
+// block REGION used NAME: the volume is attached and detached.
 // block REGION has [KIND NAME]...: exactly these volumes, snapshots and backups are there.
 func blockCmd(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, !neg && len(args) >= 2, "block REGION placement|rule|quota|volume|id|has ...")
+	want(ts, !neg && len(args) >= 2, "block REGION placement|rule|quota|volume|id|used|has ...")
 	r := worldOf(ts).region(ts, args[0])
 	switch rest := args[2:]; {
 	case args[1] == "placement" && len(rest) == 1:
@@ -37,6 +38,14 @@ func blockCmd(ts *testscript.TestScript, neg bool, args []string) {
 		for _, x := range r.BlockResources() {
 			if x.Kind == "volume" && x.Name == rest[0] {
 				ts.Setenv(rest[1], x.ID)
+			}
+		}
+	case args[1] == "used" && len(rest) == 1:
+		for _, x := range r.BlockResources() {
+			if x.Kind == "volume" && x.Name == rest[0] {
+				v := r.Volume(x.ID)
+				v.Attach("server", "/dev/vdb")
+				v.Detach()
 			}
 		}
 	case args[1] == "has" && len(rest)%2 == 0:

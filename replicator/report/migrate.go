@@ -16,13 +16,16 @@ type Migration struct {
 	Restore *Restore        `json:"restore"`
 	// Downtime is how long the volume could be used nowhere, in seconds: from the final
 	// pass's snapshot until the restored volume could be attached. The proof came after.
-	Downtime  float64   `json:"downtime_seconds"`
-	Ended     time.Time `json:"ended,omitzero"`
-	Already   bool      `json:"already_done,omitempty"` // an earlier run had done it
-	Retired   bool      `json:"retired"`                // the source volume was removed
-	Findings  []Finding `json:"findings"`
-	Errors    int64     `json:"error_findings"`
-	WaitingOn string    `json:"waiting_on,omitempty"` // what the final pass waits for
+	Downtime float64   `json:"downtime_seconds"`
+	Ended    time.Time `json:"ended,omitzero"`
+	Already  bool      `json:"already_done,omitempty"` // an earlier run had done it
+	Retired  bool      `json:"retired"`                // the source volume was removed
+	// SourceUsed is why the source volume may hold what the new one does not, of a migration that
+	// an earlier run had done; empty: it does not.
+	SourceUsed string    `json:"source_used,omitempty"`
+	Findings   []Finding `json:"findings"`
+	Errors     int64     `json:"error_findings"`
+	WaitingOn  string    `json:"waiting_on,omitempty"` // what the final pass waits for
 }
 
 // List makes its lists lists in JSON, where they are empty, too.

@@ -12,6 +12,7 @@ const (
 	KindUnknown    = "unknown-point"    // a backup at a destination that no record knows
 	KindNotEqual   = "not-equal"        // a restored volume is not equal to its point
 	KindPointLost  = "lost-point"       // a point that cannot be restored where it was, or nowhere at all
+	KindSourceUsed = "source-used"      // a volume was used after the final pass of its migration
 	KindOlderPoint = "older-point"      // an older point than the newest is taken, which cannot be restored
 )
 

@@ -279,6 +279,9 @@ func (m *migration) again(ctx context.Context) (bool, error) {
 	switch {
 	case err == nil:
 		out.Already = true
+		if err := m.sourceSince(ctx); err != nil {
+			return false, err
+		}
 		return false, m.close(ctx)
 	case !transport.Is(err, transport.NotFound):
 		return false, err

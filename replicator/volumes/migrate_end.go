@@ -106,6 +106,45 @@ func (m *migration) drop(ctx context.Context, policy string, p store.Point, regi
 	return nil
 }
 
+// used says why the source may hold what the final pass did not carry; empty: it does not.
+func (m *migration) used(v transport.Volume) string {
+	switch was := m.st.Source; {
+	case !was.Seen:
+		return "it is not known whether anybody wrote to it since the final pass"
+	case was.Attached && !m.r.Cutover:
+		return "it was attached when the final pass was made, and nothing tells whether anybody wrote to it before it was detached"
+	case !was.Attached && !v.Updated.Equal(was.Updated):
+		return fmt.Sprintf("it was changed at %s, after the final pass: it may have been attached and written to", v.Updated.UTC().Format(time.RFC3339))
+	}
+	return ""
+}
+
+// anew says how to move again a source that was written to after its migration was done.
+func (m *migration) anew() string {
+	return fmt.Sprintf("remove the new volume (openstack volume delete %s in region %s) and run the same command again: it moves the volume anew", m.st.Report.Restore.Volume, m.r.To)
+}
+
+// sourceSince looks whether the source of a migration that is done was used since.
+func (m *migration) sourceSince(ctx context.Context) error {
+	out := &m.st.Report
+	out.SourceUsed = ""
+	v, err := m.src.Blocks.Volume(ctx, m.r.Volume)
+	if transport.Is(err, transport.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if was := m.st.Source; was.Seen && was.Attached && v.Updated.Equal(was.Updated) { // as it was vouched for
+		return nil
+	}
+	if out.SourceUsed = m.used(v); out.SourceUsed != "" && !m.r.Retire { // of which it is the error
+		m.f.Add(report.Finding{Kind: report.KindSourceUsed, Level: report.Warn, Region: m.r.From, Name: m.r.Volume, Op: "look at the source volume", Cause: out.SourceUsed,
+			Hint: fmt.Sprintf("what was written to it since is not in volume %s in region %s. If that matters, and the new volume does not hold what matters more, %s", out.Restore.Volume, m.r.To, m.anew())})
+	}
+	return nil
+}
+
 // retire removes the source volume. It must be detached, must not have been used since
 // the final pass, and must have no snapshots: whoever took them wants them.
 func (m *migration) retire(ctx context.Context) error {
@@ -125,15 +164,12 @@ func (m *migration) retire(ctx context.Context) error {
 	if v.Attachments > 0 || v.Status != statusAvailable {
 		return fail("detach it and run the same command again", "it is %s", v.Status)
 	}
-	kept := fmt.Sprintf("nothing was removed. If what was written matters, remove the new volume (openstack volume delete %s in region %s) and run the same command again: it moves the volume anew; "+
-		"if it does not: openstack volume delete %s in region %s", m.st.Report.Restore.Volume, m.r.To, m.r.Volume, m.r.From)
-	switch was := m.st.Source; {
-	case !was.Seen:
-		return fail(kept, "it is not known whether anybody wrote to it since the final pass")
-	case was.Attached && !m.r.Cutover:
-		return fail("if nobody did, say so with --cutover; else "+kept, "it was attached when the final pass was made, and nothing tells whether anybody wrote to it before it was detached")
-	case !was.Attached && !v.Updated.Equal(was.Updated):
-		return fail(kept, "it was changed at %s, after the final pass: it may have been attached and written to", v.Updated.UTC().Format(time.RFC3339))
+	if cause := m.used(v); cause != "" {
+		kept := fmt.Sprintf("nothing was removed. If what was written matters, %s; if it does not: openstack volume delete %s in region %s", m.anew(), m.r.Volume, m.r.From)
+		if m.st.Source.Seen && m.st.Source.Attached {
+			kept = "if nobody did, say so with --cutover; else " + kept
+		}
+		return fail(kept, "%s", cause)
 	}
 	list, err := m.src.Blocks.Snapshots(ctx, m.r.Volume)
 	if err != nil {

@@ -69,7 +69,7 @@ func TestMigrateInUse(t *testing.T) {
 	}
 	g.bare("a", 1, 0) // the passes' points are gone at both sides
 	g.bare("b", 1, 0)
-	if again := g.migrate(req); !again.Already || again.Restore.Volume != m.Restore.Volume {
+	if again := g.migrate(req); !again.Already || again.Restore.Volume != m.Restore.Volume || len(again.Findings) > 0 {
 		t.Errorf("again: %+v", again)
 	}
 	g.bare("b", 1, 0)
@@ -168,6 +168,13 @@ func TestMigrateKeepsASourceThatWasUsedSince(t *testing.T) {
 	g.scribble(v, 9, 0, 3000)
 	v.Detach()
 	want := content(v)
+	again := g.migrate(req) // tells of it, too, when nothing is to be removed
+	if len(again.Findings) != 1 || !again.Already || !strings.Contains(again.SourceUsed, "after the final pass") {
+		t.Fatalf("again: %+v", again)
+	}
+	if f := again.Findings[0]; f.Kind != report.KindSourceUsed || f.Level != report.Warn || !strings.Contains(f.Hint, "is not in volume "+m.Restore.Volume) || !strings.Contains(f.Hint, "openstack volume delete "+m.Restore.Volume) {
+		t.Errorf("%+v", f)
+	}
 	req.Retire = true
 	for _, cutover := range []bool{false, true} { // --cutover vouches for a volume in use, not for this
 		req.Cutover = cutover
@@ -189,7 +196,14 @@ func TestMigrateKeepsASourceThatWasUsedSince(t *testing.T) {
 	w.Attach("server", "/dev/vdb")
 	req = MigrateRequest{Volume: w.ID(), From: "a", To: "b", Passes: 1, Delta: 1, Proof: ProofBlocks, Cutover: true}
 	g.migrate(req)
+	req.Cutover = false
+	if m := g.migrate(req); len(m.Findings) > 0 || m.SourceUsed != "" {
+		t.Errorf("as it was vouched for: %+v", m)
+	}
 	w.Detach()
+	if m := g.migrate(req); len(m.Findings) != 1 || !strings.Contains(m.SourceUsed, "before it was detached") {
+		t.Errorf("detached after the cutover: %+v", m)
+	}
 	req.Cutover, req.Retire = false, true
 	if _, err := g.shipper().Migrate(t.Context(), req); err == nil || !strings.Contains(hintOf(err), "--cutover") {
 		t.Errorf("retire of a volume that was in use: %v", err)
