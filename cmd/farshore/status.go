@@ -71,7 +71,7 @@ type policyStanding struct {
 type passStatus struct {
 	Policy    string     `json:"policy"`
 	Region    string     `json:"region"`
-	Container string     `json:"container"`
+	Container string     `json:"container"` // empty: of a policy of volumes
 	Prefix    string     `json:"prefix"`
 	Began     time.Time  `json:"began"`
 	Ended     *time.Time `json:"ended"` // null: it was interrupted, and will be gone on with
@@ -192,6 +192,13 @@ func (out *statusResult) read(l *store.Ledger) error {
 		out.Passes = append(out.Passes, x)
 		passed[place{x.Region, x.Container}] = true
 	}
+	overVolumes, err := volumes.Passes(l)
+	if err != nil {
+		return err
+	}
+	for _, p := range overVolumes {
+		out.Passes = append(out.Passes, passStatus{Policy: p.Policy, Region: p.Region, Began: p.Began, Ended: &p.Ended})
+	}
 	points, err := l.Points("")
 	if err != nil {
 		return err
@@ -258,7 +265,10 @@ func showHolder(c *console, st control.Status) {
 
 func showStanding(c *console, s statusResult) {
 	for _, p := range s.Passes {
-		at := replicator.Side{Region: p.Region, Container: p.Container, Prefix: p.Prefix}.String()
+		at := "the volumes of " + p.Region
+		if p.Container != "" {
+			at = replicator.Side{Region: p.Region, Container: p.Container, Prefix: p.Prefix}.String()
+		}
 		if p.Ended == nil && s.Holder != nil {
 			continue // it is under way, or is gone on with
 		}

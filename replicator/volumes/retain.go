@@ -22,10 +22,14 @@ import (
 // keep and keep_source no longer choose. What the retention found is among the findings
 // of the pass, and the points are counted after it. A pass that could not run retains nothing.
 func (s *Shipper) Pass(ctx context.Context, p policies.Policy, o ShipOptions) (report.Result, error) {
-	return s.pass(ctx, p, o, func(r *run, res *report.Result) error {
+	res, err := s.pass(ctx, p, o, func(r *run, res *report.Result) error {
 		res.Retention = &report.Retention{}
 		return s.retain(ctx, p, RetainOptions{DryRun: o.DryRun}, r.f, res.Retention)
 	})
+	if err == nil && !o.DryRun {
+		err = s.notePassed(p, res.Began)
+	}
+	return res, err
 }
 
 // RetainOptions qualify a retention.

@@ -1,0 +1,48 @@
+package volumes
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"farshore/policies"
+	"farshore/store"
+)
+
+// Passed is the last pass of a policy that came to its end, whatever it found. The engine's records
+// of passes are of containers; a pass over volumes may end without any.
+type Passed struct {
+	Policy string    `json:"policy"`
+	Region string    `json:"region"` // the source
+	Began  time.Time `json:"began"`
+	Ended  time.Time `json:"ended"`
+}
+
+// passedNote begins the keys under which the ledger keeps them.
+const passedNote = "volumes-passed/"
+
+func (s *Shipper) notePassed(p policies.Policy, began time.Time) error {
+	text, err := json.Marshal(Passed{Policy: p.Name, Region: p.From, Began: began, Ended: s.o.Clock.Now().UTC()})
+	if err == nil {
+		err = s.o.Ledger.PutNote(passedNote+p.From+"/"+p.Name, text)
+	}
+	if err != nil {
+		return fmt.Errorf("record the pass of policy %s: %w", p.Name, err)
+	}
+	return nil
+}
+
+// Passes are the last passes over volumes that a ledger knows.
+func Passes(l *store.Ledger) ([]Passed, error) {
+	keys, notes, err := l.Notes(passedNote)
+	if err != nil {
+		return nil, fmt.Errorf("read passes over volumes: %w", err)
+	}
+	out := make([]Passed, len(notes))
+	for i, text := range notes {
+		if err := json.Unmarshal(text, &out[i]); err != nil {
+			return nil, fmt.Errorf("read %s: %w", keys[i], err)
+		}
+	}
+	return out, nil
+}
