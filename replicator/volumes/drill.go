@@ -161,8 +161,11 @@ func (s *Shipper) drillVolumes(ctx context.Context, r DrillRequest, region strin
 			if err != nil {
 				return err
 			}
-			if x.newer.ID != "" {
+			if x.newer.ID != "" && x.newer.ID != x.lost.ID {
 				f.Add(x.older(region))
+			}
+			if x.lost.ID != "" {
+				f.Add(x.lostThere(region))
 			}
 			names = append(names, x.point.ID)
 		}

@@ -74,6 +74,10 @@ type pick struct {
 	why   string      // why the newest is not taken
 	again string      // what a repair does about that: import it, or send it; empty: what its state says
 	ofAll bool        // it was chosen among a volume's points
+	// lost is the newest point that the region once had in full, where that cannot be restored
+	// there any more; else without an id. It is no newer one that is still on its way.
+	lost    store.Point
+	whyLost string
 }
 
 // shortestID is how much of an id is enough to name a point by.
@@ -192,15 +196,27 @@ func (s *Shipper) newest(list []store.Point, known, region, policy string, there
 			break
 		}
 	}
-	for _, last := range slices.Backward(all) {
-		if policy != "" && last.Policy != policy {
+	if policy != "" {
+		all = slices.DeleteFunc(slices.Clone(all), func(p store.Point) bool { return p.Policy != policy })
+	}
+	why := func(p store.Point) (why, again string) {
+		if c, ok := at(p, region); ok && c.State == store.CopyLanded && !there[c.Backup] {
+			return "the region's Cinder no longer has its record, or it is in error there", "imports"
+		}
+		return whyNot(p, region), ""
+	}
+	if n := len(all); n > 0 && all[n-1].ID != out.point.ID {
+		out.newer = all[n-1]
+		out.why, out.again = why(out.newer)
+	}
+	for _, p := range slices.Backward(all) {
+		c, _ := at(p, region)
+		if c.State != store.CopyLanded && c.State != store.CopyLost && (c.State != store.CopyShipped || c.Landed == 0) {
 			continue
 		}
-		if last.ID != out.point.ID {
-			out.newer, out.why = last, whyNot(last, region)
-			if c, ok := at(last, region); ok && c.State == store.CopyLanded && !there[c.Backup] {
-				out.why, out.again = "the region's Cinder no longer has its record, or it is in error there", "imports"
-			}
+		if p.ID != out.point.ID {
+			out.lost = p
+			out.whyLost, _ = why(p)
 		}
 		break
 	}
@@ -272,6 +288,17 @@ func (x pick) older(region string) report.Finding {
 	}
 	return report.Finding{Kind: report.KindOlderPoint, Level: report.Warn, Policy: x.newer.Policy, Region: region, Name: x.newer.ID, Op: "choose the newest point of volume " + volumeOf(x.newer),
 		Cause: fmt.Sprintf("point %s of %s is taken, for the newest, of %s, cannot be restored there: %s", x.point.ID, when(x.point.Taken).Format(time.RFC3339), when(x.newer.Taken).Format(time.RFC3339), x.why), Hint: hint}
+}
+
+// lostThere makes a finding of the newest point that the region had and cannot restore any
+// more: what is taken instead of it is not what a disaster was to find there.
+func (x pick) lostThere(region string) report.Finding {
+	hint := "farshore audit " + before(x.lost.Policy) + "--repair sends or imports it again"
+	if c, _ := at(x.lost, region); c.State == store.CopyShipped {
+		hint = "farshore points land " + x.lost.ID + " --to " + region + " imports it"
+	}
+	return report.Finding{Kind: report.KindPointLost, Level: report.Error, Policy: x.lost.Policy, Region: region, Name: x.lost.ID, Op: "choose the newest point of volume " + volumeOf(x.lost),
+		Cause: fmt.Sprintf("the newest point that the region had, of %s, cannot be restored there any more: %s; point %s of %s is taken instead", when(x.lost.Taken).Format(time.RFC3339), x.whyLost, x.point.ID, when(x.point.Taken).Format(time.RFC3339)), Hint: hint}
 }
 
 // notThere says why nothing that is named was found in a region, and what there is.

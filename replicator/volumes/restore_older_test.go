@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"farshore/replicator/report"
+	"farshore/store"
 	"farshore/transport"
 	"farshore/transport/backup"
 )
 
 // The ledger's word that a point landed is compared with the records that are there: the
-// newest point of which the record is there is taken, by a restore and a drill.
+// newest point of which the record is there is taken, by a restore and a drill, which fails.
 func TestTheNewestPointsRecordIsGone(t *testing.T) {
 	g := newRig(t, rigOptions{}, "b")
 	points, want := g.chained(3)
@@ -33,12 +34,56 @@ func TestTheNewestPointsRecordIsGone(t *testing.T) {
 	}
 	tells(findings)
 	d := g.drill(DrillRequest{})
-	if !d.OK || len(d.Volumes) != 1 || d.Volumes[0].Restore.Point != points[1].ID {
+	if d.OK || len(d.Volumes) != 1 || !d.Volumes[0].OK || d.Volumes[0].Restore.Point != points[1].ID {
 		t.Errorf("drill %+v", d)
 	}
-	tells(d.Findings)
+	drillTells(t, d, last, "no longer has its record")
 	if _, _, err := g.shipper().Restore(t.Context(), RestoreRequest{Point: last, To: "b"}); err == nil || !strings.Contains(err.Error(), "no longer has its record") {
 		t.Errorf("by its id: %v", err)
+	}
+}
+
+// drillTells asserts that a drill failed by the newest point, which is lost, and by nothing else.
+func drillTells(t *testing.T, d report.Drill, point, why string) {
+	t.Helper()
+	if len(d.Findings) != 1 || d.OK || d.Errors != 1 {
+		t.Fatalf("drill OK %v: findings %+v", d.OK, d.Findings)
+	}
+	if f := d.Findings[0]; f.Kind != report.KindPointLost || f.Level != report.Error || f.Name != point || !strings.Contains(f.Cause, why) || !strings.Contains(f.Hint, "audit dbs --repair") {
+		t.Errorf("%+v", f)
+	}
+}
+
+// A drill fails where the newest point that had landed is known to be lost, also while a newer one is
+// still on its way; that alone is a warning.
+func TestADrillFailsWhereTheNewestPointIsLost(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	points, _ := g.chained(3)
+	c, _ := points[2].Copy("b")
+	g.cloud.Region("b").Delete(c.Container, backup.MetadataPart.Name(c.Prefix))
+	if res := g.audit(AuditOptions{}); res.PointAudit.Broken != 1 {
+		t.Fatalf("%+v", res.PointAudit)
+	}
+	drillTells(t, g.drill(DrillRequest{}), points[2].ID, "its copy there is lost")
+
+	waiting := points[2]
+	waiting.Made, waiting.ID, waiting.Taken, waiting.Copies = 0, "11111111-2222-4333-8444-555555555555", waiting.Taken+1, []store.PointCopy{{Region: "b", State: store.CopyShipping}}
+	put := func(x store.Point) {
+		t.Helper()
+		if err := g.ledger.UpdatePoint(t.Context(), x.ID, func(p *store.Point, _ bool) bool { *p = x; return true }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(waiting)
+	d := g.drill(DrillRequest{})
+	if len(d.Findings) != 2 || d.OK || d.Errors != 1 {
+		t.Errorf("drill OK %v: %+v", d.OK, d.Findings)
+	}
+	if res := g.audit(AuditOptions{Repair: true}); res.Errors > 0 {
+		t.Fatalf("%s", findingsOf(res))
+	}
+	if d = g.drill(DrillRequest{}); !d.OK || len(d.Findings) != 1 || d.Findings[0].Kind != report.KindOlderPoint || d.Volumes[0].Restore.Point != points[2].ID {
+		t.Errorf("drill OK %v: %+v", d.OK, d.Findings)
 	}
 }
 
