@@ -360,10 +360,13 @@ func showDrill(c *console, d report.Drill) {
 	}
 	say("drill %s %s: %s", d.ID, verdict(d.OK), drillLine(d))
 	findings := d.Findings
+	called := callVolumes(d.Volumes, func(v report.DrillVolume) (id, name string) {
+		return cmp.Or(v.Restore.SourceVolume, v.Restore.Point), v.Restore.SourceVolumeName
+	})
 	for _, v := range d.Volumes {
 		r := v.Restore
 		findings = slices.DeleteFunc(slices.Clone(findings), func(f report.Finding) bool { return f.Region == r.Region && f.Cause == v.Cause }) // told here
-		name := transport.PrintName(cmp.Or(r.SourceVolumeName, r.SourceVolume, r.Point))
+		name := called(v)
 		if !v.OK {
 			c.warn("%s in %s: FAILED: %s", name, r.Region, cmp.Or(v.Cause, "it could not be removed"))
 			if v.Hint != "" {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -212,5 +213,27 @@ func TestNamesCannotCommandATerminal(t *testing.T) {
 	}
 	if at != "paris:"+bad+"/"+bad {
 		t.Errorf("JSON has %q", at)
+	}
+}
+
+// Volumes of one name are told apart by their ids in a drill, too; one in two regions is one.
+func TestADrillOfVolumesOfOneName(t *testing.T) {
+	var d report.Drill
+	for _, x := range []report.Restore{
+		{SourceVolume: "1", SourceVolumeName: "db", Region: "b"}, {SourceVolume: "2", SourceVolumeName: "db", Region: "b"},
+		{SourceVolume: "3", SourceVolumeName: "web", Region: "b"}, {SourceVolume: "3", SourceVolumeName: "web", Region: "c"}, {SourceVolume: "4", Region: "b"},
+	} {
+		d.Volumes = append(d.Volumes, report.DrillVolume{OK: true, Restore: x})
+	}
+	var out bytes.Buffer
+	showDrill(newConsole(&out, &out, nil), d)
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		if name, _, ok := strings.Cut(line, ": restored from "); ok {
+			got = append(got, name)
+		}
+	}
+	if want := []string{"db (1) in b", "db (2) in b", "web in b", "web in c", "4 in b"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

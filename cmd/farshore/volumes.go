@@ -107,25 +107,34 @@ func landed(n, bytes int64) string {
 	return fmt.Sprintf("%s landed, %s sent", count(n, "copy"), size(bytes))
 }
 
-// showPointResults prints each point on a line. Volumes of one name are told apart by their ids.
+// showPointResults prints each point on a line.
 func showPointResults(c *console, indent string, list []report.PointResult) {
-	called := map[string]string{} // the volume that has a name; empty: several have
+	called := callVolumes(list, func(x report.PointResult) (id, name string) { return x.Volume, x.VolumeName })
 	for _, x := range list {
-		if id, ok := called[x.VolumeName]; ok && id != x.Volume {
-			called[x.VolumeName] = ""
-		} else {
-			called[x.VolumeName] = x.Volume
-		}
+		c.say("%s%s%s", indent, called(x), pointLine(x))
 	}
+}
+
+// callVolumes gives what the volumes of a list are called: by their names, those of one name by
+// their ids, too.
+func callVolumes[T any](list []T, of func(T) (id, name string)) func(T) string {
+	ids := map[string]string{} // of the volume that has a name; empty: several have
 	for _, x := range list {
-		what := transport.PrintName(x.VolumeName)
-		switch {
-		case x.VolumeName == "":
-			what = x.Volume
-		case called[x.VolumeName] == "":
-			what += " (" + x.Volume + ")"
+		id, name := of(x)
+		if other, ok := ids[name]; ok && other != id {
+			id = ""
 		}
-		c.say("%s%s%s", indent, what, pointLine(x))
+		ids[name] = id
+	}
+	return func(x T) string {
+		switch id, name := of(x); {
+		case name == "":
+			return id
+		case ids[name] == "" && id != "":
+			return transport.PrintName(name) + " (" + id + ")"
+		default:
+			return transport.PrintName(name)
+		}
 	}
 }
 
