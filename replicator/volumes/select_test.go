@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"farshore/policies"
+	"farshore/replicator/report"
 	"farshore/store"
 	"farshore/transport"
 )
@@ -112,5 +113,27 @@ func TestChoose(t *testing.T) {
 				t.Errorf("parent %q, why %q, chain %d", parent, got.why, got.chain)
 			}
 		})
+	}
+}
+
+// A policy that only watches says of how many volumes it has nothing to make a point of.
+func TestNothingToMakeAPointOf(t *testing.T) {
+	g := newRig(t, rigOptions{}, "b")
+	g.policy.Snapshot = nil
+	v := g.volume("db", 1)
+	g.volume("web", 2)
+	wantFinding(t, g.ship(), report.KindNotShipped, "a", "2 volumes without a restore point", "takes no snapshots")
+	snap, err := g.regions["a"].Blocks.CreateSnapshot(t.Context(), v.ID(), "theirs", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.until(func() bool {
+		x, err := g.regions["a"].Blocks.Snapshot(t.Context(), snap.ID)
+		return err == nil && x.Status == "available"
+	})
+	wantFinding(t, g.ship(), report.KindNotShipped, "a", "1 volume without a restore point")
+	g.policy.Volumes = &policies.Volumes{IDs: []string{v.ID()}}
+	if res := g.ship(); len(res.Findings) > 0 {
+		t.Errorf("of a volume that has a point: %s", findingsOf(res))
 	}
 }

@@ -48,6 +48,7 @@ type run struct {
 	points  []report.PointResult
 
 	misplaced error     // why nothing can be shipped from the source at all
+	bare      int64     // volumes without a point, and without a snapshot to make one of
 	tokenEnds time.Time // of the token that backups are started with
 }
 
@@ -142,7 +143,15 @@ func (r *run) ship(ctx context.Context) error {
 	for _, v := range chosen {
 		g.Go(func() error { return r.tell(gctx, v, r.volume(gctx, v)) })
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if r.bare > 0 {
+		r.f.Add(report.Finding{Kind: report.KindNotShipped, Level: report.Warn, Policy: r.p.Name, Region: r.p.From, Op: "look for snapshots",
+			Cause: report.Count(r.bare, "volume") + " without a restore point: the policy takes no snapshots, and there is none that it could use",
+			Hint:  "let it take them (snapshot: {every: 1h}), or take some: openstack volume snapshot create --volume VOLUME NAME; farshore points " + before(r.p.Name) + "lists what has points"})
+	}
+	return nil
 }
 
 // open finds the source, and the destinations that answer.
@@ -251,6 +260,9 @@ func (r *run) volume(ctx context.Context, v transport.Volume) error {
 	}
 	due := dueSnapshots(r.p, v.ID, snaps, points)
 	take := r.o.SnapshotNow || snapshotDue(r.p, v.ID, snaps, points, r.s.o.Clock.Now())
+	if r.p.Snapshot == nil && !take && len(due)+len(points) == 0 {
+		r.count(func() { r.bare++ })
+	}
 	if err := unfit(r.p.From, v); err != nil && (take || len(due) > 0) {
 		return err
 	}
