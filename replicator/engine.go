@@ -337,7 +337,7 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 	if v := res.Replicas; !v.Satisfied && !o.DryRun && firstErr == nil {
 		f.Add(report.Finding{Kind: report.KindTooFew, Level: report.Error, Policy: p.Name, Op: "count replicas",
 			Cause: fmt.Sprintf("%d of %d objects have fewer than %d confirmed replicas", v.Short, v.Objects, v.Wanted) + sinceText(v.Since),
-			Hint:  "see the other findings for why; farshore audit shows which objects"})
+			Hint:  "the other findings say why, warnings only without --quiet; farshore audit shows which objects"})
 	}
 	res.Findings, res.Counts, res.Errors = f.List(), f.Counts(), f.Errors()
 	res.Seconds = e.o.Clock.Now().Sub(began).Seconds()

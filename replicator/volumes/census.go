@@ -106,7 +106,7 @@ func (c *census) judge(f *report.Findings, r report.Replicas, repaired bool) {
 	if lost := int64(len(dead)); !r.Satisfied && r.Short != lost {
 		cause := fmt.Sprintf("%d of %s can be restored in fewer than %s beside the source", r.Short, report.Count(r.Objects, "point"), report.Count(r.Wanted, "region"))
 		f.Add(report.Finding{Kind: report.KindTooFew, Level: report.Error, Policy: c.p.Name, Op: "count replicas", Cause: cause,
-			Hint: "see the other findings for why; farshore points " + before(c.p.Name) + "shows which"})
+			Hint: "the other findings say why, warnings only without --quiet; farshore points " + before(c.p.Name) + "shows which"})
 	}
 }
 
