@@ -35,7 +35,7 @@ type volumes struct {
 }
 
 // longName is a volume's name of as many characters as Cinder takes.
-var longName = "shipped ✓ " + strings.Repeat("long ", 49)
+var longName = "shipped ✓" + strings.Repeat(" long", 49) + "!"
 
 func newVolumes(t *testing.T, keys string) *volumes {
 	l := lab.RequireCinder(t)
