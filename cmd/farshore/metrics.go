@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -56,7 +57,9 @@ func (w *watched) at(x *crew) {
 func (w *watched) counted(policy string, r report.Replicas) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.replicas[policy] = r
+	if r.Wanted > 0 || r.Satisfied { // else it came to no judgement: the one before stands
+		w.replicas[policy] = r
+	}
 }
 
 // Describe implements prometheus.Collector: which series there are depends on the policy
@@ -135,8 +138,7 @@ func (c collector) lag(l report.Lag) {
 // regions is what goes over the wire.
 func (c collector) regions(x *crew) {
 	for name := range x.work.regions {
-		_, down := x.links.down[name]
-		c.gauge("region_up", "1 if the region could be logged in to when the policy file was read, or since.", truth(!down), "region", name)
+		c.gauge("region_up", "0 while the region cannot be logged in to, or has answered no request for half a minute.", truth(!x.links.mute(name)), "region", name)
 	}
 	for name, r := range x.links.open {
 		n := r.Counters()
@@ -231,9 +233,12 @@ func (w *watched) ready(rw http.ResponseWriter, _ *http.Request) {
 	switch {
 	case w.crew == nil:
 		http.Error(rw, "not at work", http.StatusServiceUnavailable)
-	case len(w.crew.links.down) > 0:
-		http.Error(rw, fmt.Sprintf("regions that do not answer: %v", sortedNames(w.crew.links.down)), http.StatusServiceUnavailable)
 	default:
+		mute := slices.DeleteFunc(sortedNames(w.crew.work.regions), func(name string) bool { return !w.crew.links.mute(name) })
+		if len(mute) > 0 {
+			http.Error(rw, fmt.Sprintf("regions that do not answer: %v", mute), http.StatusServiceUnavailable)
+			return
+		}
 		fmt.Fprintln(rw, "ready")
 	}
 }

@@ -76,8 +76,7 @@ func pageRegions(x *crew, s report.Snapshot) []page.Region {
 	out := []page.Region{}
 	for _, name := range sortedNames(x.work.regions) {
 		r := page.Region{Name: name}
-		_, down := x.links.down[name]
-		r.Up = !down
+		r.Up = !x.links.mute(name)
 		for _, g := range x.links.gates {
 			if st := g.Stats(); st.Region == name {
 				r.RequestsLimit = int(st.Limit)
@@ -126,8 +125,7 @@ func (b *wall) policy(p policies.Policy, x *crew, st control.Status, lags []repo
 		out.Holdings = containerHoldings(b.seen.holdings[p.Name], p)
 	}
 	for i := range out.Holdings {
-		_, down := x.links.down[out.Holdings[i].Region]
-		out.Holdings[i].Up = !down
+		out.Holdings[i].Up = !x.links.mute(out.Holdings[i].Region)
 	}
 	for _, l := range lags {
 		if l.Policy == p.Name {

@@ -85,6 +85,9 @@ func runPolicyCheck(file string, c *console) error {
 	if err := cloudsKnown(f); err != nil {
 		return err
 	}
+	if _, err := hooksOf(f); err != nil {
+		return err
+	}
 	out := policyCheckResult{File: f.Name, Ledger: ledgerPath("", f), Regions: sortedNames(f.Regions), Policies: []policyRow{}}
 	c.say("%s: no problems; %s, ledger %s", f.Name, count(int64(len(f.Regions)), "region"), out.Ledger)
 	for _, p := range f.Policies {

@@ -88,6 +88,9 @@ func runDaemon(ctx context.Context, o *runOptions, c *console) error {
 	if c.json {
 		return usagef("leave it out: --log-format json makes lines of JSON", "farshore run works until it is ended and has no result")
 	}
+	if o.Listen == "" { // it would be every address of the machine
+		return usagef("give an address such as "+metricsAddress+", or off", "--listen names no address")
+	}
 	if o.Parallel < 1 {
 		return usagef("", "--parallel is at least 1, not %d", o.Parallel)
 	}

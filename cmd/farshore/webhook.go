@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -32,11 +31,11 @@ func hooksOf(f *policies.File) ([]webhook.Target, error) {
 	for i, w := range f.Webhooks {
 		t, err := hookOf(f, w)
 		if err != nil {
-			return nil, &hintError{op: "read", item: fmt.Sprintf("webhooks[%d] of %s", i, f.Name), err: err, hint: "the user that farshore runs as must be able to read the file, and a relative path is beside the policy file"}
+			return nil, usagef("the user that farshore runs as must be able to read the file, and a relative path is beside the policy file", "webhooks[%d] of %s: %v", i, f.Name, err)
 		}
 		for _, before := range out {
 			if before.URL.String() == t.URL.String() {
-				return nil, &hintError{op: "read", item: fmt.Sprintf("webhooks[%d] of %s", i, f.Name), err: errors.New("another one has the same address"), hint: "give one of them all events"}
+				return nil, usagef("give one of them all events", "webhooks[%d] of %s: another one has the same address", i, f.Name)
 			}
 		}
 		out = append(out, t)

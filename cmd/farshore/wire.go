@@ -45,6 +45,20 @@ type spareFunc func(name string, names []string, failed []error) bool
 // none is the answer of commands that need every region.
 func none(string, []string, []error) bool { return false }
 
+// muteFor is how long a region must have answered nothing to count as down: one request
+// that fails is tried again.
+const muteFor = 30 * time.Second
+
+// mute reports whether a region does not answer: it could not be logged in to, or its last
+// requests were answered by nothing.
+func (l *links) mute(name string) bool {
+	if _, down := l.down[name]; down {
+		return true
+	}
+	r := l.open[name]
+	return r != nil && !r.Silent().IsZero() && time.Since(r.Silent()) >= muteFor
+}
+
 // connect logs in to the regions, all at once. A region that does not answer goes to
 // down, so that the others go on (promise 8); a login that is refused or described
 // wrongly is an error, for it will not pass by itself, unless spare says that the work

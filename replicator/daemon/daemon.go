@@ -377,7 +377,7 @@ func (s *Scheduler) Order(o control.Order) error {
 		}
 	}
 	if !found {
-		return fmt.Errorf("%w: policy %q has no %s (it has: %s)", ErrNoSuchTask, o.Policy, o.Kind, s.names())
+		return fmt.Errorf("%w: policy %q has no %s (there are: %s)", ErrNoSuchTask, o.Policy, cmp.Or(string(o.Kind), "task"), s.names())
 	}
 	if o.Do == control.Cancel && !runs {
 		return fmt.Errorf("%w of policy %q: none of its tasks runs now", ErrNoSuchTask, o.Policy)

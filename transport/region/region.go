@@ -147,6 +147,10 @@ func (r *Region) Name() string { return r.name }
 // Counters gives what was sent and received since Open, Keystone's requests included.
 func (r *Region) Counters() wire.Snapshot { return r.counters.Snapshot() }
 
+// Silent is since when the region has answered no request, Keystone's included; zero: it
+// answered the last one.
+func (r *Region) Silent() time.Time { return r.counters.Silent() }
+
 // ClockSkew is the object store's clock minus this machine's and how far off the
 // figure may be; ok is false before the first reply (R18).
 func (r *Region) ClockSkew() (skew, uncertainty time.Duration, ok bool) { return r.skew.Estimate() }

@@ -46,6 +46,9 @@ func (c *chain) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		c.o.Counters.count(req.Method, kind, 0)
 		err = w.explain(err)
+		if req.Context().Err() == nil {
+			c.o.Counters.unanswered(start)
+		}
 		if w.stalled() {
 			c.o.Counters.stalls.Add(1)
 		}
@@ -53,6 +56,7 @@ func (c *chain) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	c.o.Counters.count(req.Method, kind, resp.StatusCode)
+	c.o.Counters.answered()
 	if kind.store() {
 		c.o.Skew.observe(resp.Header.Get("Date"), start, time.Now())
 	}

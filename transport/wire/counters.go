@@ -73,7 +73,21 @@ type Counters struct {
 	throttled      atomic.Int64
 	stalls         atomic.Int64
 	sent, received atomic.Int64
+	silent         atomic.Int64 // Unix ns; see Silent
 }
+
+// Silent is when the first of the last requests began that got no reply at all; zero: the
+// last one got one, or nothing was asked. What the caller gave up does not count.
+func (c *Counters) Silent() time.Time {
+	if ns := c.silent.Load(); ns != 0 {
+		return time.Unix(0, ns)
+	}
+	return time.Time{}
+}
+
+func (c *Counters) answered() { c.silent.Store(0) }
+
+func (c *Counters) unanswered(began time.Time) { c.silent.CompareAndSwap(0, began.UnixNano()) }
 
 func (c *Counters) count(method string, k Kind, status int) {
 	m := slices.Index(methods, method)

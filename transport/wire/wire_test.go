@@ -456,3 +456,42 @@ func TestSkewIsFoundToAFraction(t *testing.T) {
 		}
 	})
 }
+
+// Counters know since when nothing was answered: any reply ends that, and what the caller
+// gave up says nothing.
+func TestSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c wire.Counters
+		var answer func() (*http.Response, error)
+		chain := wire.Chain(tripper(func(*http.Request) (*http.Response, error) { return answer() }), wire.Options{Idle: time.Minute, Counters: &c})
+		ask := func(ctx context.Context) time.Time {
+			t.Helper()
+			time.Sleep(time.Second)
+			if resp, err := chain.RoundTrip(request(ctx, http.MethodGet, nil)); err == nil {
+				_ = resp.Body.Close()
+			}
+			return c.Silent()
+		}
+		refused := func() (*http.Response, error) { return nil, errors.New("connection refused") }
+		answer = func() (*http.Response, error) { return reply(200, http.NoBody), nil }
+		if at := ask(t.Context()); !at.IsZero() {
+			t.Errorf("it answered, and is silent since %s", at)
+		}
+		answer = refused
+		given, give := context.WithCancel(t.Context())
+		give()
+		if at := ask(given); !at.IsZero() {
+			t.Errorf("the caller gave up, and it is silent since %s", at)
+		}
+		want := time.Now().Add(time.Second)
+		for range 3 {
+			if at := ask(t.Context()); !at.Equal(want) {
+				t.Errorf("silent since %s, want %s", at, want)
+			}
+		}
+		answer = func() (*http.Response, error) { return reply(500, http.NoBody), nil }
+		if at := ask(t.Context()); !at.IsZero() {
+			t.Errorf("it answered, and is silent since %s", at)
+		}
+	})
+}
