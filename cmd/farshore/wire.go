@@ -56,7 +56,11 @@ func (l *links) mute(name string) bool {
 		return true
 	}
 	r := l.open[name]
-	return r != nil && !r.Silent().IsZero() && time.Since(r.Silent()) >= muteFor
+	if r == nil {
+		return false
+	}
+	since := r.Silent() // once: a reply may come meanwhile
+	return !since.IsZero() && time.Since(since) >= muteFor
 }
 
 // connect logs in to the regions, all at once. A region that does not answer goes to
