@@ -24,6 +24,14 @@ func Noun[N int | int64](n N, noun string) string {
 	return noun + "s"
 }
 
+// Shorten cuts a text to at most so many characters, the last of which tells of it.
+func Shorten(text string, most int) string {
+	if r := []rune(text); len(r) > most {
+		return string(r[:max(most-1, 0)]) + "…"
+	}
+	return text
+}
+
 // Are is the verb after a Count: "is" of one, "are" of none or more.
 func Are[N int | int64](n N) string {
 	if n == 1 {

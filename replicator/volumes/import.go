@@ -37,10 +37,7 @@ func (t *trip) importRecord(ctx context.Context, c store.PointCopy) (note string
 		}
 	}
 	if c.Note != "" { // it was shipped a while ago, and somebody may have removed what was in the way with all under its name
-		meta, err := t.s.readMetadata(ctx, r.Objects, c)
-		if err == nil {
-			_, _, err = t.s.compareListing(ctx, r.Objects, c, meta)
-		}
+		_, _, err := t.s.checkBackup(ctx, r.Objects, c)
 		if transport.Is(err, transport.NotFound) || transport.Is(err, transport.Corrupt) {
 			return "", t.shipAgain(ctx, c.Region, "its objects are no longer there as they were shipped: "+err.Error())
 		}
@@ -108,7 +105,12 @@ func (t *trip) settled(ctx context.Context, r Region, c store.PointCopy, patienc
 // creatingError is of a record that stays creating. Cinder takes no other way out of that
 // than to be rid of it, and leaves the objects, which the record does not name yet.
 func creatingError(c store.PointCopy) error {
-	return &stuckError{what: "the record of backup", region: c.Region, id: c.Backup, status: "creating", command: "openstack volume backup delete --force " + c.Backup}
+	return &stuckError{what: "the record of backup", region: c.Region, id: c.Backup, status: "creating", command: dropCreating(c)}
+}
+
+// dropCreating is the admin's command that ends it.
+func dropCreating(c store.PointCopy) string {
+	return "openstack volume backup delete --force " + c.Backup
 }
 
 // imported reports whether the record is there already. One that an import left in
@@ -137,10 +139,7 @@ func (t *trip) imported(ctx context.Context, r Region, c store.PointCopy) (bool,
 	if err := t.s.removeBackup(ctx, r.Blocks, c.Region, c.Backup); err != nil {
 		return false, err
 	}
-	meta, err := t.s.readMetadata(ctx, r.Objects, c)
-	if err == nil {
-		_, _, err = t.s.compareListing(ctx, r.Objects, c, meta)
-	}
+	_, _, err = t.s.checkBackup(ctx, r.Objects, c)
 	if err == nil || passing(err) || ctx.Err() != nil {
 		return false, err
 	}
@@ -199,8 +198,8 @@ func (t *trip) notImported(region, cause, hint string) {
 func recordOf(pt store.Point, c store.PointCopy) backup.Record {
 	taken := " " + time.UnixMicro(pt.Taken).UTC().Format("2006-01-02T15:04:05Z")
 	r := backup.Record{ID: c.Backup, VolumeID: pt.Volume.ID, SnapshotID: pt.Snapshot, Parent: c.Parent, Size: pt.Volume.Size,
-		Name:        shorten(volumeName(transport.Volume{ID: pt.Volume.ID, Name: pt.Volume.Name}), maxText-len(taken)) + taken,
-		Description: shorten(fmt.Sprintf("restore point of policy %s, from region %s", pt.Policy, pt.Region), maxText), Container: c.Container, Prefix: c.Prefix, Objects: c.Objects,
+		Name:        report.Shorten(volumeName(transport.Volume{ID: pt.Volume.ID, Name: pt.Volume.Name}), maxText-len(taken)) + taken,
+		Description: report.Shorten(fmt.Sprintf("restore point of policy %s, from region %s", pt.Policy, pt.Region), maxText), Container: c.Container, Prefix: c.Prefix, Objects: c.Objects,
 		DataTime: time.UnixMicro(pt.Taken).UTC(), Metadata: map[string]string{keyPolicy: pt.Policy}}
 	if p, err := backup.ParsePrefix(c.Prefix); err == nil {
 		r.Created = p.At
@@ -211,11 +210,3 @@ func recordOf(pt store.Point, c store.PointCopy) backup.Record {
 // maxText is how many characters Cinder's database takes of a record's name or description;
 // cinder-backup dies of more, and the record stays creating.
 const maxText = 255
-
-// shorten cuts a text to so many characters.
-func shorten(text string, most int) string {
-	if r := []rune(text); len(r) > most {
-		return string(r[:most-1]) + "…"
-	}
-	return text
-}

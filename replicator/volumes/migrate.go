@@ -155,16 +155,12 @@ func (m *migration) key() string {
 // Migrations are the migrations of volumes that a ledger knows, as they stood when they were
 // last recorded.
 func Migrations(l *store.Ledger) ([]report.Migration, error) {
-	keys, notes, err := l.Notes(migrationNote)
+	states, err := notesOf[migrationState](l, migrationNote)
 	if err != nil {
-		return nil, fmt.Errorf("read migrations: %w", err)
+		return nil, err
 	}
 	out := []report.Migration{}
-	for i, text := range notes {
-		var st migrationState
-		if err := json.Unmarshal(text, &st); err != nil {
-			return nil, fmt.Errorf("read %s: %w", keys[i], err)
-		}
+	for _, st := range states {
 		st.Report.List()
 		out = append(out, st.Report)
 	}

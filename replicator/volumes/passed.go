@@ -34,14 +34,19 @@ func (s *Shipper) notePassed(p policies.Policy, began time.Time) error {
 
 // Passes are the last passes over volumes that a ledger knows.
 func Passes(l *store.Ledger) ([]Passed, error) {
-	keys, notes, err := l.Notes(passedNote)
+	return notesOf[Passed](l, passedNote)
+}
+
+// notesOf reads the ledger's notes whose keys begin so.
+func notesOf[T any](l *store.Ledger, prefix string) ([]T, error) {
+	keys, notes, err := l.Notes(prefix)
 	if err != nil {
-		return nil, fmt.Errorf("read passes over volumes: %w", err)
+		return nil, err
 	}
-	out := make([]Passed, len(notes))
+	out := make([]T, len(notes))
 	for i, text := range notes {
 		if err := json.Unmarshal(text, &out[i]); err != nil {
-			return nil, fmt.Errorf("read %s: %w", keys[i], err)
+			return nil, fmt.Errorf("read note %s: %w", keys[i], err)
 		}
 	}
 	return out, nil

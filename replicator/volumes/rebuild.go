@@ -166,10 +166,7 @@ func (b *rebuilding) region(ctx context.Context, region string) error {
 // judgeCopy decides the state of a copy by its objects and its record.
 func (b *rebuilding) judgeCopy(ctx context.Context, r Region, d *Descriptor, records map[string]transport.Backup) error {
 	c := &d.Copy
-	md, err := b.s.readMetadata(ctx, r.Objects, *c)
-	if err == nil {
-		_, _, err = b.s.compareListing(ctx, r.Objects, *c, md)
-	}
+	_, _, err := b.s.checkBackup(ctx, r.Objects, *c)
 	rec, has := records[c.Backup]
 	switch {
 	case transport.Is(err, transport.NotFound), transport.Is(err, transport.Corrupt):

@@ -99,7 +99,8 @@ type restoring struct {
 	r       Region
 	f       *report.Findings
 	chain   []link
-	point   store.Point // the last of the chain
+	whole   map[string]extent // backups whose objects were seen, by their ids there
+	point   store.Point       // the last of the chain
 	at      store.PointCopy
 	work    store.Work
 	data    restoreData

@@ -70,7 +70,7 @@ func (j *restoring) checkRecords(ctx context.Context) error {
 		case b.Status == "restoring":
 			err, hint = errors.New("it is being restored by somebody"), "wait until that has ended"
 		case b.Status == "creating":
-			err, hint = errors.New("its import has not ended"), "farshore points land "+l.point.ID+" --to "+j.req.To+" waits for it; one that never ends an admin ends: openstack volume backup delete --force "+l.at.Backup+", and then the same imports it again"
+			err, hint = errors.New("its import has not ended"), "farshore points land "+l.point.ID+" --to "+j.req.To+" waits for it; one that never ends an admin ends: "+dropCreating(l.at)+", and then the same imports it again"
 		case b.Status != statusAvailable:
 			err, hint = fmt.Errorf("its status is %s", b.Status), fmt.Sprintf("an admin ends that with: openstack volume backup set --state available %s", l.at.Backup)
 		default:
@@ -85,24 +85,32 @@ func (j *restoring) checkRecords(ctx context.Context) error {
 func (j *restoring) checkObjects(ctx context.Context) error {
 	j.out.Objects, j.out.Bytes = 0, 0
 	for _, l := range j.chain {
-		objects, bytes, err := j.checkBackup(ctx, l.at)
+		x, err := j.checkBackup(ctx, l.at)
 		if err != nil {
 			return err
 		}
-		j.out.Objects += objects
-		j.out.Bytes += bytes
+		j.out.Objects += x.objects
+		j.out.Bytes += x.bytes
 	}
 	return nil
 }
 
-// checkBackup compares the listing under a backup's prefix with the backup's own list of
-// objects: one more or less, and the restore ends without a word of why (C13, L7).
-func (j *restoring) checkBackup(ctx context.Context, at store.PointCopy) (objects, bytes int64, err error) {
-	m, err := j.s.readMetadata(ctx, j.r.Objects, at)
-	if err != nil {
-		return 0, 0, err
+// extent is what a backup consists of.
+type extent struct{ objects, bytes int64 }
+
+// checkBackup sees that a backup's objects are there, of each backup once.
+func (j *restoring) checkBackup(ctx context.Context, at store.PointCopy) (x extent, err error) {
+	if x, ok := j.whole[at.Backup]; ok {
+		return x, nil
 	}
-	return j.s.compareListing(ctx, j.r.Objects, at, m)
+	if x.objects, x.bytes, err = j.s.checkBackup(ctx, j.r.Objects, at); err != nil {
+		return extent{}, err
+	}
+	if j.whole == nil {
+		j.whole = map[string]extent{}
+	}
+	j.whole[at.Backup] = x
+	return x, nil
 }
 
 // choose finds the point. Of a volume the newest is taken of which all objects are there, too:
@@ -131,7 +139,7 @@ func (j *restoring) damage(ctx context.Context, p store.Point) (id, why string, 
 		return "", "", nil // which the checks say
 	}
 	for _, l := range chain {
-		switch _, _, err := j.checkBackup(ctx, l.at); {
+		switch _, err := j.checkBackup(ctx, l.at); {
 		case ctx.Err() != nil:
 			return "", "", context.Cause(ctx)
 		case transport.Is(err, transport.NotFound) || transport.Is(err, transport.Corrupt):

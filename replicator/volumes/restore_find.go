@@ -141,9 +141,6 @@ func (s *Shipper) findPoint(ctx context.Context, name, region string, damaged ma
 	}
 	x, err := s.newest(list, known, region, "", there, damaged)
 	x.ofAll = true
-	if c, _ := at(x.newer, region); len(damaged) > 0 && c.State == store.CopyLanded && x.again == "" {
-		x.why, x.again = cmp.Or(damaged[c.Backup], x.why), "sends"
-	}
 	return x, err
 }
 
@@ -174,7 +171,7 @@ func ofVolume(p store.Point, name string) bool {
 // newest chooses among a volume's points in a region, the oldest first, the newest that
 // the region can restore by what is known of them and by the records that are there (the
 // ledger's word may be old); if there is none, the newest, so that the check says why. With
-// a policy, only its own points are newer than others.
+// a policy, only its own points are newer than others. damaged is findPoint's.
 func (s *Shipper) newest(list []store.Point, known, region, policy string, there map[string]bool, damaged map[string]string) (pick, error) {
 	all := list
 	if known == knownLedger { // it may know of points that have not got there
@@ -200,8 +197,13 @@ func (s *Shipper) newest(list []store.Point, known, region, policy string, there
 		all = slices.DeleteFunc(slices.Clone(all), func(p store.Point) bool { return p.Policy != policy })
 	}
 	why := func(p store.Point) (why, again string) {
-		if c, ok := at(p, region); ok && c.State == store.CopyLanded && !there[c.Backup] {
+		switch c, ok := at(p, region); {
+		case !ok || c.State != store.CopyLanded:
+			return whyNot(p, region), ""
+		case !there[c.Backup]:
 			return "the region's Cinder no longer has its record, or it is in error there", "imports"
+		case len(damaged) > 0: // it, or what it is an increment upon
+			return cmp.Or(damaged[c.Backup], whyNot(p, region)), "sends"
 		}
 		return whyNot(p, region), ""
 	}

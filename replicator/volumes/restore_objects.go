@@ -104,6 +104,17 @@ func (s *Shipper) readMetadata(ctx context.Context, sink transport.Sink, at stor
 	return m, nil
 }
 
+// checkBackup compares the listing under a backup's prefix with the backup's own list of
+// objects, and counts the data objects and the bytes of all: one more or less, and a restore
+// ends without a word of why (C13, L7).
+func (s *Shipper) checkBackup(ctx context.Context, sink transport.Sink, at store.PointCopy) (objects, bytes int64, err error) {
+	m, err := s.readMetadata(ctx, sink, at)
+	if err != nil {
+		return 0, 0, err
+	}
+	return s.compareListing(ctx, sink, at, m)
+}
+
 // compareListing compares what is listed under a backup's prefix with what its _metadata
 // names, and counts the data objects and the bytes of all.
 func (s *Shipper) compareListing(ctx context.Context, sink transport.Sink, at store.PointCopy, m backup.Metadata) (objects, bytes int64, err error) {

@@ -42,11 +42,14 @@ func (s *Shipper) takeUp(ctx context.Context, p policies.Policy, f *report.Findi
 				Cause: fmt.Sprintf("copies of %s that the ledger did not know: they are in it now", report.Count(n, "point")), Hint: "keep applies to them as to all others; farshore points " + before(p.Name) + "lists them"})
 		}
 	}
+	if len(asked) == 0 { // as in every pass but the first
+		return nil
+	}
 	points, err := a.mine()
 	if err != nil {
 		return err
 	}
-	if len(asked) > 0 && slices.ContainsFunc(points, func(x store.Point) bool { return x.Unseen }) {
+	if slices.ContainsFunc(points, func(x store.Point) bool { return x.Unseen }) {
 		b := &rebuilding{pointAudit: a, op: "take up points", totals: &report.Totals{}}
 		if err := b.source(ctx); err != nil {
 			return err
