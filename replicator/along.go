@@ -48,9 +48,10 @@ type want struct {
 // maxDepth is how deep Swift lets manifests be nested.
 const maxDepth = 10
 
-// above is what stands above that which an object points to.
-func (p *pass) above(it *item) [][2]string {
-	return append(slices.Clip(it.above), [2]string{p.job.From.Container, it.name})
+// above is what stands above that which an object of this container points to; of is what
+// stands above the object.
+func (p *pass) above(of [][2]string, name string) [][2]string {
+	return append(slices.Clip(of), [2]string{p.job.From.Container, name})
 }
 
 // bottomless says why nobody can read a manifest or a link to the end; nil if it seems possible.

@@ -46,7 +46,7 @@ func (p *pass) copyManifest(ctx context.Context, it *item, targets []target) err
 			return err
 		}
 	}
-	ready, err := p.withNeeds(ctx, it, targets, segmentsOf(m, p.above(it)), m, "a segment")
+	ready, err := p.withNeeds(ctx, it, targets, segmentsOf(m, p.above(it.above, it.name)), m, "a segment")
 	if err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func (p *pass) putManifest(ctx context.Context, it *item, t target, obj transpor
 			if lerr := p.lost(ctx, t.d, m); lerr != nil {
 				return lerr
 			}
-			complete, berr := p.bring(ctx, segmentsOf(m, p.above(it)), []*dest{t.d})
+			complete, berr := p.bring(ctx, segmentsOf(m, p.above(it.above, it.name)), []*dest{t.d})
 			if berr != nil {
 				return berr
 			}
@@ -291,7 +291,7 @@ func (p *pass) prepare(ctx context.Context, it *item, targets []target) ([]targe
 		if err != nil {
 			return nil, p.failAll(ctx, it, targets, err)
 		}
-		ready, err := p.withNeeds(ctx, it, targets, []want{{container: container, name: name, above: p.above(it), size: -1}}, nil, "the target")
+		ready, err := p.withNeeds(ctx, it, targets, []want{{container: container, name: name, above: p.above(it.above, it.name), size: -1}}, nil, "the target")
 		if err != nil || len(ready) == 0 {
 			return nil, err
 		}
@@ -350,9 +350,9 @@ func (p *pass) prepareDLO(ctx context.Context, it *item, targets []target, value
 	if len(entries) == 0 {
 		return targets, nil
 	}
-	wants := make([]want, len(entries))
+	wants, above := make([]want, len(entries)), p.above(it.above, it.name)
 	for i, e := range entries {
-		wants[i] = want{container: container, name: e.Name, etag: e.ETag, size: e.Size, modified: micros(e.Modified), kind: e.Kind, above: p.above(it)}
+		wants[i] = want{container: container, name: e.Name, etag: e.ETag, size: e.Size, modified: micros(e.Modified), kind: e.Kind, above: above}
 	}
 	if len(it.above) > 0 { // a DLO among the segments of another: its own are brought by its own container's pass
 		return targets, nil

@@ -182,7 +182,7 @@ func (p *pass) readyFor(ctx context.Context, x *past, obj transport.Object, to [
 	case obj.Header[transport.TargetETagHeader] == "":
 		return nil
 	}
-	return p.bringFor(ctx, []want{{container: container, name: name, size: -1, above: [][2]string{{p.job.From.Container, x.name}}}}, to)
+	return p.bringFor(ctx, []want{{container: container, name: name, size: -1, above: p.above(nil, x.name)}}, to)
 }
 
 // bringFor brings what a version needs. Where it lacks all the same, the write says so.
@@ -229,7 +229,7 @@ func (p *pass) writePastManifest(ctx context.Context, x *past, v *store.SeriesVe
 			return err
 		}
 	}
-	if err := p.bringFor(ctx, segmentsOf(m, [][2]string{{p.job.From.Container, x.name}}), to); err != nil {
+	if err := p.bringFor(ctx, segmentsOf(m, p.above(nil, x.name)), to); err != nil {
 		return err
 	}
 	each(to, func(s *pastSide) {

@@ -72,6 +72,8 @@ func completeMore(o *selectOptions, want func(policies.Policy) bool) cobra.Compl
 
 func aboutVolumes(p policies.Policy) bool { return p.Volumes != nil }
 
+func anyPolicy(policies.Policy) bool { return true }
+
 // completeRegions offers the names that region check takes.
 func completeRegions(o *selectOptions) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {

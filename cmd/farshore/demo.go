@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"github.com/vbauerster/mpb/v8/cwriter"
+
+	"farshore/replicator/report"
 )
 
 type demoOptions struct {
@@ -162,7 +164,7 @@ func (d *demo) fact(name string, n int64) int64 {
 
 // narrate says what the demo itself did or counted, as against what a command printed.
 func (d *demo) narrate(format string, args ...any) {
-	d.c.say("   %s", fitted(fmt.Sprintf(format, args...), demoWidth-3))
+	d.c.say("   %s", report.Shorten(fmt.Sprintf(format, args...), demoWidth-3))
 }
 
 // show runs a command, which must end with the code, and shows the first line of its
@@ -195,7 +197,7 @@ func (d *demo) showRun(run demoRun, code int, line string, patterns ...string) e
 	}
 	d.styledLine(prompt)
 	for _, l := range cmd.Output {
-		d.c.say("     %s", fitted(l, demoWidth-5))
+		d.c.say("     %s", report.Shorten(l, demoWidth-5))
 	}
 	if run.exit != code || len(missing) > 0 {
 		err := fmt.Errorf("farshore %s ended with %d instead of %d", line, run.exit, code)
@@ -214,14 +216,6 @@ func firstLine(text string, match *regexp.Regexp) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// fitted cuts a line so that it does not wrap.
-func fitted(line string, width int) string {
-	if r := []rune(line); len(r) > width {
-		return string(r[:width-1]) + "…"
-	}
-	return line
 }
 
 func comma(n int64) string { return humanize.Comma(n) }

@@ -108,10 +108,8 @@ var (
 
 // without refuses flags that would do nothing.
 func (o *drillOptions) without(why string, names ...string) error {
-	for _, name := range names {
-		if o.flags.Changed(name) {
-			return usagef("leave it out: "+why, "--%s has nothing to say here", name)
-		}
+	if name := given(o.flags, names); name != "" {
+		return usagef("leave it out: "+why, "--%s has nothing to say here", name)
 	}
 	return nil
 }
@@ -316,11 +314,7 @@ func (o *drillOptions) knownToDrill(l *store.Ledger, policy string) error {
 	for _, d := range all {
 		known[d.Policy] = true
 	}
-	if f, err := o.load(); err == nil {
-		for _, name := range policyNames(f) {
-			known[name] = true
-		}
-	}
+	o.addNames(known, anyPolicy)
 	delete(known, "") // of drills of one point
 	if known[policy] {
 		return nil

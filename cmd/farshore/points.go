@@ -151,13 +151,7 @@ func knownPolicies(o *pointsOptions, names []string, all []store.Point) error {
 	for _, p := range all {
 		known[p.Policy] = true
 	}
-	if f, err := o.load(); err == nil {
-		for _, p := range f.Policies {
-			if p.Volumes != nil {
-				known[p.Name] = true
-			}
-		}
-	}
+	o.addNames(known, aboutVolumes)
 	for _, n := range names {
 		if !known[n] {
 			return usagef("the policies of volumes are: "+cmp.Or(strings.Join(sortedNames(known), ", "), "none"), "no policy %q of volumes", n)

@@ -110,10 +110,8 @@ left alone, and what is there and is not farshore's is not overwritten.
 	c.completes(cmd, "proof", cobra.FixedCompletions([]cobra.Completion{"none", "blocks"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error {
 		if strings.Contains(args[0], ":") {
-			for _, name := range []string{"name", "type", "zone", "proof", "wait", "anyway", "abandon"} {
-				if cmd.Flags().Changed(name) {
-					return usagef("leave it out; what a replica holds is proven by farshore drill POLICY and farshore audit --read", "--%s is for the restore of a volume, and %s is objects", name, transport.PrintName(args[0]))
-				}
+			if name := given(cmd.Flags(), []string{"name", "type", "zone", "proof", "wait", "anyway", "abandon"}); name != "" {
+				return usagef("leave it out; what a replica holds is proven by farshore drill POLICY and farshore audit --read", "--%s is for the restore of a volume, and %s is objects", name, transport.PrintName(args[0]))
 			}
 			return restoreObjects(ctx, &o, args[0], c)
 		}

@@ -234,6 +234,26 @@ func choose(args []string, s selectOptions, a adHocOptions) (*work, error) {
 	return chooseAdHoc(args, s, a)
 }
 
+// given is the first of some flags that the command line has; "": it has none.
+func given(f *pflag.FlagSet, names []string) string {
+	if i := slices.IndexFunc(names, f.Changed); i >= 0 {
+		return names[i]
+	}
+	return ""
+}
+
+// addNames adds the names of the policies that want chooses to others that are known, if
+// there is a policy file.
+func (o *selectOptions) addNames(known map[string]bool, want func(policies.Policy) bool) {
+	if f, err := o.load(); err == nil {
+		for _, p := range f.Policies {
+			if want(p) {
+				known[p.Name] = true
+			}
+		}
+	}
+}
+
 // policiesNamed gives the policies of a file that are named, all if none is, in its order.
 func policiesNamed(f *policies.File, names []string) (out []policies.Policy, err error) {
 	known := policyNames(f)

@@ -40,7 +40,7 @@ many have too few confirmed copies, which regions lack them and since when, and 
   farshore status assets                       # which objects have too few copies, where, since when
   farshore status --ledger /var/lib/farshore/ledger.db --json
   farshore status --once`,
-		ValidArgsFunction: completeMore(&o, func(policies.Policy) bool { return true }),
+		ValidArgsFunction: completeMore(&o, anyPolicy),
 	}
 	o.AddFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&once, "once", false, "say it once, on a terminal too")

@@ -8,12 +8,12 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/vbauerster/mpb/v8/cwriter"
 
 	"farshore/policies"
 	"farshore/replicator/control"
+	"farshore/replicator/report"
 	"farshore/transport"
 )
 
@@ -142,10 +142,7 @@ type view struct {
 
 // line adds a line, cut to the width.
 func (v *view) line(style, format string, args ...any) {
-	text := strings.NewReplacer("\n", " ", "\t", " ").Replace(printable(fmt.Sprintf(format, args...)))
-	if utf8.RuneCountInString(text) > v.width {
-		text = string([]rune(text)[:max(v.width-1, 0)]) + "…"
-	}
+	text := report.Shorten(strings.NewReplacer("\n", " ", "\t", " ").Replace(printable(fmt.Sprintf(format, args...))), v.width)
 	if v.colour && style != plain {
 		text = style + text + reset
 	}

@@ -32,13 +32,13 @@ func (bc *blockCall) object(key string, allowed ...string) (map[string]any, erro
 	return m, nil
 }
 
-// optional reads a string of at most 255 characters, or null.
+// optional reads a string of at most maxText characters, or null.
 func optional(m map[string]any, key string) (*string, error) {
 	switch v := m[key].(type) {
 	case nil:
 		return nil, nil
 	case string:
-		if len([]rune(v)) > 255 {
+		if len([]rune(v)) > maxText {
 			return nil, badRequest("Invalid input for field/attribute %s. Value: %s. '%s' is too long", key, v, v)
 		}
 		v = strings.TrimSpace(v)

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"farshore/replicator/report"
 )
 
 // chart is a drawing in the coordinates of its SVG: plain numbers for the template.
@@ -316,7 +318,7 @@ func (p Policy) PointChart(id string) *chart {
 	c.X = x.ticks()
 	for i, v := range p.Points.Volumes {
 		py := plotTop + rowHeight*(float64(i)+0.5)
-		c.Rows = append(c.Rows, tick{py, short(cmp.Or(transportName(v.Name), v.ID), 18)})
+		c.Rows = append(c.Rows, tick{py, report.Shorten(cmp.Or(transportName(v.Name), v.ID), 18)})
 		for _, pt := range v.Points {
 			s := pt.Standing()
 			text := fmt.Sprintf("%s: %s of %s, %s", utc(pt.Taken), pt.Kind, cmp.Or(transportName(v.Name), v.ID), s.Word)
@@ -328,13 +330,4 @@ func (p Policy) PointChart(id string) *chart {
 	c.Legend = []legend{{good, shape(good, 12, 5), "can be restored"}, {warn, shape(warn, 12, 5), "on the way"}, {bad, shape(bad, 12, 5), "lost"}, {calm, shape(calm, 12, 5), "at the source only"}}
 	c.Desc = fmt.Sprintf("%s of %s, from %s to %s. The table below has them.", countOf(int64(n), "restore point"), countOf(int64(len(p.Points.Volumes)), "volume"), utc(x.from), utc(x.to))
 	return &c
-}
-
-// short cuts a text to n characters.
-func short(s string, n int) string {
-	r := []rune(s)
-	if len(r) <= n {
-		return s
-	}
-	return string(r[:n-1]) + "…"
 }
