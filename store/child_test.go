@@ -39,6 +39,8 @@ func child(role []string) int {
 		err = childHold(role[1])
 	case "write":
 		err = childWrite(role[1])
+	case "room":
+		err = childRoom(role[1])
 	case "fill":
 		err = childFill(role[1], role[2])
 	default:

@@ -127,7 +127,7 @@ func wrap(path, verb string, err error) error {
 }
 
 func fullError(path, verb string, err error) error {
-	e := &Error{Kind: ErrFull, Path: path, Detail: verb, Err: err, Hint: "make room (or raise the quota or file size limit) and start again; nothing confirmed was lost"}
+	e := &Error{Kind: ErrFull, Path: path, Detail: verb, Err: err, Hint: "make room there (or raise the quota or file size limit): farshore run then goes on by itself, another command is run again; nothing confirmed was lost"}
 	if free, ok := freeBytes(path); ok {
 		e.Detail = fmt.Sprintf("%s (%d bytes free there)", verb, free)
 	}

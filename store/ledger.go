@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -44,11 +45,11 @@ type Ledger struct {
 	real string // with links resolved: what is renamed over
 	opts Options
 
-	// dbMu guards db against being closed or swapped (Compact) under a reader;
+	// dbMu guards db against being closed or swapped (Compact, Recover) under a reader;
 	// the writer goroutine alone changes it.
 	dbMu   sync.RWMutex
-	db     *bbolt.DB
-	file   *os.File // db's own; only to let go of the lock when db cannot be closed
+	db     *bbolt.DB // nil: Recover could not open it again
+	file   *os.File  // db's own; only to let go of the lock when db cannot be closed
 	closed bool
 
 	catMu sync.RWMutex
@@ -59,9 +60,10 @@ type Ledger struct {
 	queue   chan message
 	stopped chan struct{} // closed when the writer is gone; nil when read-only
 	ended   bool          // queue is closed
+	gen     atomic.Int64  // how often Recover ended a full disk
 
 	stateMu  sync.Mutex
-	failed   error // sticky: the first write error
+	failed   error // the first write error; only Recover takes it back
 	dead     bool  // as if crashed: reading is refused too
 	wedged   bool  // a transaction could not be rolled back
 	commits  int64
@@ -276,8 +278,8 @@ func syncDir(dir string) error {
 func (l *Ledger) Path() string { return l.path }
 
 // Close commits what is queued, compacts the file when it has become sparse
-// (CompactIfSparse), and lets go of it. It returns the first write error the
-// ledger ever met. A second Close returns ErrClosed.
+// (CompactIfSparse), and lets go of it. It returns the first write error, unless
+// Recover took it back. A second Close returns ErrClosed.
 func (l *Ledger) Close() error {
 	l.queueMu.Lock()
 	if l.ended {
@@ -292,7 +294,7 @@ func (l *Ledger) Close() error {
 	if l.stopped != nil {
 		<-l.stopped
 	}
-	err := l.writeError()
+	err := l.Unwritable()
 	if err == nil && !l.opts.ReadOnly {
 		// Not worth failing for: the file is whole, only larger than it need be.
 		_, _ = l.compactIfSparse(context.Background())
@@ -304,6 +306,14 @@ func (l *Ledger) release() error {
 	l.dbMu.Lock()
 	defer l.dbMu.Unlock()
 	l.closed = true
+	return l.letGo()
+}
+
+// letGo closes the file; dbMu is held.
+func (l *Ledger) letGo() error {
+	if l.db == nil {
+		return nil
+	}
 	l.stateMu.Lock()
 	wedged := l.wedged
 	l.stateMu.Unlock()
@@ -324,7 +334,7 @@ func (l *Ledger) view(verb string, fn func(tx *bbolt.Tx) error) error {
 	l.stateMu.Lock()
 	dead, failed := l.dead, l.failed
 	l.stateMu.Unlock()
-	if dead {
+	if dead || l.db == nil {
 		return failed
 	}
 	return wrap(l.path, verb, guard(func() error { return l.db.View(fn) }))
@@ -340,7 +350,9 @@ func (l *Ledger) fail(err error) error {
 	return l.failed
 }
 
-func (l *Ledger) writeError() error {
+// Unwritable is why nothing is written any more: the first write error; nil: the
+// ledger takes what is written.
+func (l *Ledger) Unwritable() error {
 	l.stateMu.Lock()
 	defer l.stateMu.Unlock()
 	return l.failed

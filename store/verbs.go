@@ -354,14 +354,17 @@ func (l *Ledger) PutNote(key string, value []byte) error {
 	if len(value) > MaxNote {
 		return fmt.Errorf("put note %q: %w: %d bytes, %d are possible", key, ErrInvalid, len(value), MaxNote)
 	}
-	value = bytes.Clone(value)
-	return l.wait("put note", work{kind: workCatalog, do: func(b *batch) error {
+	return l.wait("put note", noteWork(key, bytes.Clone(value)))
+}
+
+func noteWork(key string, value []byte) work {
+	return work{kind: workCatalog, do: func(b *batch) error {
 		k, bk := []byte(key), b.tx.Bucket([]byte(bucketNotes))
 		if value == nil {
 			return b.del(bk, k)
 		}
 		return b.put(bk, k, b.seal(func(a []byte) []byte { return appendNote(a, k, value) }))
-	}})
+	}}
 }
 
 // Note reads a note; the value is the caller's own copy.

@@ -65,6 +65,8 @@ type message struct {
 	more  []work
 	reply *reply
 	job   func() error
+	mends bool  // of a job: it is done although nothing can be written
+	gen   int64 // how often the ledger was recovered when the work began that this is part of
 }
 
 // urgent says that somebody waits for this message.
@@ -80,7 +82,13 @@ func (l *Ledger) send(ctx context.Context, verb string, m message) error {
 	if l.queue == nil {
 		return readOnlyError(l.path, verb)
 	}
-	if err := l.writeError(); err != nil {
+	m.gen = l.gen.Load()
+	if since, ok := ctx.Value(sinceKey{l}).(int64); ok {
+		if since != m.gen {
+			return l.lost(verb)
+		}
+	}
+	if err := l.Unwritable(); err != nil && !m.mends {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -97,7 +105,8 @@ func (l *Ledger) send(ctx context.Context, verb string, m message) error {
 // async queues work nobody waits for. What cannot be queued any more is not
 // lost silently: Flush and Close report it.
 func (l *Ledger) async(verb string, w work) {
-	if err := l.send(context.Background(), verb, message{work: w}); err != nil {
+	// A ledger that is full knows it already, and may have been recovered by now.
+	if err := l.send(context.Background(), verb, message{work: w}); err != nil && !errors.Is(err, ErrFull) {
 		_ = l.fail(err)
 	}
 }
@@ -126,8 +135,8 @@ func (l *Ledger) wait(verb string, w work) error {
 }
 
 // Flush waits until everything enqueued before it is durable. It returns the
-// first write error ever met: after one, nothing is written any more, and every
-// Flush says so.
+// first write error: after one, nothing is written any more, and every Flush says
+// so. Only Recover ends that.
 func (l *Ledger) Flush(ctx context.Context) error {
 	return l.waitFor(ctx, "flush", message{})
 }
@@ -153,7 +162,7 @@ func (l *Ledger) write() {
 	defer timer.Stop()
 	var c collected
 	for m := range l.queue {
-		c.add(m)
+		l.take(&c, m)
 		if !c.urgent {
 			timer.Reset(FlushEvery)
 		}
@@ -161,7 +170,7 @@ func (l *Ledger) write() {
 			select {
 			case m, ok := <-l.queue:
 				if waiting = ok; ok {
-					c.add(m)
+					l.take(&c, m)
 				}
 			case <-timer.C:
 				waiting = false
@@ -172,7 +181,7 @@ func (l *Ledger) write() {
 			select {
 			case m, ok := <-l.queue:
 				if more = ok; ok {
-					c.add(m)
+					l.take(&c, m)
 				}
 			default:
 				more = false
@@ -180,6 +189,16 @@ func (l *Ledger) write() {
 		}
 		l.commit(&c)
 		c.reset()
+	}
+}
+
+// take adds m to a batch, unless the ledger was recovered since it was sent: what
+// was written before it may be missing.
+func (l *Ledger) take(c *collected, m message) {
+	if m.gen == l.gen.Load() {
+		c.add(m)
+	} else if m.reply != nil {
+		m.reply.ch <- l.lost("write")
 	}
 }
 
@@ -216,7 +235,7 @@ func (c *collected) reset() {
 }
 
 func (l *Ledger) commit(c *collected) {
-	err := l.writeError()
+	err := l.Unwritable()
 	if err == nil && len(c.works) > 0 {
 		if err = l.apply(c.works); err != nil {
 			err = l.fail(err)
@@ -230,7 +249,7 @@ func (l *Ledger) commit(c *collected) {
 		}
 	}
 	if c.job != nil {
-		if err == nil {
+		if err == nil || c.job.mends {
 			err = c.job.job()
 		}
 		c.job.reply.ch <- err
@@ -391,7 +410,7 @@ func (l *Ledger) Stats() Stats {
 	s.Queued = len(l.queue)
 	l.dbMu.RLock()
 	defer l.dbMu.RUnlock()
-	if l.closed {
+	if l.closed || l.db == nil {
 		return s
 	}
 	if info, err := l.file.Stat(); err == nil {

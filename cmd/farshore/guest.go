@@ -223,12 +223,22 @@ func (g *guest) open(ctx context.Context, path string, write bool) (context.Cont
 		g.writes = true
 		g.mu.Unlock()
 	}
-	if err := g.s.ledger.Flush(ctx); err != nil {
+	if err := g.s.flushFor(ctx, write); err != nil {
 		return ctx, nil, err
 	}
 	x := newSession(g.s.ledger)
 	x.progress, x.hands, x.guest, x.lag = g.progress, g.s.hands, g, g.s.lag
-	return ctx, x, nil
+	return g.s.ledger.Since(ctx), x, nil
+}
+
+// flushFor has a command see what was written before it. One that only reads can do so on
+// a full disk, too.
+func (s *session) flushFor(ctx context.Context, write bool) error {
+	err := s.ledger.Flush(ctx)
+	if !write && errors.Is(err, store.ErrFull) {
+		return nil
+	}
+	return err
 }
 
 // held refuses what this process does not do for others.
@@ -421,7 +431,7 @@ func (c *console) create(name string, mode os.FileMode) (io.WriteCloser, error) 
 // look opens a ledger for reading.
 func (c *console) look(ctx context.Context, path string) (l *store.Ledger, closing func() error, err error) {
 	if c.guest != nil {
-		return c.guest.s.ledger, func() error { return nil }, c.guest.s.ledger.Flush(ctx)
+		return c.guest.s.ledger, func() error { return nil }, c.guest.s.flushFor(ctx, false)
 	}
 	if l, err = store.Open(path, store.Options{ReadOnly: true}); err != nil {
 		return nil, nil, c.passOn(ctx, path, err)

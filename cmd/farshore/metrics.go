@@ -76,6 +76,7 @@ func (w *watched) Collect(out chan<- prometheus.Metric) {
 	if info, err := os.Stat(st.Ledger); err == nil {
 		c.gauge("ledger_bytes", "Size of the ledger's file.", float64(info.Size()))
 	}
+	c.gauge("ledger_writable", "0 while the ledger cannot be written, such as on a full disk: nothing is begun then.", truth(st.Unwritable == ""))
 	c.gauge("limit_bytes_per_second", "Limit of all bytes sent that is in force; 0: none.", float64(st.TotalLimit))
 	for _, t := range st.Tasks {
 		on := []string{"policy", t.Policy, "kind", t.Kind}
@@ -226,11 +227,15 @@ func (w *watched) listen(ctx context.Context, address string, b *wall) (net.Addr
 	}, nil
 }
 
-// ready answers 200 while policies are worked on and every region could be logged in to.
+// ready answers 200 while policies are worked on, the ledger takes what is written, and
+// every region could be logged in to.
 func (w *watched) ready(rw http.ResponseWriter, _ *http.Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	unwritable := w.session.ledger.Unwritable()
 	switch {
+	case unwritable != nil:
+		http.Error(rw, "nothing can be written: "+unwritable.Error(), http.StatusServiceUnavailable)
 	case w.crew == nil:
 		http.Error(rw, "not at work", http.StatusServiceUnavailable)
 	default:

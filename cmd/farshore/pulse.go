@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"farshore/replicator/control"
+	"farshore/store"
 )
 
 // A daemon is looked at every pulseEvery, or more often where the service manager wants
@@ -80,7 +81,7 @@ func (p *pulse) start(ctx context.Context) (stop func()) {
 // beat looks once. It may hang with what it looks at; then nothing is told either, which
 // says enough.
 func (p *pulse) beat(ctx context.Context) {
-	tasks, down, err := p.look(ctx)
+	tasks, down, full, err := p.look(ctx)
 	if ctx.Err() != nil {
 		return
 	}
@@ -97,25 +98,32 @@ func (p *pulse) beat(ctx context.Context) {
 		p.log.Info("alive again")
 	}
 	p.manager.tell("WATCHDOG=1")
-	p.say(statusLine(tasks, down))
+	line := statusLine(tasks, down)
+	if full {
+		line = "no space left for the ledger: nothing is begun; " + line
+	}
+	p.say(line)
 }
 
-func (p *pulse) look(ctx context.Context) (tasks []control.Task, down []string, err error) {
+func (p *pulse) look(ctx context.Context) (tasks []control.Task, down []string, full bool, err error) {
 	p.mu.Lock()
 	h, down := p.heart, p.down
 	p.mu.Unlock()
 	asked, done := context.WithTimeout(ctx, pulsePatience)
 	defer done()
-	if err := p.ledger.Flush(asked); err != nil {
-		return nil, nil, fmt.Errorf("write the ledger: %w", err)
+	// A full disk is no reason to begin anew: the keeper goes on once there is room.
+	err = p.ledger.Flush(asked)
+	full = errors.Is(err, store.ErrFull)
+	if err != nil && !full {
+		return nil, nil, false, fmt.Errorf("write the ledger: %w", err)
 	}
 	if h == nil {
-		return nil, down, nil
+		return nil, down, full, nil
 	}
 	if ago := p.now().Sub(h.Looked()); ago > pulsePatience {
-		return nil, nil, fmt.Errorf("the schedule was looked at %s ago, which is due every %s", ago.Round(time.Second), pulseEvery)
+		return nil, nil, false, fmt.Errorf("the schedule was looked at %s ago, which is due every %s", ago.Round(time.Second), pulseEvery)
 	}
-	return h.Tasks(), down, nil
+	return h.Tasks(), down, full, nil
 }
 
 // say gives the service manager a status line that it has not heard yet.

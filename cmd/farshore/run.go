@@ -73,6 +73,7 @@ type service struct {
 	o     *runOptions
 	s     *session
 	log   *slog.Logger
+	quiet *slog.Logger // without what the keeper of the ledger says for all
 	told  *told
 	turns daemon.Turns
 	eyes  *watched
@@ -109,8 +110,8 @@ func runDaemon(ctx context.Context, o *runOptions, c *console) error {
 	log := c.serviceLogger()
 	s.log = log
 	life := newPulse(newManager(), s.ledger, log)
-	d := &service{o: o, s: s, log: log, told: newTold(), eyes: newWatched(s, life), life: life, hup: hup}
-	d.hooks = newHooks(s, log)
+	d := &service{o: o, s: s, log: log, quiet: slog.New(hushed{log.Handler()}), told: newTold(), eyes: newWatched(s, life), life: life, hup: hup}
+	d.hooks = newHooks(s, d.quiet)
 	d.hear = append(d.hear, d.hooks.Tell)
 	if d.page, err = newWall(d.eyes, d.hooks); err == nil {
 		stop := d.measure()
@@ -171,7 +172,7 @@ func (d *service) hire(ctx context.Context, w *work) (*crew, error) {
 	if err != nil {
 		return nil, err
 	}
-	x, err := w.login(ctx, d.s, w.spare, d.log)
+	x, err := w.login(ctx, d.s, w.spare, d.quiet)
 	if err != nil {
 		return nil, err
 	}
@@ -185,6 +186,8 @@ func (d *service) hire(ctx context.Context, w *work) (*crew, error) {
 // work runs one crew after the other until ctx ends.
 func (d *service) work(ctx context.Context, w *work) error {
 	defer d.life.start(ctx)()
+	room := keeper{ledger: d.s.ledger, log: d.log, over: d.s.nudge}
+	defer room.start(ctx)()
 	now, err := d.hire(ctx, w)
 	if err != nil {
 		return stopOr(ctx, err)
@@ -218,7 +221,7 @@ func (d *service) shift(ctx context.Context, now *crew) (next *crew, err error) 
 	if err := d.s.lag.Follow(now.terms()); err != nil {
 		return nil, err
 	}
-	sched, err := daemon.New(daemon.Options{Memory: d.s.ledger, Log: d.log, Parallel: d.o.Parallel, Turns: &d.turns}, d.tasks(ctx, now))
+	sched, err := daemon.New(daemon.Options{Memory: d.s.ledger, Log: d.quiet, Parallel: d.o.Parallel, Turns: &d.turns, Down: d.s.ledger.Unwritable}, d.tasks(ctx, now))
 	if err != nil {
 		return nil, err
 	}
@@ -274,6 +277,9 @@ func (d *service) watch(ctx context.Context, now *crew) *crew {
 			}
 			d.log.Error("the policy file was not taken: the one read before stays in force", "err", err)
 		case <-retry:
+			if d.s.ledger.Unwritable() != nil {
+				continue // a new crew begins by writing
+			}
 			next, err := d.hire(ctx, now.work)
 			if err != nil {
 				d.log.Warn("cannot log in again", "err", err)
@@ -290,6 +296,9 @@ func (d *service) watch(ctx context.Context, now *crew) *crew {
 
 // reload reads the policy file again and hires a crew for it.
 func (d *service) reload(ctx context.Context, now *crew) (*crew, error) {
+	if err := d.s.ledger.Unwritable(); err != nil {
+		return nil, err // a new crew begins by writing
+	}
 	w, err := d.o.load()
 	if err != nil {
 		return nil, err

@@ -63,13 +63,13 @@ func (d *service) outcome(ctx context.Context, x *crew, t task, ship *volumes.Sh
 	}
 	log.Log(ctx, level, string(kind)+" begins")
 	began := time.Now()
-	r, err := x.one(ctx, t, ship, duty)
+	r, err := x.one(d.s.ledger.Since(ctx), t, ship, duty)
 	if ctx.Err() != nil {
 		log.Info(string(kind)+" was cut short: it is gone on with", "copied", r.Totals.Copied, "bytes", r.Totals.Bytes)
 		return daemon.Outcome{Err: ctx.Err()}
 	}
 	d.told.findings(log, t.policy.Name, kind, r.Findings)
-	d.keep(log, t.policy.Name, passRun(kind, r, time.Now(), err), r.Findings)
+	d.keep(t.policy.Name, passRun(kind, r, time.Now(), err), r.Findings)
 	if kind == daemon.Audit {
 		d.audited(t.policy.Name, r, err)
 	}
@@ -95,6 +95,7 @@ func (d *service) drill(ctx context.Context, p policies.Policy, ship *volumes.Sh
 	log := d.log.With("policy", p.Name)
 	log.Info("drill begins")
 	began := time.Now().UTC()
+	ctx = d.s.ledger.Since(ctx)
 	ship = ship.Apart()
 	defer ship.LetGo() // a drill that a person cancels is cleared away by the next one
 	r, err := ship.Drill(ctx, volumes.DrillRequest{Policy: p, Wait: volumes.DefaultWait, Share: 1, Seed: newSeed(), Version: version})
@@ -104,12 +105,12 @@ func (d *service) drill(ctx context.Context, p policies.Policy, ship *volumes.Sh
 		return daemon.Outcome{Err: ctx.Err()}
 	case err != nil:
 		log.Error("drill failed", "err", err)
-		d.keep(log, p.Name, drillRun(report.Drill{Began: began}, time.Now(), err), nil)
+		d.keep(p.Name, drillRun(report.Drill{Began: began}, time.Now(), err), nil)
 		d.drilled(p.Name, report.Drill{Policy: p.Name, Began: began}, err)
 		return daemon.Outcome{Err: err}
 	}
 	d.told.findings(log, p.Name, daemon.Drill, r.Findings)
-	d.keep(log, p.Name, drillRun(r, time.Now(), nil), r.Findings)
+	d.keep(p.Name, drillRun(r, time.Now(), nil), r.Findings)
 	d.drilled(p.Name, r, nil)
 	if !r.OK {
 		log.Error("drill FAILED", "report", r.ID, "hint", "farshore drill --show "+r.ID)

@@ -168,6 +168,7 @@ func (s *session) drive(e *replicator.Engine) {
 type scheduler interface {
 	Tasks() []control.Task
 	Order(o control.Order) error
+	Nudge()
 }
 
 // follow gives the session the schedule that the socket shows and changes.
@@ -175,6 +176,16 @@ func (s *session) follow(x scheduler) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.schedule = x
+}
+
+// nudge has the schedule looked at now.
+func (s *session) nudge() {
+	s.mu.Lock()
+	schedule := s.schedule
+	s.mu.Unlock()
+	if schedule != nil {
+		schedule.Nudge()
+	}
 }
 
 // Order implements control.Handler.
@@ -217,6 +228,9 @@ func (s *session) Status() control.Status {
 		st.Tasks = s.schedule.Tasks()
 	}
 	st.Lag = s.lag.Lags()
+	if err := s.ledger.Unwritable(); err != nil {
+		st.Unwritable = err.Error()
+	}
 	return st
 }
 

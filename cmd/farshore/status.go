@@ -248,6 +248,9 @@ func showHolder(c *console, st control.Status) {
 	if st.Stopping {
 		c.warn("  it was asked to stop and is finishing")
 	}
+	if st.Unwritable != "" {
+		c.warn("  NOTHING CAN BE WRITTEN: %s", st.Unwritable)
+	}
 	c.warn("  limit of all bytes sent: %s", policies.Rate(st.TotalLimit))
 	for _, l := range st.Limits {
 		c.warn("  %s", limitLine(l))

@@ -76,6 +76,9 @@ func liveView(now time.Time, st control.Status, m *meter, width, height int, col
 		state = "ending"
 	}
 	v.line(bold, "farshore %s: %s for %s, process %d, ledger %s", st.Version, state, seconds(max(now.Sub(st.Began), 0).Round(time.Second)), st.PID, st.Ledger)
+	if st.Unwritable != "" {
+		v.line(red, "NOTHING CAN BE WRITTEN: %s", st.Unwritable)
+	}
 	v.line(plain, "limit of all bytes sent: %s; %s", policies.Rate(st.TotalLimit), phaseLine(st.Snapshot))
 	for _, l := range st.Limits {
 		v.line(plain, "%s", limitLine(l))

@@ -83,10 +83,10 @@ func smallFile(f *policies.File, path string) ([]byte, error) {
 }
 
 // keep keeps how a run ended, for the page, and tells of what is new in it.
-func (d *service) keep(log *slog.Logger, policy string, r lastRun, all []report.Finding) {
+func (d *service) keep(policy string, r lastRun, all []report.Finding) {
 	fresh, err := d.page.runs.put(policy, r, all)
 	if err != nil {
-		log.Error("cannot keep what a run found", "err", err)
+		d.quiet.Error("cannot keep what a run found", "policy", policy, "err", err)
 	}
 	if len(fresh) == 0 {
 		return

@@ -44,11 +44,13 @@ type Status struct {
 	// TotalLimit is the limit of all bytes sent, in force now, in bytes a second; 0: none.
 	TotalLimit int64 `json:"total_limit"`
 	// Limits are those of policies and of pairs of regions that were changed.
-	Limits   []Limit         `json:"limits,omitempty"`
-	Stopping bool            `json:"stopping"` // it was asked to stop and is finishing
-	Snapshot report.Snapshot `json:"snapshot"`
-	Lag      []report.Lag    `json:"lag,omitempty"`   // of a daemon: by policy and region
-	Tasks    []Task          `json:"tasks,omitempty"` // what a daemon does again and again
+	Limits   []Limit `json:"limits,omitempty"`
+	Stopping bool    `json:"stopping"` // it was asked to stop and is finishing
+	// Unwritable is why the ledger cannot be written now; a daemon begins nothing meanwhile.
+	Unwritable string          `json:"unwritable,omitempty"`
+	Snapshot   report.Snapshot `json:"snapshot"`
+	Lag        []report.Lag    `json:"lag,omitempty"`   // of a daemon: by policy and region
+	Tasks      []Task          `json:"tasks,omitempty"` // what a daemon does again and again
 	// Commands are those that it carries out for others, the oldest first.
 	Commands []Command `json:"commands,omitempty"`
 }

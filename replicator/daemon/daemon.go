@@ -75,6 +75,10 @@ type Options struct {
 	Parallel int
 	// Turns keeps others from the policies that are worked on; nil: there are none.
 	Turns *Turns
+	// Down tells why nothing can be written down just now, such as a full disk; nil: that is
+	// never known. Nothing is begun meanwhile, and what failed then is made as soon as it is
+	// over: Nudge says when.
+	Down func() error
 }
 
 // past is what is remembered of a task.
@@ -96,6 +100,7 @@ type entry struct {
 	due     time.Time // zero: never
 	running bool
 	asked   bool                    // a person asked for it: it begins next
+	unsaved bool                    // what is remembered of it is older
 	cancel  context.CancelCauseFunc // of the run under way
 }
 
@@ -133,6 +138,9 @@ func New(o Options, tasks []Task) (*Scheduler, error) {
 	}
 	if o.Turns == nil {
 		o.Turns = &Turns{}
+	}
+	if o.Down == nil {
+		o.Down = func() error { return nil }
 	}
 	s := &Scheduler{o: o, wake: make(chan struct{}, 1), seen: o.Clock.Now().Round(0)}
 	for _, t := range tasks {
@@ -238,6 +246,10 @@ func (s *Scheduler) begin(ctx context.Context, running *sync.WaitGroup) time.Dur
 		}
 	}
 	s.seen = now
+	if err := s.o.Down(); err != nil {
+		s.hold(now, err)
+		return tick
+	}
 	order := slices.Clone(s.entries)
 	slices.SortStableFunc(order, func(a, b *entry) int {
 		if a.asked != b.asked {
@@ -250,6 +262,9 @@ func (s *Scheduler) begin(ctx context.Context, running *sync.WaitGroup) time.Dur
 	})
 	wait := tick
 	for _, e := range order {
+		if e.unsaved && !e.running {
+			_ = s.save(e) // if it cannot be, then at the next look
+		}
 		if e.running || e.due.IsZero() && !e.asked || e.Paused && !e.asked {
 			continue
 		}
@@ -279,6 +294,15 @@ func (s *Scheduler) begin(ctx context.Context, running *sync.WaitGroup) time.Dur
 	return wait
 }
 
+// hold says of what is due why it does not begin; s.mu is held.
+func (s *Scheduler) hold(now time.Time, why error) {
+	for _, e := range s.entries {
+		if !e.running && !e.Paused && (e.asked || !e.due.IsZero() && !e.due.After(now)) {
+			e.Err = why.Error()
+		}
+	}
+}
+
 // ErrCancelled is why a task's work was ended by a person (Order of control.Cancel).
 var ErrCancelled = errors.New("cancelled")
 
@@ -306,18 +330,24 @@ func (s *Scheduler) do(ctx, work context.Context, e *entry, began time.Time) {
 	if ctx.Err() == nil { // else it was cut short, and goes on at the next start
 		e.Ended = now
 	}
+	held := out.Err != nil && !out.Wait && s.o.Down() != nil // it waits for that, and for nothing else
 	switch {
 	case out.Err == nil:
 		e.Failed = 0
 	case ctx.Err() == nil:
 		e.Err = out.Err.Error()
-		e.Failed++
+		if !held {
+			e.Failed++
+		}
 	}
 	if err := s.save(e); err != nil {
 		s.o.Log.Error("cannot write down how "+e.name()+" ended", "err", err)
 	}
 	e.plan(now)
-	s.nudge()
+	if held {
+		e.due = now
+	}
+	s.Nudge()
 }
 
 // save remembers a task; s.mu is held.
@@ -326,10 +356,13 @@ func (s *Scheduler) save(e *entry) error {
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	return s.o.Memory.PutNote(e.key(), text)
+	err = s.o.Memory.PutNote(e.key(), text)
+	e.unsaved = err != nil
+	return err
 }
 
-func (s *Scheduler) nudge() {
+// Nudge has Run look at once for what is due.
+func (s *Scheduler) Nudge() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -382,7 +415,7 @@ func (s *Scheduler) Order(o control.Order) error {
 	if o.Do == control.Cancel && !runs {
 		return fmt.Errorf("%w of policy %q: none of its tasks runs now", ErrNoSuchTask, o.Policy)
 	}
-	s.nudge()
+	s.Nudge()
 	return nil
 }
 
