@@ -326,6 +326,9 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 	if firstErr == nil && !o.DryRun {
 		firstErr = e.release(ran)
 	}
+	if !o.DryRun {
+		e.o.Lag.Save(p.Name)
+	}
 	e.regionFindings(p, began, f)
 	e.replacedFindings(p, jobs, f)
 	turns(firstErr == nil && t.failed.Load() == 0 && !o.DryRun)

@@ -23,7 +23,7 @@ type lagWorld struct {
 func (w *lagWorld) follow() {
 	w.t.Helper()
 	w.tracker = lag.New(lag.Options{Clock: w.clock, Memory: w.ledger, OnEvent: func(e report.Event) { w.events = append(w.events, e) }})
-	if err := w.tracker.Follow([]lag.Terms{{Policy: "p", Regions: w.policy.To, RPO: w.policy.RPO}}); err != nil {
+	if err := w.tracker.Follow([]lag.Terms{{Policy: "p", Regions: w.policy.To, RPO: w.policy.RPO}}, nil); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -2,12 +2,46 @@ package replicator
 
 import (
 	"context"
+	"strings"
 	"time"
 
+	"farshore/policies"
 	"farshore/replicator/lag"
 	"farshore/replicator/plan"
 	"farshore/store"
 )
+
+// Recall tells the tracker what the ledger knows to have arrived, or to be deleted, of what a
+// process before this one noted to be waiting for a policy's regions (lag.Tracker.Follow). The
+// notes are exact when a pass has ended (lag.Tracker.Save) and some seconds old when it is cut
+// off. It asks no region for more than its account, and the ledger for the items noted only.
+func (e *Engine) Recall(ctx context.Context, p policies.Policy) error {
+	if p.Volumes != nil {
+		return nil // the points of a pass that is cut off are looked at when it goes on, which is at once
+	}
+	at := map[string]*recaller{}
+	for _, n := range e.o.Lag.Noted(p.Name) {
+		r := at[n.Place]
+		if r == nil {
+			container := n.Place
+			if p.Prefix != "" {
+				container = strings.TrimSuffix(container, "/"+p.Prefix)
+			}
+			dest, err := p.Destination(container)
+			if err != nil {
+				continue // its policy has changed: the first listing says what becomes of it
+			}
+			if r, err = e.recaller(ctx, newJob(p, container, dest)); err != nil {
+				return err
+			}
+			at[n.Place] = r
+		}
+		if err := r.compare(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // recall tells the tracker what the ledger knows of a job's place beyond what a process
 // before this one noted of its lag, some seconds before it was killed: what was confirmed
@@ -19,28 +53,9 @@ func (e *Engine) recall(ctx context.Context, j Job) error {
 	if !first {
 		return nil
 	}
-	r := &recaller{e: e, p: &pass{e: e, job: j}, routes: map[string][]store.RouteID{}}
-	id, err := e.identity(ctx, j.From.Region)
-	if err != nil {
-		return ctx.Err() // never reached: the ledger has nothing of it
-	}
-	from := store.Place{Region: j.From.Region, Project: id.Project, Container: j.From.Container}
-	var known bool
-	if r.p.place, known, err = e.o.Ledger.FindPlace(from); err != nil || !known {
+	r, err := e.recaller(ctx, j)
+	if err != nil || !r.known {
 		return err
-	}
-	for _, to := range j.To {
-		id, err := e.identity(ctx, to.Region)
-		if err != nil {
-			continue // as above
-		}
-		info, ok, err := e.o.Ledger.FindRoute(r.p.route(from, to, id.Project))
-		if err != nil {
-			return err
-		}
-		if ok {
-			r.routes[to.Region] = append(r.routes[to.Region], info.ID)
-		}
 	}
 	for _, n := range noted {
 		if err := r.compare(n); err != nil {
@@ -57,18 +72,48 @@ func (e *Engine) recall(ctx context.Context, j Job) error {
 type recaller struct {
 	e      *Engine
 	p      *pass
+	known  bool                       // the ledger has the job's place
 	routes map[string][]store.RouteID // by region
+}
+
+func (e *Engine) recaller(ctx context.Context, j Job) (*recaller, error) {
+	r := &recaller{e: e, p: &pass{e: e, job: j}, routes: map[string][]store.RouteID{}}
+	id, err := e.identity(ctx, j.From.Region)
+	if err != nil {
+		return r, ctx.Err() // never reached: the ledger has nothing of it
+	}
+	from := store.Place{Region: j.From.Region, Project: id.Project, Container: j.From.Container}
+	if r.p.place, r.known, err = e.o.Ledger.FindPlace(from); err != nil || !r.known {
+		return r, err
+	}
+	for _, to := range j.To {
+		id, err := e.identity(ctx, to.Region)
+		if err != nil {
+			continue // as above
+		}
+		info, ok, err := e.o.Ledger.FindRoute(r.p.route(from, to, id.Project))
+		if err != nil {
+			return r, err
+		}
+		if ok {
+			r.routes[to.Region] = append(r.routes[to.Region], info.ID)
+		}
+	}
+	return r, nil
 }
 
 // compare ends the wait of what the ledger says has arrived, or has been deleted.
 func (r *recaller) compare(n lag.Noted) error {
+	if len(r.routes[n.Region]) == 0 {
+		return nil
+	}
 	o, ok, err := r.e.o.Ledger.Get(r.p.place, n.Name)
-	if err != nil || len(r.routes[n.Region]) == 0 {
+	if err != nil {
 		return err
 	}
 	if n.Due {
 		if has, _, _ := r.held(&o, n.Region); !has && (!ok || o.Missing != 0) {
-			r.e.o.Lag.Gone(n.Item)
+			r.e.o.Lag.Settled(n.Item)
 		}
 		return nil
 	}

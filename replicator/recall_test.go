@@ -1,10 +1,12 @@
 package replicator
 
 import (
+	"math"
 	"testing"
 	"time"
 
 	"farshore/policies"
+	"farshore/replicator/lag"
 	"farshore/replicator/report"
 	"farshore/transport"
 	tt "farshore/transport/transporttest"
@@ -138,4 +140,87 @@ func TestLagOfWhatAnAuditSees(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.lag("b", 0, 0, 0)
+}
+
+// starts is a daemon's start on the ledger as it is: before any pass, and before any region
+// is asked.
+func (w *lagWorld) starts() *Engine {
+	w.t.Helper()
+	w.restart()
+	w.tracker = lag.New(lag.Options{Clock: w.clock, Memory: w.ledger, OnEvent: func(e report.Event) { w.events = append(w.events, e) }})
+	e := w.engine()
+	e.o.Lag = w.tracker
+	err := w.tracker.Follow([]lag.Terms{{Policy: "p", Regions: w.policy.To, RPO: w.policy.RPO, Poll: 20 * time.Minute}},
+		func() error { return e.Recall(w.t.Context(), w.policy) })
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return e
+}
+
+// TestLagAfterAKillAtThePassesEnd has a process die right after a pass: the next one knows
+// what was confirmed and that all was looked at, without another pass.
+func TestLagAfterAKillAtThePassesEnd(t *testing.T) {
+	for _, versioned := range []bool{false, true} {
+		w := newLagWorld(newWorld(t, "b", "d"))
+		if versioned {
+			w = newLagWorld(newVersioned(t, "b", "d"))
+		}
+		for i := range 150 { // more than the notes name
+			w.put(string(rune('a'+i%26))+string(rune('a'+i/26)), uint64(i), 10, nil)
+		}
+		w.down()
+		w.pass() //nolint:errcheck // a region is down
+		w.tracker.Close()
+		w.clock.advance(25 * time.Minute)
+		w.faults["d"] = &tt.Faults{}
+		if r, err := w.pass(); err != nil {
+			t.Fatal(err, r.Findings)
+		}
+		began := w.clock.Now()
+		w.clock.advance(19 * time.Minute) // 45 min since the first look, 19 since the last
+		w.starts()
+		l := w.lag("d", 0, 0, 0)
+		if age := began.Sub(l.AsOf); l.Rough || l.Seconds != 0 || age < 0 || age > time.Minute || l.Past.Items != 150 || math.Abs(l.Past.Max/60-25) > 1 {
+			t.Errorf("versioned %v: %+v", versioned, l)
+		}
+		if w.tracker.Tick(); len(w.events) != 0 {
+			t.Errorf("versioned %v: %+v", versioned, w.events)
+		}
+	}
+}
+
+// TestLagAfterAKillWithinAPass has the ledger say at the start what is confirmed, even if
+// the source does not answer and no pass can.
+func TestLagAfterAKillWithinAPass(t *testing.T) {
+	w := newLagWorld(newWorld(t, "b"))
+	w.policy.Deletes = policies.Deletes{Propagate: true}
+	w.policy.Brake.Deletes = -1
+	for _, n := range []string{"a", "b", "c", "gone"} {
+		w.put(n, 1, 10, nil)
+	}
+	if _, err := w.pass(); err != nil {
+		t.Fatal(err)
+	}
+	w.faults["b"].Add(tt.Put, tt.Fail(transport.Denied).Times(1<<30))
+	w.faults["b"].Add(tt.Delete, tt.Fail(transport.Denied).Times(1<<30))
+	for _, n := range []string{"a", "b", "c"} {
+		w.put(n, 2, 10, nil)
+	}
+	w.mem["a"].Remove("c", "gone")
+	w.pass() //nolint:errcheck // nothing is written
+	w.clock.advance(10 * time.Minute)
+	w.lag("b", 10, 4, 0)
+	w.tracker.Close()
+
+	w.faults["b"] = &tt.Faults{}
+	w.faults["b"].Add(tt.Put, tt.Fail(transport.Denied).On("", "c").Times(1<<30))
+	w.blindly()
+	w.clock.advance(25 * time.Minute)
+	w.world.down("a", true)
+	w.starts()
+	w.lag("b", 35, 1, 0)
+	if len(w.events) != 1 || w.events[0].Kind != report.EventLate || w.events[0].Items != 1 || w.events[0].Oldest[0].Name != "c" {
+		t.Errorf("%+v", w.events)
+	}
 }

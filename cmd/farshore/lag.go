@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -57,6 +58,16 @@ func (x *crew) terms() []lag.Terms {
 		out = append(out, lag.Terms{Policy: p.Name, Regions: p.To, RPO: p.RPO, Poll: p.LongestPause(), Skew: skewOf(x.links.open[p.From]), Idle: !chosen[p.Name]})
 	}
 	return out
+}
+
+// recall has the ledger correct what an earlier process noted of lag.
+func (x *crew) recall(ctx context.Context) error {
+	for _, t := range x.work.tasks {
+		if err := x.engine.Recall(ctx, t.policy); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // skewOf tells how far a region's clock is ahead, as far as that can be told (R18).

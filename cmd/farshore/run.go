@@ -218,7 +218,7 @@ func (d *service) shift(ctx context.Context, now *crew) (next *crew, err error) 
 	if err := d.hooks.Follow(ctx, now.hooks); err != nil {
 		return nil, err
 	}
-	if err := d.s.lag.Follow(now.terms()); err != nil {
+	if err := d.s.lag.Follow(now.terms(), func() error { return now.recall(ctx) }); err != nil {
 		return nil, err
 	}
 	sched, err := daemon.New(daemon.Options{Memory: d.s.ledger, Log: d.quiet, Parallel: d.o.Parallel, Turns: &d.turns, Down: d.s.ledger.Unwritable}, d.tasks(ctx, now))

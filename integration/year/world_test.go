@@ -149,7 +149,7 @@ func (w *world) login() {
 	for _, p := range w.file.Policies {
 		terms = append(terms, lag.Terms{Policy: p.Name, Regions: p.To, RPO: p.RPO, Poll: p.LongestPause()})
 	}
-	if err := w.lag.Follow(terms); err != nil {
+	if err := w.lag.Follow(terms, nil); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -35,7 +35,7 @@ func (t *Tracker) Due(x Item, at time.Time) {
 }
 
 func (t *Tracker) due(l *lane, p *place, name string, at, now time.Time, look uint64) {
-	since := max(at.UnixMicro(), l.since.UnixMicro())
+	since := max(at.UnixMicro(), l.from(p).UnixMicro())
 	w, is := p.items[name]
 	if is && !w.due && (look == 0 || w.look == look) {
 		return // it was there when this look came to it

@@ -7,8 +7,8 @@
 // A change waits from its source timestamp on, corrected by the source's clock (R18); a
 // delete from when it is due: first seen missing (R4), and the policy's grace period over.
 // Of an item that changes again while it waits the oldest change counts. What the source
-// had before the policy was first at work waits from then on, and not for the years that
-// it is old.
+// had before the region was to hold it waits from then on, and not for the years that it is
+// old: since the policy was first at work for the region, or since the place was moved there.
 package lag
 
 import (
@@ -90,6 +90,12 @@ type lane struct {
 	ended   *report.Event // the end of an episode that was not told yet
 	lost    lateSum       // what was late and is not any more, since the last judgement
 
+	// veiled says that its notes were read and are not compared with the ledger yet: until
+	// then nothing is judged by them, and nobody is told.
+	veiled bool
+
+	parked time.Time // when its policy left the file; zero: it is there
+
 	n     int   // items in its places
 	next  int64 // µs: when the first of those that are coming is due
 	many  bool  // a place has more than is kept one by one
@@ -99,6 +105,7 @@ type lane struct {
 
 // place is a container of a policy, or a volume.
 type place struct {
+	since  time.Time // when the region was chosen to hold it; zero: as long as it is there
 	asOf   time.Time // when the last complete look began; zero: none yet
 	took   time.Duration
 	look   uint64 // the number of the look under way, or of the last one
@@ -173,10 +180,16 @@ func New(o Options) *Tracker {
 	return &Tracker{o: o, lanes: map[laneKey]*lane{}}
 }
 
-// Follow says which policies there are. What is known of others is forgotten, once their
-// late events are paired. It reads what an earlier process noted, and must be called
-// before the policies are worked on, and again whenever they change.
-func (t *Tracker) Follow(all []Terms) error {
+// parkedFor is how long the notes of a policy that left the file are kept: it may come back.
+const parkedFor = 30 * 24 * time.Hour
+
+// Follow says which policies there are. The late events of others are paired. What is known
+// of them is put by, for parkedFor; of a region that a policy no longer names it is
+// forgotten. It reads what an earlier process noted, and must be called
+// before the policies are worked on, and again whenever they change. recall is called before
+// anything is judged by these notes or told of them, to say what the ledger knows better of
+// what Noted gives; nil: nothing.
+func (t *Tracker) Follow(all []Terms, recall func() error) error {
 	if t == nil {
 		return nil
 	}
@@ -188,8 +201,9 @@ func (t *Tracker) Follow(all []Terms) error {
 	}
 	now := t.o.Clock.Now()
 	t.mu.Lock()
-	want := map[laneKey]bool{}
+	want, there := map[laneKey]bool{}, map[string]bool{}
 	for _, terms := range all {
+		there[terms.Policy] = true
 		for _, region := range terms.Regions {
 			want[laneKey{terms.Policy, region}] = true
 		}
@@ -222,7 +236,8 @@ func (t *Tracker) Follow(all []Terms) error {
 	}
 	for _, terms := range all {
 		for _, region := range terms.Regions {
-			t.lanes[laneKey{terms.Policy, region}].terms = terms
+			l := t.lanes[laneKey{terms.Policy, region}]
+			l.terms, l.parked = terms, time.Time{}
 		}
 	}
 	var gone []*lane
@@ -235,11 +250,24 @@ func (t *Tracker) Follow(all []Terms) error {
 	}
 	t.mu.Unlock()
 	slices.SortFunc(gone, func(a, b *lane) int { return strings.Compare(a.key.note(), b.key.note()) })
+	kept := slices.Collect(maps.Keys(want))
 	for _, l := range gone {
-		t.remove(l, now)
+		if t.remove(l, now, !there[l.key.policy]) {
+			kept = append(kept, l.key)
+		}
 	}
+	if recall != nil {
+		if err := recall(); err != nil {
+			return err
+		}
+	}
+	t.mu.Lock()
+	for _, l := range t.lanes {
+		l.veiled = false
+	}
+	t.mu.Unlock()
 	t.judge(now)
-	return t.writeIndex(slices.Collect(maps.Keys(want)))
+	return t.writeIndex(kept)
 }
 
 // lanesOf gives a policy's lanes; the tracker's lock is held.
@@ -253,40 +281,64 @@ func (t *Tracker) lanesOf(policy string) []*lane {
 	return out
 }
 
-// Places says which places a policy has, as a listing showed that began at the time given.
-// What waited in others is gone.
+// Places says which places a policy has, as a listing showed that began at the time given,
+// and that all its regions are to hold them. What waited in others is gone.
 func (t *Tracker) Places(policy string, at time.Time, names []string) {
+	where := map[string]Regions{}
+	for _, n := range names {
+		where[n] = nil
+	}
+	t.Placed(policy, at, where)
+}
+
+// Regions are those that are to hold a place, each with the time by this machine's clock
+// since when; zero: as long as the place is there. nil: all regions of the policy.
+type Regions map[string]time.Time
+
+// Placed is Places of a policy that does not keep everything at all its regions: where says,
+// by place, which do. What waited for others is not theirs to have any more.
+func (t *Tracker) Placed(policy string, at time.Time, where map[string]Regions) {
 	if t == nil {
 		return
 	}
 	now := t.o.Clock.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	want := map[string]bool{}
-	for _, n := range names {
-		want[n] = true
-	}
 	for _, l := range t.lanesOf(policy) {
 		l.account(now)
 		for n, p := range l.places {
-			if want[n] {
+			regions, there := where[n]
+			if there && regions.has(l.key.region) {
 				continue
 			}
+			why := report.ArrivedGone
+			if there {
+				why = report.ArrivedRemoved
+			}
 			for name := range p.items {
-				t.drop(l, p, name, now, report.ArrivedGone)
+				t.drop(l, p, name, now, why)
 			}
 			t.kept -= len(p.coming)
 			delete(l.places, n)
 		}
-		for n := range want {
+		for n, regions := range where {
+			if !regions.has(l.key.region) {
+				continue
+			}
 			if l.places[n] == nil { // what it had at the last listing was nothing
 				l.places[n] = &place{asOf: l.before(), items: map[string]wait{}, looked: l.carried.Items == 0}
 			}
+			l.places[n].since = regions[l.key.region]
 		}
 		l.listed = at
 		l.settle()
 		l.dirty = true
 	}
+}
+
+func (r Regions) has(region string) bool {
+	_, is := r[region]
+	return is || r == nil
 }
 
 // before is the time of the look before the first: of a place that was not there.

@@ -78,7 +78,7 @@ func (d *desk) restart() {
 
 func (d *desk) follow(terms ...Terms) {
 	d.t.Helper()
-	if err := d.Follow(terms); err != nil {
+	if err := d.Follow(terms, nil); err != nil {
 		d.t.Fatal(err)
 	}
 }
@@ -282,6 +282,8 @@ func TestLateAndArrived(t *testing.T) {
 		}, "late arrived:confirmed", 1000},
 		{"rpo removed", func(d *desk, _ time.Time) { d.follow(Terms{Policy: "p", Regions: []string{"b"}}) }, "late arrived:relaxed", 0},
 		{"policy removed", func(d *desk, _ time.Time) { d.follow() }, "late arrived:removed", 0},
+		{"region removed", func(d *desk, _ time.Time) { d.follow(Terms{Policy: "p", Regions: []string{"x"}}) }, "late arrived:removed", 0},
+		{"container kept elsewhere", func(d *desk, at time.Time) { d.Placed("p", at, map[string]Regions{"c": {"x": at}}) }, "late arrived:removed", 1000},
 	} {
 		for _, killed := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/%v", x.name, killed), func(t *testing.T) {
@@ -310,7 +312,7 @@ func TestLateAndArrived(t *testing.T) {
 				}
 				if killed {
 					d.restart()
-					if x.why != "late arrived:removed" {
+					if !strings.HasSuffix(x.name, " removed") || x.name == "rpo removed" {
 						d.follow(terms)
 						d.Places("p", d.clock.now, []string{"c"})
 						k := d.Look("p", "c")
@@ -332,8 +334,8 @@ func TestLateAndArrived(t *testing.T) {
 				if x.n > 0 && (d.events[1].Lag != 62 || d.events[1].Took != 1) {
 					t.Errorf("%+v", d.events[1])
 				}
-				if x.why == "late arrived:removed" && len(d.notes.m) != 1 {
-					t.Errorf("left behind: %v", d.notes.m)
+				if _, left := d.notes.m["lag/p\x00b"]; left == (x.name == "region removed") {
+					t.Errorf("left behind: %v", left)
 				}
 			})
 		}

@@ -61,9 +61,12 @@ func (s *lateSum) total() (n int64) {
 	return n
 }
 
+// reasons are why an item is not late any more, the best news first.
+var reasons = []string{report.ArrivedConfirmed, report.ArrivedGone, report.ArrivedStuck, report.ArrivedRemoved}
+
 // why sums up the reasons in one: that of the best news there is.
 func (s *lateSum) why(other string) string {
-	for _, w := range []string{report.ArrivedConfirmed, report.ArrivedGone, report.ArrivedStuck} {
+	for _, w := range reasons {
 		if s.Items[w] > 0 {
 			return w
 		}
@@ -199,7 +202,7 @@ func (l *lane) untold() bool { return l.ended != nil || l.episode != nil && !l.e
 // judge begins or ends the lane's episode. The end of one that was not told yet waits
 // until it is.
 func (l *lane) judge(now time.Time) {
-	if l.terms.Idle || l.ended != nil {
+	if l.terms.Idle || l.veiled || l.ended != nil {
 		return
 	}
 	rpo := l.terms.RPO
@@ -255,7 +258,7 @@ func (l *lane) end(at time.Time, why string) {
 	e := l.episode
 	lag := time.Duration(max(e.Lag, e.Sum.Lag)) * time.Microsecond
 	var parts []string
-	for _, w := range []string{report.ArrivedConfirmed, report.ArrivedGone, report.ArrivedStuck} {
+	for _, w := range reasons {
 		if n := e.Sum.Items[w]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, w))
 		}
@@ -298,13 +301,22 @@ func (t *Tracker) tell(l *lane) {
 	t.save(l)
 }
 
-// remove forgets a lane: its policy has gone, or does not name the region any more.
-func (t *Tracker) remove(l *lane, now time.Time) {
+// remove ends a lane whose policy has gone, or does not name the region any more, and says
+// whether its notes are kept: those of a policy may be wanted again.
+func (t *Tracker) remove(l *lane, now time.Time, mayReturn bool) (kept bool) {
 	if l.episode != nil && l.ended == nil {
 		l.end(now, report.ArrivedRemoved)
 	}
 	if l.untold() {
 		t.tell(l)
 	}
-	t.forget(l)
+	switch ago := now.Sub(l.parked); {
+	case !mayReturn, !l.parked.IsZero() && ago > parkedFor:
+		t.forget(l)
+		return false
+	case l.parked.IsZero():
+		l.parked = now
+		t.save(l)
+	}
+	return true
 }

@@ -1,6 +1,7 @@
 package lag
 
 import (
+	"slices"
 	"time"
 
 	"farshore/replicator/report"
@@ -18,8 +19,9 @@ type Look struct {
 	asOf  map[string]time.Time // by region, where it is not when the look began
 }
 
-// Look begins a look. Nothing follows from one that does not End.
-func (t *Tracker) Look(policy, at string) *Look {
+// Look begins a look, for the regions named; none: for all of the policy. Nothing follows
+// from one that does not End.
+func (t *Tracker) Look(policy, at string, regions ...string) *Look {
 	if t == nil {
 		return nil
 	}
@@ -28,6 +30,9 @@ func (t *Tracker) Look(policy, at string) *Look {
 	defer t.mu.Unlock()
 	k := &Look{t: t, policy: policy, place: at, began: now, number: map[*lane]uint64{}, stuck: map[string]int64{}, asOf: map[string]time.Time{}}
 	for _, l := range t.lanesOf(policy) {
+		if len(regions) > 0 && !slices.Contains(regions, l.key.region) {
+			continue
+		}
 		p := l.places[at]
 		if p == nil { // nobody listed it: the policy is given its places by hand
 			p = &place{asOf: l.floor, items: map[string]wait{}, looked: l.carried.Items == 0}
@@ -87,8 +92,8 @@ func (t *Tracker) waits(l *lane, p *place, name string, source, held, now time.T
 		w, is = wait{}, false
 	}
 	if !is {
-		w.since = l.begins(source, now)
-		w.bound = min(max(p.asOf.UnixMicro(), l.since.UnixMicro()), w.since)
+		w.since = l.begins(p, source, now)
+		w.bound = min(max(p.asOf.UnixMicro(), l.from(p).UnixMicro()), w.since)
 		if t.kept >= t.o.Kept {
 			p.seen.add(w.since, bytes)
 			l.many = true
@@ -96,21 +101,29 @@ func (t *Tracker) waits(l *lane, p *place, name string, source, held, now time.T
 		}
 		t.kept++
 		l.n++
-	} else if !held.IsZero() && w.since <= l.begins(held, now) { // a process before did not live to say so
-		w.since = l.begins(source, now)
+	} else if !held.IsZero() && w.since <= l.begins(p, held, now) { // a process before did not live to say so
+		w.since = l.begins(p, source, now)
 	}
 	w.newest, w.bytes, w.look = max(w.newest, source.UnixMicro()), bytes, look
 	p.items[name] = w
 }
 
+// from is since when the region is to hold a place's items.
+func (l *lane) from(p *place) time.Time {
+	if p.since.After(l.since) {
+		return p.since
+	}
+	return l.since
+}
+
 // begins is from when a change waits: its time by this machine's clock, not before the
-// policy was at work and not in the future.
-func (l *lane) begins(source, now time.Time) int64 {
+// region was to hold it and not in the future.
+func (l *lane) begins(p *place, source, now time.Time) int64 {
 	if l.terms.Skew != nil {
 		source = source.Add(-l.terms.Skew())
 	}
-	if source.Before(l.since) {
-		source = l.since
+	if from := l.from(p); source.Before(from) {
+		source = from
 	}
 	if source.After(now) {
 		source = now
@@ -186,10 +199,12 @@ func (t *Tracker) Confirmed(x Item, source time.Time, bytes int64, fresh bool) {
 // Deleted says that a delete that was due at a time by this machine's clock was carried out;
 // fresh: that it had waited since then.
 func (t *Tracker) Deleted(x Item, due time.Time, fresh bool) {
-	t.confirmed(x, due, 0, fresh, func(l *lane, due, _ time.Time) int64 { return max(due.UnixMicro(), l.since.UnixMicro()) })
+	t.confirmed(x, due, 0, fresh, func(l *lane, p *place, due, _ time.Time) int64 {
+		return max(due.UnixMicro(), l.from(p).UnixMicro())
+	})
 }
 
-func (t *Tracker) confirmed(x Item, source time.Time, bytes int64, fresh bool, begins func(l *lane, source, now time.Time) int64) {
+func (t *Tracker) confirmed(x Item, source time.Time, bytes int64, fresh bool, begins func(l *lane, p *place, source, now time.Time) int64) {
 	t.at(x, func(l *lane, p *place, now time.Time) {
 		t.stays(p, x.Name)
 		if _, is := p.items[x.Name]; is {
@@ -208,7 +223,7 @@ func (t *Tracker) confirmed(x Item, source time.Time, bytes int64, fresh bool, b
 			l.count()
 		}
 		if fresh {
-			l.done(now, begins(l, source, now), bytes)
+			l.done(now, begins(l, p, source, now), bytes)
 		}
 	})
 }
@@ -219,7 +234,7 @@ func (t *Tracker) arrive(l *lane, p *place, name string, source, at time.Time, b
 	w := p.items[name]
 	l.done(at, w.since, bytes)
 	if source.UnixMicro() < w.newest && !w.due { // it has changed again meanwhile
-		w.since = l.begins(time.UnixMicro(w.newest), at)
+		w.since = l.begins(p, time.UnixMicro(w.newest), at)
 		p.items[name] = w
 		return
 	}

@@ -1,6 +1,10 @@
 package lag
 
-import "time"
+import (
+	"time"
+
+	"farshore/replicator/report"
+)
 
 // Noted is an item that waits, or will, by what an earlier process noted.
 type Noted struct {
@@ -8,10 +12,40 @@ type Noted struct {
 	Due bool // it is to be deleted
 }
 
+// Noted gives what an earlier process noted of a policy, while Follow asks what the ledger
+// knows better.
+func (t *Tracker) Noted(policy string) (noted []Noted) {
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, l := range t.lanesOf(policy) {
+		if !l.veiled {
+			continue
+		}
+		for at, p := range l.places {
+			noted = p.noted(noted, l.key, at)
+		}
+	}
+	return noted
+}
+
+// noted adds what waits in a place, or will.
+func (p *place) noted(all []Noted, k laneKey, at string) []Noted {
+	for name, w := range p.items {
+		all = append(all, Noted{Item{k.policy, k.region, at, name}, w.due})
+	}
+	for name := range p.coming {
+		all = append(all, Noted{Item{k.policy, k.region, at, name}, true})
+	}
+	return all
+}
+
 // Recall gives what an earlier process noted of a policy's place, once; first is whether this
 // is that time. The notes are some seconds old when a process is killed, and what was
 // confirmed, begun or seen missing in these the ledger may know: its owner is to say so, by
-// Held, Known, Due and Gone, before the next look comes to it.
+// Held, Known, Due and Settled, before the next look comes to it.
 func (t *Tracker) Recall(policy, at string) (noted []Noted, first bool) {
 	if t == nil {
 		return nil, false
@@ -24,12 +58,7 @@ func (t *Tracker) Recall(policy, at string) (noted []Noted, first bool) {
 			continue
 		}
 		p.recalled, first = true, true
-		for name, w := range p.items {
-			noted = append(noted, Noted{Item{policy, l.key.region, at, name}, w.due})
-		}
-		for name := range p.coming {
-			noted = append(noted, Noted{Item{policy, l.key.region, at, name}, true})
-		}
+		noted = p.noted(noted, l.key, at)
 	}
 	return noted, first
 }
@@ -49,8 +78,21 @@ func (t *Tracker) Held(x Item, source, at time.Time) {
 		if at.After(now) {
 			at = now
 		}
-		if w, is := p.items[x.Name]; is && !w.due && l.begins(source, now) >= w.since {
+		// since when the region is to hold the place is not known until it is listed
+		if w, is := p.items[x.Name]; is && !w.due && (l.begins(p, source, now) >= w.since || source.UnixMicro() >= w.newest) {
 			t.arrive(l, p, x.Name, source, at, w.bytes)
+		}
+	})
+}
+
+// Settled says that a region has nothing any more of an item that is noted as to be deleted.
+// When that came about nobody knows: in the seconds after it was noted.
+func (t *Tracker) Settled(x Item) {
+	t.at(x, func(l *lane, p *place, _ time.Time) {
+		t.stays(p, x.Name)
+		if w, is := p.items[x.Name]; is && w.due {
+			t.drop(l, p, x.Name, l.saved, report.ArrivedConfirmed)
+			l.dirty = true
 		}
 	})
 }

@@ -21,7 +21,7 @@ func (t *Tracker) Lags() []report.Lag {
 	defer t.mu.Unlock()
 	var out []report.Lag
 	for _, l := range t.lanes {
-		if !l.terms.Idle {
+		if !l.terms.Idle && !l.veiled {
 			out = append(out, l.report(now))
 		}
 	}

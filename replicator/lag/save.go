@@ -22,6 +22,7 @@ const (
 
 // memo is what is kept of a lane.
 type memo struct {
+	At      time.Time     `json:"at,omitzero"` // when it was written
 	Since   time.Time     `json:"since"`
 	AsOf    time.Time     `json:"as_of,omitzero"`
 	Items   []memoItem    `json:"items,omitempty"`
@@ -30,6 +31,7 @@ type memo struct {
 	Hours   window        `json:"hours,omitempty"`
 	Episode *episode      `json:"episode,omitempty"`
 	Ended   *report.Event `json:"ended,omitempty"`
+	Parked  time.Time     `json:"parked,omitzero"`
 }
 
 type memoItem struct {
@@ -44,7 +46,7 @@ type memoItem struct {
 
 // memo gives what is to be kept; the tracker's lock is held.
 func (l *lane) memo() memo {
-	m := memo{Since: l.since, AsOf: l.asOf(), Hours: l.past, Episode: l.episode, Ended: l.ended, Carried: l.carried}
+	m := memo{At: l.saved, Since: l.since, AsOf: l.asOf(), Hours: l.past, Episode: l.episode, Ended: l.ended, Carried: l.carried, Parked: l.parked}
 	before := func(a, b memoItem) int {
 		return cmp.Or(cmp.Compare(a.Since, b.Since), strings.Compare(a.Place, b.Place), strings.Compare(a.Name, b.Name))
 	}
@@ -94,7 +96,8 @@ func (t *Tracker) readLane(k laneKey, now time.Time) (*lane, error) {
 	if err := json.Unmarshal(text, &m); err != nil {
 		return nil, fmt.Errorf("read the lag of policy %s, region %s: %w", k.policy, k.region, err)
 	}
-	l.since, l.floor, l.carried, l.past, l.episode, l.ended = m.Since, m.AsOf, m.Carried, m.Hours, m.Episode, m.Ended
+	l.veiled, l.saved = true, m.At
+	l.since, l.floor, l.carried, l.past, l.episode, l.ended, l.parked = m.Since, m.AsOf, m.Carried, m.Hours, m.Episode, m.Ended, m.Parked
 	at := func(name string) *place {
 		if l.places[name] == nil {
 			l.places[name] = &place{asOf: l.floor, items: map[string]wait{}}
@@ -123,8 +126,8 @@ func (t *Tracker) readLane(k laneKey, now time.Time) (*lane, error) {
 // again.
 func (t *Tracker) save(l *lane) bool {
 	t.mu.Lock()
-	text, err := json.Marshal(l.memo())
 	l.dirty, l.saved = false, t.o.Clock.Now()
+	text, err := json.Marshal(l.memo())
 	t.mu.Unlock()
 	if err == nil {
 		err = t.o.Memory.PutNote(l.key.note(), text)
@@ -141,6 +144,28 @@ func (t *Tracker) save(l *lane) bool {
 func (t *Tracker) forget(l *lane) {
 	if err := t.o.Memory.PutNote(l.key.note(), nil); err != nil {
 		t.o.Log.Warn("cannot forget the lag", "policy", l.key.policy, "region", l.key.region, "err", err)
+	}
+}
+
+// Save writes what has changed of a policy, so that a process which is killed after a pass
+// knows at the next start how it ended. It is to be called before the end of the pass is
+// written down: who sees no such end makes the pass again at once.
+func (t *Tracker) Save(policy string) {
+	if t == nil {
+		return
+	}
+	t.saving.Lock()
+	defer t.saving.Unlock()
+	t.mu.Lock()
+	var due []*lane
+	for _, l := range t.lanesOf(policy) {
+		if l.dirty {
+			due = append(due, l)
+		}
+	}
+	t.mu.Unlock()
+	for _, l := range due {
+		t.save(l)
 	}
 }
 

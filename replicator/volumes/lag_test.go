@@ -17,7 +17,7 @@ func TestLagOfPoints(t *testing.T) {
 	g.volume("db", 1)
 	var events []report.Event
 	tracker := lag.New(lag.Options{Clock: g.clock, Memory: g.ledger, OnEvent: func(e report.Event) { events = append(events, e) }})
-	if err := tracker.Follow([]lag.Terms{{Policy: "dbs", Regions: []string{"b", "c"}, RPO: 2 * time.Hour}}); err != nil {
+	if err := tracker.Follow([]lag.Terms{{Policy: "dbs", Regions: []string{"b", "c"}, RPO: 2 * time.Hour}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	ship := func(down ...string) {

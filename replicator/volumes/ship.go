@@ -79,6 +79,9 @@ func (s *Shipper) pass(ctx context.Context, p policies.Policy, o ShipOptions, af
 	if rerr := r.judge(&res, err); err == nil {
 		err = rerr
 	}
+	if !o.DryRun {
+		s.o.Lag.Save(p.Name)
+	}
 	res.Findings, res.Counts, res.Errors = r.f.List(), r.f.Counts(), r.f.Errors()
 	res.Seconds = s.o.Clock.Now().Sub(began).Seconds()
 	return res, err
