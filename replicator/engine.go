@@ -192,7 +192,7 @@ func (e *Engine) Jobs(ctx context.Context, p policies.Policy) ([]Job, error) {
 		return nil, err
 	}
 	jobs = append(jobs, lost...)
-	if err := e.tellPlaces(ctx, p.Name, looked, jobs); err != nil {
+	if err := e.tellPlaces(ctx, p, placed, looked, jobs); err != nil {
 		return nil, err
 	}
 	if len(jobs) == 0 {

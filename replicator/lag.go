@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"farshore/policies"
 	"farshore/replicator/lag"
 	"farshore/replicator/plan"
 	"farshore/store"
@@ -25,17 +26,21 @@ func placeOf(s Side) string {
 	return s.Container
 }
 
-// tellPlaces says which containers a policy has, and what the ledger knows of them that an
-// earlier process did not live to tell.
-func (e *Engine) tellPlaces(ctx context.Context, policy string, at time.Time, jobs []Job) error {
+// tellPlaces says which containers a policy has and which regions are to hold them, and what
+// the ledger knows of them that an earlier process did not live to tell.
+func (e *Engine) tellPlaces(ctx context.Context, p policies.Policy, pl *placement, at time.Time, jobs []Job) error {
 	if e.o.Lag == nil {
 		return nil
 	}
-	names := make([]string, len(jobs))
-	for i, j := range jobs {
-		names[i] = placeOf(j.From)
+	eras, err := e.eras(p, pl)
+	if err != nil {
+		return err
 	}
-	e.o.Lag.Places(policy, at, names)
+	where := map[string]lag.Regions{}
+	for _, j := range jobs {
+		where[placeOf(j.From)] = holdersOf(eras, j)
+	}
+	e.o.Lag.Placed(p.Name, at, where)
 	for _, j := range jobs {
 		if err := e.recall(ctx, j); err != nil {
 			return err
@@ -49,7 +54,11 @@ func (p *pass) beginLook() {
 	if p.o.DryRun || p.job.along {
 		return
 	}
-	p.lookout = p.e.o.Lag.Look(p.job.Policy.Name, placeOf(p.job.From))
+	var regions []string
+	for _, s := range p.job.To {
+		regions = append(regions, s.Region)
+	}
+	p.lookout = p.e.o.Lag.Look(p.job.Policy.Name, placeOf(p.job.From), regions...)
 }
 
 // lookOnly looks at the source when nothing can be carried, so that what waits is known.

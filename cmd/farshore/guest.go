@@ -227,7 +227,10 @@ func (g *guest) open(ctx context.Context, path string, write bool) (context.Cont
 		return ctx, nil, err
 	}
 	x := newSession(g.s.ledger)
-	x.progress, x.hands, x.guest, x.lag = g.progress, g.s.hands, g, g.s.lag
+	x.progress, x.hands, x.guest = g.progress, g.s.hands, g
+	if write { // who only looks may do so by another policy file, which is not how things are kept
+		x.lag = g.s.lag
+	}
 	return g.s.ledger.Since(ctx), x, nil
 }
 

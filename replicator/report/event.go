@@ -21,7 +21,7 @@ const (
 	ArrivedStuck     = "stuck"     // a conflict, or what cannot be kept: a finding says which
 	ArrivedSeen      = "seen"      // the source was looked at again, and nothing was late
 	ArrivedRelaxed   = "relaxed"   // the policy's rpo was lengthened or removed
-	ArrivedRemoved   = "removed"   // the policy, or the region in it, was removed
+	ArrivedRemoved   = "removed"   // the policy, or the region in it, was removed, or the container is placed elsewhere
 )
 
 // Event is something that happened and that people may want to be told of at once. It is
