@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"farshore/policies"
@@ -81,6 +83,24 @@ func skewOf(r *region.Region) func() time.Duration {
 			return 0
 		}
 		return d
+	}
+}
+
+// await has the counters of a daemon say how much there is to do: what was done since it
+// began, and what is known to wait for a region. What its passes have planned would not say
+// so: of one that is cut off it stays for ever, and for a region that is down nothing is.
+func await(s *report.Snapshot, lags []report.Lag) {
+	for i := range s.Regions {
+		r := &s.Regions[i]
+		r.WantObjects, r.WantBytes = r.DoneObjects, r.DoneBytes
+	}
+	for _, l := range lags {
+		i, there := slices.BinarySearchFunc(s.Regions, l.Region, func(r report.RegionSnapshot, name string) int { return strings.Compare(r.Region, name) })
+		if !there {
+			s.Regions = slices.Insert(s.Regions, i, report.RegionSnapshot{Region: l.Region})
+		}
+		s.Regions[i].WantObjects += l.Items
+		s.Regions[i].WantBytes += l.Bytes
 	}
 }
 

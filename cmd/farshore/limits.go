@@ -35,11 +35,12 @@ func (s *session) SetLimit(l control.Limit) error {
 	return nil
 }
 
-// changed gives the limits that were changed.
+// changed gives the limits that were changed, but for those of what the policy file does
+// not have now: they are in force when it comes back.
 func (x *guests) changed() []control.Limit {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return slices.Clone(x.limits)
+	return slices.DeleteFunc(slices.Clone(x.limits), func(l control.Limit) bool { return x.host != nil && x.host.knows(l) != nil })
 }
 
 // knows refuses a limit of what the policy file does not have.

@@ -104,8 +104,8 @@ func (w *watched) Collect(out chan<- prometheus.Metric) {
 		c.counter("copied_bytes_total", "Bytes of them.", float64(r.DoneBytes), "region", r.Region)
 		c.counter("failed_objects_total", "Copies that failed.", float64(r.Failed), "region", r.Region)
 		c.counter("retries_total", "Calls made again.", float64(r.Retries), "region", r.Region)
-		c.gauge("backlog_objects", "Objects that are known to be missing at a destination now.", float64(max(r.WantObjects-r.DoneObjects-r.Failed, 0)), "region", r.Region)
-		c.gauge("backlog_bytes", "Bytes of them.", float64(max(r.WantBytes-r.DoneBytes, 0)), "region", r.Region)
+		c.gauge("backlog_objects", "Changes that are known to wait for a destination, of all policies.", float64(r.WantObjects-r.DoneObjects), "region", r.Region)
+		c.gauge("backlog_bytes", "Bytes of them.", float64(r.WantBytes-r.DoneBytes), "region", r.Region)
 	}
 	if w.crew != nil {
 		c.regions(w.crew)

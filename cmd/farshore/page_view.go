@@ -85,7 +85,7 @@ func pageRegions(x *crew, s report.Snapshot) []page.Region {
 		for _, y := range s.Regions {
 			if y.Region == name {
 				r.Active, r.Copied, r.CopiedBytes, r.Failed, r.Retries = y.Active, y.DoneObjects, y.DoneBytes, y.Failed, y.Retries
-				r.Waiting, r.WaitingBytes = max(y.WantObjects-y.DoneObjects-y.Failed, 0), max(y.WantBytes-y.DoneBytes, 0)
+				r.Waiting, r.WaitingBytes = y.WantObjects-y.DoneObjects, y.WantBytes-y.DoneBytes
 			}
 		}
 		out = append(out, r)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -228,6 +229,12 @@ func (s *session) Status() control.Status {
 		st.Tasks = s.schedule.Tasks()
 	}
 	st.Lag = s.lag.Lags()
+	if s.schedule != nil {
+		await(&st.Snapshot, st.Lag)
+		if !slices.ContainsFunc(st.Tasks, func(t control.Task) bool { return t.Running }) {
+			st.Snapshot.Phase = "idle"
+		}
+	}
 	if err := s.ledger.Unwritable(); err != nil {
 		st.Unwritable = err.Error()
 	}

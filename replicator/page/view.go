@@ -45,7 +45,7 @@ type Region struct {
 	Name          string
 	Up            bool  // it could be logged in to
 	Active        int64 // transfers under way
-	Waiting       int64 // objects that are known to be missing there
+	Waiting       int64 // changes that are known to wait for it, of all policies
 	WaitingBytes  int64
 	Copied        int64 // objects, since the process began
 	CopiedBytes   int64
