@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"farshore/policies"
+	"farshore/replicator/control"
+	"farshore/replicator/daemon"
 	"farshore/replicator/lag"
 	"farshore/replicator/report"
 	"farshore/transport"
@@ -104,6 +106,24 @@ func await(s *report.Snapshot, lags []report.Lag) {
 	}
 }
 
+// unforeseen takes the forecast from policies that carry nothing until a person says so: how
+// fast they were says nothing of when.
+func unforeseen(lags []report.Lag, tasks []control.Task) {
+	for i := range lags {
+		l := &lags[i]
+		at := slices.IndexFunc(tasks, func(t control.Task) bool { return t.Policy == l.Policy && t.Kind == string(daemon.Pass) })
+		if at < 0 || tasks[at].Running || l.Items == 0 {
+			continue
+		}
+		switch {
+		case tasks[at].Paused:
+			l.Ahead = report.Forecast{None: report.NoForecastPaused}
+		case tasks[at].Held:
+			l.Ahead = report.Forecast{None: report.NoForecastStopped}
+		}
+	}
+}
+
 // showLag prints how policies stand, a line for each region.
 func showLag(c *console, lags []report.Lag) {
 	for _, l := range lags {
@@ -126,6 +146,10 @@ func lagLine(l report.Lag) string {
 	if l.Items > 0 {
 		line += fmt.Sprintf(", %s, %s waiting", count(l.Items, "item"), size(l.Bytes))
 		switch {
+		case l.Ahead.None == report.NoForecastPaused:
+			line += ", paused"
+		case l.Ahead.None == report.NoForecastStopped:
+			line += ", its last pass was stopped"
 		case l.Ahead.ETA > 0:
 			line += ", " + age(l.Ahead.ETA) + " left"
 		case l.Ahead.ETA < 0 && l.Ahead.Miss:

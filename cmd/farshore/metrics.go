@@ -126,7 +126,9 @@ func (c collector) lag(l report.Lag) {
 		c.gauge("delay_seconds", "Time from the source's timestamp until it was confirmed, of the last 24 hours.", v, append(on, "quantile", q)...)
 	}
 	c.gauge("delay_items", "Items confirmed in the last 24 hours, which the delays are of.", float64(l.Past.Items), on...)
-	c.gauge("forecast_seconds", "Until nothing waits any more, at the rate of the last minutes; -1: nothing moves.", l.Ahead.ETA, on...)
+	if l.Ahead.None == "" {
+		c.gauge("forecast_seconds", "Until nothing waits any more, at the rate of the last minutes; -1: nothing moves. Absent: there is no forecast.", l.Ahead.ETA, on...)
+	}
 	if l.Late.RPO > 0 {
 		c.gauge("rpo_seconds", "The policy's rpo; absent where it has none, as is what follows from it.", l.Late.RPO, on...)
 		c.gauge("late_items", "Items that have waited for longer than the rpo.", float64(l.Late.Items), on...)

@@ -61,9 +61,8 @@ func (b *wall) view(now time.Time) (page.View, error) {
 		return v, nil
 	}
 	v.Regions = pageRegions(x, st.Snapshot)
-	lags := b.lags()
 	for _, t := range x.work.tasks {
-		p, err := b.policy(t.policy, x, st, lags)
+		p, err := b.policy(t.policy, x, st)
 		if err != nil {
 			return page.View{}, err
 		}
@@ -94,7 +93,7 @@ func pageRegions(x *crew, s report.Snapshot) []page.Region {
 }
 
 // policy is one policy's part.
-func (b *wall) policy(p policies.Policy, x *crew, st control.Status, lags []report.Lag) (page.Policy, error) {
+func (b *wall) policy(p policies.Policy, x *crew, st control.Status) (page.Policy, error) {
 	out := page.Policy{Name: p.Name, From: p.From, To: p.To, Wanted: p.Replicas, What: selects(p), Volumes: p.Volumes != nil, RPO: p.RPO,
 		Points: b.seen.points[p.Name], Drills: b.seen.drills[p.Name]}
 	for _, t := range st.Tasks {
@@ -127,7 +126,7 @@ func (b *wall) policy(p policies.Policy, x *crew, st control.Status, lags []repo
 	for i := range out.Holdings {
 		out.Holdings[i].Up = !x.links.mute(out.Holdings[i].Region)
 	}
-	for _, l := range lags {
+	for _, l := range st.Lag {
 		if l.Policy == p.Name {
 			day, long := b.past.of(p.Name, l.Region)
 			out.Lag = append(out.Lag, page.Lag{Lag: l, Samples: day, Longer: long})

@@ -231,6 +231,7 @@ func (s *session) Status() control.Status {
 	st.Lag = s.lag.Lags()
 	if s.schedule != nil {
 		await(&st.Snapshot, st.Lag)
+		unforeseen(st.Lag, st.Tasks)
 		if !slices.ContainsFunc(st.Tasks, func(t control.Task) bool { return t.Running }) {
 			st.Snapshot.Phase = "idle"
 		}

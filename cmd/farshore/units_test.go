@@ -237,3 +237,31 @@ func TestADrillOfVolumesOfOneName(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// What a daemon counts as to be done is what waits, for regions that no pass has come to, too;
+// and nothing is foreseen of what is carried when a person says so.
+func TestWhatWaits(t *testing.T) {
+	s := report.Snapshot{Regions: []report.RegionSnapshot{{Region: "lyon", WantObjects: 90, WantBytes: 900, DoneObjects: 10, DoneBytes: 100, Failed: 5}, {Region: "rome", WantObjects: 7, DoneObjects: 7}}}
+	lags := []report.Lag{{Policy: "a", Region: "berlin", Items: 3, Bytes: 30}, {Policy: "a", Region: "lyon", Items: 1, Bytes: 10}, {Policy: "b", Region: "lyon", Items: 2, Bytes: 20}, {Policy: "c", Region: "lyon"}}
+	await(&s, lags)
+	want := []report.RegionSnapshot{{Region: "berlin", WantObjects: 3, WantBytes: 30}, {Region: "lyon", WantObjects: 13, WantBytes: 130, DoneObjects: 10, DoneBytes: 100, Failed: 5}, {Region: "rome", WantObjects: 7, DoneObjects: 7}}
+	if !slices.Equal(s.Regions, want) {
+		t.Errorf("%+v", s.Regions)
+	}
+	for i := range lags {
+		lags[i].Ahead = report.Forecast{ETA: 60, Miss: true}
+	}
+	unforeseen(lags, []control.Task{{Policy: "a", Kind: "audit", Paused: true}, {Policy: "a", Kind: "pass", Paused: true}, {Policy: "b", Kind: "pass", Held: true}, {Policy: "c", Kind: "pass", Held: true}})
+	for i, none := range []string{report.NoForecastPaused, report.NoForecastPaused, report.NoForecastStopped, ""} {
+		if got := lags[i].Ahead; got.None != none || got.Miss != (none == "") {
+			t.Errorf("%s at %s: %+v", lags[i].Policy, lags[i].Region, got)
+		}
+	}
+	if line := lagLine(lags[0]); !strings.HasSuffix(line, "3 items, 30 B waiting, paused") {
+		t.Error(line)
+	}
+	unforeseen(lags[3:], []control.Task{{Policy: "c", Kind: "pass", Paused: true, Running: true}})
+	if lags[3].Ahead.ETA != 60 {
+		t.Errorf("%+v", lags[3].Ahead)
+	}
+}

@@ -67,6 +67,7 @@ type Task struct {
 	Next    time.Time `json:"next,omitzero"`  // absent: it runs, is paused, or is never due
 	Errors  int64     `json:"error_findings"` // of the last run
 	Error   string    `json:"error,omitempty"`
+	Held    bool      `json:"held,omitempty"` // the last run was stopped, by the brake or by a person, and is not tried again before Next
 }
 
 // What an Order may ask for.

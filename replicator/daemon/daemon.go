@@ -442,7 +442,7 @@ func (s *Scheduler) Tasks() []control.Task {
 	defer s.mu.Unlock()
 	out := []control.Task{}
 	for _, e := range s.entries {
-		t := control.Task{Policy: e.Policy, Kind: string(e.Kind), Running: e.running, Paused: e.Paused, Asked: e.asked, Began: e.Began.UTC(), Ended: e.Ended.UTC(), Errors: e.Errors, Error: e.Err}
+		t := control.Task{Policy: e.Policy, Kind: string(e.Kind), Running: e.running, Paused: e.Paused, Asked: e.asked, Began: e.Began.UTC(), Ended: e.Ended.UTC(), Errors: e.Errors, Error: e.Err, Held: e.Err != "" && e.Wait}
 		if !e.running && !e.asked && !e.due.IsZero() && !e.Paused {
 			t.Next = e.due.UTC()
 		}

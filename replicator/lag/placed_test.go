@@ -2,7 +2,9 @@ package lag
 
 import (
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -235,5 +237,45 @@ func TestRecallBeforeAnythingIsTold(t *testing.T) {
 	}
 	if x := d.Lags()[1]; x.Items != 1 || d.told() != "late" || d.events[0].Items != 1 || x.Past.Items != 1 || x.Past.Max != 1 {
 		t.Errorf("%+v %+v", x, d.events)
+	}
+}
+
+// There is no forecast before a rate was measured, and the time in which a region was away
+// does not slow down what it takes since.
+func TestForecastNeedsARate(t *testing.T) {
+	d := newDesk(t)
+	d.follow(terms)
+	at := d.clock.now
+	k := d.Look("p", "c")
+	for i := range 1000 {
+		k.Waits("b", strconv.Itoa(i), at, time.Time{}, 1)
+	}
+	k.End()
+	confirm := func(from, to int) report.Forecast {
+		for i := from; i < to; i++ {
+			d.clock.pass(100 * time.Millisecond)
+			d.Confirmed(item(strconv.Itoa(i)), at, 1, true)
+		}
+		return d.lag().Ahead
+	}
+	if x := confirm(0, 1); x.None != report.NoForecastYet || x.ETA != 0 || x.Miss {
+		t.Errorf("after one item: %+v", x)
+	}
+	for range 29 {
+		d.clock.pass(10 * time.Second)
+		d.Lags()
+	}
+	if x := d.lag().Ahead; x.None != "" || x.ETA < 1000 {
+		t.Errorf("nearly nothing moves: %+v", x)
+	}
+	for range 30 {
+		d.clock.pass(10 * time.Second)
+		d.Lags()
+	}
+	if x := d.lag().Ahead; x.None != "" || x.ETA != -1 || !x.Miss {
+		t.Errorf("nothing moves: %+v", x)
+	}
+	if x := confirm(1, 201); x.None != "" || math.Abs(x.ETA-80) > 8 {
+		t.Errorf("it moves again: %+v", x)
 	}
 }

@@ -10,6 +10,11 @@ const (
 	// stalledFor is how long nothing must have moved while something waited before that
 	// is taken to be for ever.
 	stalledFor = time.Minute
+	// measuredFor is how long must be measured for a rate to say anything.
+	measuredFor = binLength
+	// restarted is how many items must have moved for the time before the first of them, in
+	// which nothing did, not to count: a region that answers again goes as fast as it does.
+	restarted = 10
 )
 
 type rateBin struct {
@@ -58,10 +63,16 @@ func (r *rate) add(bytes int64) {
 // speed gives items and bytes a second, and how long it was measured.
 func (r *rate) speed() (items, bytes float64, over time.Duration) {
 	var sum rateBin
+	idle := time.Duration(0) // before anything moved
 	for _, b := range r.bins {
-		sum.busy += b.busy
+		if sum.busy += b.busy; sum.items+b.items == 0 {
+			idle = sum.busy
+		}
 		sum.items += b.items
 		sum.bytes += b.bytes
+	}
+	if sum.items >= restarted {
+		sum.busy -= idle
 	}
 	if sum.busy < time.Millisecond {
 		return 0, 0, 0

@@ -74,6 +74,10 @@ func (l *lane) forecast(now time.Time) report.Forecast {
 	if newest < oldest {
 		return out
 	}
+	if over < measuredFor {
+		out.None = report.NoForecastYet
+		return out
+	}
 	// border: what waits since then or later is not late yet
 	border := int64(math.MinInt64)
 	if l.terms.RPO > 0 {

@@ -312,8 +312,8 @@ func (p Policy) PointChart(id string) *chart {
 	height := plotTop + rowHeight*float64(len(p.Points.Volumes)) + 26
 	c := newChart(id, "Restore points of "+transportName(p.Name), height)
 	c.Left = x.left - 12
-	if !x.to.After(x.from) { // a single moment, in the middle
-		x.from, x.to = x.from.Add(-time.Minute), x.to.Add(time.Minute)
+	if !x.to.After(x.from) { // a single moment, at the end: what comes after it is not known
+		x.from = x.from.Add(-time.Minute)
 	}
 	c.X = x.ticks()
 	for i, v := range p.Points.Volumes {

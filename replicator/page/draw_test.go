@@ -133,7 +133,7 @@ func TestPointChart(t *testing.T) {
 		t.Error(got)
 	}
 	one := Policy{Points: &Points{Volumes: []Volume{{ID: "v", Points: []Point{{ID: "p", Taken: now}}}}}}
-	if c := one.PointChart("c"); c == nil || len(c.Marks) != 1 || c.Spots[0].X <= c.Left || c.Spots[0].X >= c.Right {
+	if c := one.PointChart("c"); c == nil || len(c.Marks) != 1 || c.Spots[0].X <= c.Left || c.Spots[0].X >= c.Right || !strings.Contains(c.Desc, "to "+utc(now)+".") {
 		t.Errorf("a single point: %+v", c)
 	}
 	if (Policy{Points: &Points{}}).PointChart("c") != nil || (Policy{}).PointChart("c") != nil {

@@ -108,6 +108,12 @@ func (l Lag) Forecast() string {
 	switch {
 	case l.Items == 0:
 		return "nothing waits"
+	case l.Ahead.None == report.NoForecastYet:
+		return "not known yet"
+	case l.Ahead.None == report.NoForecastPaused:
+		return "none: the policy is paused"
+	case l.Ahead.None != "":
+		return "none: the last pass was stopped"
 	case l.Ahead.ETA < 0:
 		return "nothing moves now"
 	}

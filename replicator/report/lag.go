@@ -71,10 +71,20 @@ type Delays struct {
 	Budget float64 `json:"budget_left"`
 }
 
+// Why there is no forecast.
+const (
+	NoForecastYet     = "measuring" // too little was seen to move
+	NoForecastPaused  = "paused"    // the policy is
+	NoForecastStopped = "stopped"   // the last pass was, by the brake or a person, and waits for one
+)
+
 // Forecast is what becomes of the backlog at the rate of the last minutes, oldest first.
 type Forecast struct {
 	BytesRate float64 `json:"bytes_per_second"`
 	ItemsRate float64 `json:"items_per_second"`
+	// None is why there is no forecast, with nothing in the three below: NoForecast…; empty:
+	// there is one.
+	None string `json:"none,omitempty"`
 	// ETA is in how many seconds nothing waits any more; -1: nothing moves, so never.
 	ETA float64 `json:"eta_seconds"`
 	// Worst is the longest that anything which waits now will have waited by then.
