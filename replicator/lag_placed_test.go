@@ -1,6 +1,7 @@
 package replicator
 
 import (
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -9,13 +10,20 @@ import (
 )
 
 // TestLagOfWhatIsPlacedElsewhere moves a container of old objects by another choice, by an
-// outage and back, and has a region join: they are late for nobody, and the budget is whole.
+// outage and back, has a region join and selects a container that was there before: nothing is
+// late for anybody, and the budget is whole.
 func TestLagOfWhatIsPlacedElsewhere(t *testing.T) {
 	w := newLagWorld(placed(t))
 	w.policy.RPO = 3 * time.Hour
 	w.follow()
 	for i := range 20 {
 		w.put(string(rune('a'+i)), uint64(i), 10, nil)
+	}
+	if err := w.mem["a"].CreateContainer(t.Context(), "not chosen", nil); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		w.mem["a"].Set("not chosen", string(rune('a'+i)), fill(uint64(i), 10), nil)
 	}
 	e := w.engine()
 	pass := func(what string, at ...string) {
@@ -97,4 +105,20 @@ func TestLagOfWhatIsPlacedElsewhere(t *testing.T) {
 	w.policy.To = []string{"b", "d", "e"}
 	w.follow()
 	pass("one joins", "b", "d", "e")
+
+	w.clock.advance(30 * time.Hour)
+	w.policy.Containers = []string{"*"}
+	pass("all containers", "b", "d", "e")
+	held("b", 0, 5)
+	w.clock.advance(30 * time.Hour)
+	pass("idle again", "b", "d", "e")
+	if err := w.mem["a"].CreateContainer(t.Context(), "fresh", nil); err != nil {
+		t.Fatal(err)
+	}
+	w.mem["a"].Set("fresh", "x", fill(1, 10), nil)
+	w.clock.advance(50 * time.Minute)
+	pass("a new container", "b", "d", "e")
+	if l := w.lag("b", 0, 0, 0); l.Past.Items != 1 || math.Abs(l.Past.Max/60-50) > 1 {
+		t.Errorf("what is new waits since it is there: %+v", l.Past)
+	}
 }

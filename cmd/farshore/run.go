@@ -205,7 +205,7 @@ func (d *service) work(ctx context.Context, w *work) error {
 		next, err := d.shift(ctx, now)
 		now.links.Close()
 		if err != nil {
-			return err
+			return stopOr(ctx, err)
 		}
 		now = next
 	}

@@ -331,6 +331,7 @@ func (t *Tracker) Placed(policy string, at time.Time, where map[string]Regions) 
 			l.places[n].since = regions[l.key.region]
 		}
 		l.listed = at
+		l.count()
 		l.settle()
 		l.dirty = true
 	}
