@@ -106,9 +106,10 @@ func (l *lane) look(now time.Time, named bool) sight {
 			s.oldest = since
 		}
 	}
-	took := time.Duration(0)
+	took, looked := time.Duration(0), false
 	for at, p := range l.places {
 		took += p.took
+		looked = looked || p.look > 0
 		s.stuck += p.stuck
 		for name, w := range p.items {
 			s.items++
@@ -135,8 +136,11 @@ func (l *lane) look(now time.Time, named bool) sight {
 	}
 	if c := l.carried; c.Items > 0 {
 		s.rough = true
-		s.items = max(s.items, c.Items)
-		s.bytes = max(s.bytes, c.Bytes)
+		if looked { // and may have seen the same
+			s.items, s.bytes = max(s.items, c.Items), max(s.bytes, c.Bytes)
+		} else {
+			s.items, s.bytes = s.items+c.Items, s.bytes+c.Bytes
+		}
 		older(c.Oldest)
 		if c.Oldest < border {
 			s.late = max(s.late, 1)
