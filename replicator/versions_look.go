@@ -3,6 +3,7 @@ package replicator
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -48,6 +49,13 @@ func (p *pass) weigh(ctx context.Context, x *past, d *dest) (plan.Deeds, error) 
 		if err := p.findOthers(ctx, x, d, deeds.Adopt, &t); err != nil {
 			return plan.Deeds{}, err
 		}
+		if !p.histories.lanes[d].first { // passes may have deleted there what is listed
+			for _, r := range deeds.Foreign {
+				if _, _, err := p.thereStill(ctx, x, d, r, &t); err != nil {
+					return plan.Deeds{}, err
+				}
+			}
+		}
 		if len(t.Rows) == rows && len(t.Other) == others {
 			return deeds, nil
 		}
@@ -58,23 +66,35 @@ func (p *pass) weigh(ctx context.Context, x *past, d *dest) (plan.Deeds, error) 
 // thereStill asks a destination for a version that it lists. One that was deleted may be
 // listed for a while: it is left out of what is there.
 func (p *pass) thereStill(ctx context.Context, x *past, d *dest, r transport.VersionEntry, t *plan.There) (obj transport.Object, is bool, err error) {
-	obj, err = d.ep.HeadVersion(ctx, d.side.Container, p.destName(d, x.name), r.ID)
-	if transport.Is(err, transport.NotFound) {
+	obj, is, err = p.versionThere(ctx, x, d, r.ID)
+	if err == nil && !is {
 		t.Rows = slices.DeleteFunc(slices.Clone(t.Rows), func(y transport.VersionEntry) bool { return y.ID == r.ID })
 		x.seen(d, t.Rows)
-		return obj, false, nil
+	}
+	return obj, is, err
+}
+
+// versionThere asks a destination for a version by its id; of a delete marker it gives no
+// more than that it stands there.
+func (p *pass) versionThere(ctx context.Context, x *past, d *dest, id string) (obj transport.Object, is bool, err error) {
+	obj, err = d.ep.HeadVersion(ctx, d.side.Container, p.destName(d, x.name), id)
+	switch {
+	case errors.Is(err, transport.ErrMarker):
+		return transport.Object{}, true, nil
+	case transport.Is(err, transport.NotFound):
+		return transport.Object{}, false, nil
 	}
 	return obj, err == nil, err
 }
 
 // findOthers asks what versions without bytes are that listings make look like the
 // source's: links and dynamic manifests are no empty objects (S5, S6). Where passes may
-// have deleted versions it asks whether one that looks like the source's stands there at
-// all; a delete marker cannot be asked for.
+// have deleted versions it asks whether one that looks like the source's, or a delete
+// marker, stands there at all.
 func (p *pass) findOthers(ctx context.Context, x *past, d *dest, adopt []plan.Adoption, t *plan.There) error {
 	for _, a := range adopt {
-		empty := a.Row.Size == 0 && !plan.IsPastNull(a.ID)
-		if a.Row.Marker || a.Ours && !x.begun[d] || !empty && p.histories.lanes[d].first {
+		empty := a.Row.Size == 0 && !a.Row.Marker && !plan.IsPastNull(a.ID)
+		if a.Ours && !x.begun[d] || !empty && p.histories.lanes[d].first {
 			continue
 		}
 		there, is, err := p.thereStill(ctx, x, d, a.Row, t)
@@ -122,16 +142,19 @@ func (p *pass) rowsAt(ctx context.Context, x *past, d *dest) ([]transport.Versio
 			return nil, err
 		}
 	}
-	ask := func(id string) error {
-		obj, err := d.ep.HeadVersion(ctx, d.side.Container, name, id)
-		if transport.Is(err, transport.NotFound) {
-			if id == "" {
-				showOnly(rows, -1)
-			}
-			return nil
-		}
-		if err != nil {
+	ask := func(id string, marker bool) error {
+		obj, there, err := p.versionThere(ctx, x, d, id)
+		switch {
+		case err != nil:
 			return err
+		case !there && id == "":
+			showOnly(rows, -1)
+			return nil
+		case !there:
+			return nil
+		case marker:
+			rows = append(rows, transport.VersionEntry{ID: id, Marker: true, Entry: transport.Entry{Name: name}})
+			return nil
 		}
 		is := cmp.Or(obj.Version, plan.NullVersion)
 		at := slices.IndexFunc(rows, func(r transport.VersionEntry) bool { return r.ID == is })
@@ -153,16 +176,12 @@ func (p *pass) rowsAt(ctx context.Context, x *past, d *dest) ([]transport.Versio
 		if !ok || r.State != store.Confirmed || r.ID == "" || slices.ContainsFunc(rows, func(y transport.VersionEntry) bool { return y.ID == r.ID }) {
 			continue
 		}
-		if x.series.Versions[i].Marker { // it cannot be asked for: believed until an audit says otherwise
-			rows = append(rows, transport.VersionEntry{ID: r.ID, Marker: true, Entry: transport.Entry{Name: name, ETag: x.series.Versions[i].Version.ETag}})
-			continue
-		}
-		if err := ask(r.ID); err != nil {
+		if err := ask(r.ID, x.series.Versions[i].Marker); err != nil {
 			return nil, err
 		}
 	}
 	if x.begun[d] || x.otherwiseShown(d, rows) {
-		if err := ask(""); err != nil {
+		if err := ask("", false); err != nil {
 			return nil, err
 		}
 	}

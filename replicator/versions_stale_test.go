@@ -15,6 +15,7 @@ func TestAVersionThatIsStillListedAndGone(t *testing.T) {
 		"the same bytes again":    {"two", "three"},
 		"other bytes":             {"other"},
 		"the same bytes, current": {"two"},
+		"others before the same":  {"other", "two"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			w := newVersioned(t, "b")
@@ -33,6 +34,47 @@ func TestAVersionThatIsStillListedAndGone(t *testing.T) {
 				w.write("a", "n", data, nil)
 			}
 			w.sync()
+			w.mem["b"].Thaw("c")
+			w.alikeHistories("b")
+			w.quiet("b")
+			w.restart()
+		})
+	}
+}
+
+// So it is with delete markers: one that is gone is neither taken for one that the source
+// has got since, nor for somebody else's.
+func TestAMarkerThatIsStillListedAndGone(t *testing.T) {
+	for what, write := range map[string]func(w *world) error{
+		"a marker again": func(w *world) error { return w.mem["a"].Delete(t.Context(), "c", "n") },
+		"a version":      func(w *world) error { w.write("a", "n", "after", nil); return nil },
+		"both": func(w *world) error {
+			w.write("a", "n", "after", nil)
+			return w.mem["a"].Delete(t.Context(), "c", "n")
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newVersioned(t, "b")
+			w.write("a", "keep", "kept", nil)
+			w.write("a", "n", "one", nil)
+			marker, err := w.mem["a"].DeleteMarker(t.Context(), "c", "n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.sync()
+			w.mem["b"].Freeze("c")
+			w.clock.advance(time.Minute)
+			if err := w.mem["a"].DeleteVersion(t.Context(), "c", "n", marker.Version); err != nil {
+				t.Fatal(err)
+			}
+			w.sync()
+			w.clock.advance(time.Minute)
+			if err := write(w); err != nil {
+				t.Fatal(err)
+			}
+			if r := w.sync(); r.Totals.Conflicts != 0 {
+				t.Errorf("%+v", r)
+			}
 			w.mem["b"].Thaw("c")
 			w.alikeHistories("b")
 			w.quiet("b")

@@ -132,7 +132,7 @@ type Source interface {
 	// and ETag are the listing's: of an SLO those of the whole, of a DLO those of the
 	// bytes that the manifest itself holds.
 	Head(ctx context.Context, container, name string) (Object, error)
-	// HeadVersion describes one version ("": the current one). A delete marker is class NotFound.
+	// HeadVersion describes one version ("": the current one). A delete marker is class NotFound, with ErrMarker.
 	HeadVersion(ctx context.Context, container, name, version string) (Object, error)
 	// Manifest gives an SLO's manifest as Sink.PutRaw takes it (ParseManifest reads it),
 	// and the SLO as Head describes it; of another kind of object it gives no bytes.
@@ -161,6 +161,10 @@ type Body struct {
 // ErrExpired is within the error (class NotFound) of a write whose X-Delete-At has
 // passed: the object has ended its life by now, at the source as well.
 var ErrExpired = errors.New("its X-Delete-At has passed")
+
+// ErrMarker is within the error (class NotFound) of a HEAD of a version that is a delete
+// marker: unlike a version that is not there, it stands there.
+var ErrMarker = errors.New("it is a delete marker")
 
 // ErrManifest is within the error (class Permanent) of a read of a static large object
 // that nobody can read: its manifest names a segment that is missing, or that another

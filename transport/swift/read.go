@@ -33,9 +33,9 @@ func (e *Endpoint) HeadVersion(ctx context.Context, container, name, version str
 		if try%2 == 1 {
 			r.query = nil
 		}
-		resp, _, err := e.look(ctx, r, version)
+		resp, seen, err := e.look(ctx, r, version)
 		if err != nil {
-			return transport.Object{}, err
+			return transport.Object{}, asMarker(err, version, seen)
 		}
 		drain(resp.Body)
 		o, err := describe(name, resp)
@@ -47,6 +47,16 @@ func (e *Endpoint) HeadVersion(ctx context.Context, container, name, version str
 			return o, nil
 		}
 	}
+}
+
+// asMarker says of a version that is not there whether it is a delete marker, whose 404
+// bears the content type that makes it one.
+func asMarker(err error, version string, seen http.Header) error {
+	var te *transport.Error
+	if version != "" && seen.Get("Content-Type") == markerType && errors.As(err, &te) && te.Class == transport.NotFound {
+		te.Err = transport.ErrMarker
+	}
+	return err
 }
 
 // manifestItself asks for a large object's manifest instead of the whole.

@@ -228,9 +228,19 @@ func (m *Mem) HeadVersion(ctx context.Context, container, name, version string) 
 	defer m.mu.Unlock()
 	o := m.version(container, name, version)
 	if o == nil {
-		return transport.Object{}, m.missing("head", container, name)
+		err := m.missing("head", container, name)
+		if m.marker(container, name, version) {
+			err.Err = transport.ErrMarker
+		}
+		return transport.Object{}, err
 	}
 	return o.describe(name, version != "" || m.containers[container].ever()), nil
+}
+
+// marker reports whether a version is a delete marker; the lock is held.
+func (m *Mem) marker(container, name, version string) bool {
+	c := m.containers[container]
+	return c != nil && slices.ContainsFunc(c.versions[name], func(v *memObject) bool { return v.marker && v.id == version })
 }
 
 // DeleteMarker implements transport.Sink.

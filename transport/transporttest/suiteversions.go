@@ -2,6 +2,7 @@ package transporttest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -150,6 +151,9 @@ func (s *suite) keptVersions() {
 	for _, id := range []string{first, "1000000000.00001", nullVersion} {
 		_, err = s.ep.HeadVersion(s.ctx, s.c, "a", id)
 		s.wantError(err, transport.NotFound, s.c, "a")
+		if is := errors.Is(err, transport.ErrMarker); is != (id == first) {
+			s.Errorf("version %s of a is a delete marker: %v (%v)", id, is, err)
+		}
 		_, _, err = s.ep.Open(s.ctx, s.c, "a", transport.OpenOptions{Length: -1, Version: id})
 		s.wantError(err, transport.NotFound, s.c, "a")
 	}
