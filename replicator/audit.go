@@ -27,7 +27,7 @@ type AuditOptions struct {
 	// every Every read everything within it; 0: Read says how much.
 	ReadAll, Every time.Duration
 	Seed           int64 // chooses which; 0: taken from the clock, and reported
-	Repair         bool  // send what is missing or damaged again; needs a ledger opened for writing
+	Repair         bool  // send what is missing or damaged again
 	// KeepEdits has a repair leave headers and properties that were changed at a
 	// destination as they are: where nobody asked for just this repair, somebody may have
 	// meant the change. Not where the policy takes over.
@@ -36,8 +36,8 @@ type AuditOptions struct {
 
 // Audit proves what the ledger says: it compares every recorded replica with what
 // its destination lists, asks by name where they disagree, reads a sample of the
-// bytes, and counts the replicas that it saw. The error is nil when the audit ran,
-// whatever it found.
+// bytes, and counts the replicas that it saw; those that it saw to be wrong the ledger
+// counts no more. The error is nil when the audit ran, whatever it found.
 func (e *Engine) Audit(ctx context.Context, p policies.Policy, jobs []Job, o AuditOptions) (report.Result, error) {
 	began := e.o.Clock.Now()
 	if o.Read < 0 || o.Read > 1 {
@@ -71,6 +71,9 @@ func (e *Engine) Audit(ctx context.Context, p policies.Policy, jobs []Job, o Aud
 	res.Totals.Read = a.readBytes.Load()
 	res.Audit = a.totals()
 	res.Audit.Round = a.round()
+	if err := e.o.Ledger.Flush(ctx); firstErr == nil {
+		firstErr = err
+	}
 	if firstErr == nil {
 		firstErr = e.stand(ctx, p, &res.Replicas)
 	}
@@ -326,6 +329,7 @@ func (x *auditJob) visit(ctx context.Context, subjects []plan.Subject) error {
 	}
 	for _, r := range examined {
 		if r.seen && r.fault == "" {
+			x.trustAgain(r)
 			r.mark()
 		}
 	}
@@ -421,12 +425,12 @@ func (x *auditJob) compare(r *replica) (recorded, doubt bool) {
 		return false, false // its delete is on its way, or nobody answers
 	}
 	r.want, r.gone = audit.Expect(s.Record, r.rec), gone
-	if r.rec.State == store.Lost {
+	if r.rec.State == store.Lost && !missed(r.rec) { // what was only missed may be back
 		r.fault, r.byBytes = report.KindDamaged, true
 		r.cause = "an earlier audit found it so, and it was not sent again since: " + r.rec.Note
 		return false, true
 	}
-	r.seen = at.Entry != nil && r.want.Differs(at.Entry.ETag, at.Entry.Size) == ""
+	r.seen = r.rec.State == store.Confirmed && at.Entry != nil && r.want.Differs(at.Entry.ETag, at.Entry.Size) == ""
 	return r.seen, !r.seen
 }
 

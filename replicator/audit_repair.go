@@ -3,6 +3,7 @@ package replicator
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -14,9 +15,12 @@ import (
 	"farshore/transport"
 )
 
-// faults reports a part's missing and damaged replicas, after their repair if
-// that was asked for.
+// faults writes a part's missing and damaged replicas down, and reports them, after
+// their repair if that was asked for.
 func (x *auditJob) faults(ctx context.Context, rs []*replica) error {
+	if err := x.distrust(ctx, rs); err != nil {
+		return err
+	}
 	var fix []*replica
 	for _, r := range rs {
 		if r.fault == report.KindMissing {
@@ -31,7 +35,7 @@ func (x *auditJob) faults(ctx context.Context, rs []*replica) error {
 		}
 		level, hint := report.Error, "send it again with farshore audit --repair"
 		switch {
-		case r.theirs && r.d.back != 0:
+		case r.editedThere():
 			level, hint = report.Warn, "it was edited there: the pass in the opposite direction carries it"
 		case r.theirs && !x.policy.Takeover:
 			hint = "promise kept: it is not touched. Rename or remove it there and run farshore audit --repair, or set takeover: true in the policy"
@@ -61,25 +65,53 @@ func (x *auditJob) hopeless(r *replica) string {
 	return "it cannot be repaired while the source does not answer: no other destination has the object"
 }
 
-// repair sends replicas again, from the source or, where that is away, from another
-// destination, and looks at them once more.
-func (x *auditJob) repair(ctx context.Context, rs []*replica) error {
+// distrust has the ledger no longer count what the audit saw to be missing or wrong. The
+// next pass looks at it, and sends it again or says why not.
+func (x *auditJob) distrust(ctx context.Context, rs []*replica) error {
 	l := x.e.o.Ledger
 	for _, r := range rs {
+		if r.editedThere() || r.rec.State == store.Lost && !missed(r.rec) {
+			continue
+		}
 		l.Update(x.p.place, r.sub.Name, func(o *store.Object, exists bool) bool {
 			if now, ok := o.Replica(r.d.info.ID); ok && now == r.rec {
 				if now.State != store.Lost {
 					now.Confirmed = micros(x.e.o.Clock.Now())
 				}
-				now.State, now.Note = store.Lost, r.fault
+				now.State, now.Note = store.Lost, r.fault+": "+r.cause
 				o.SetReplica(now)
 			}
 			return exists
 		})
 	}
-	if err := l.Flush(ctx); err != nil {
-		return err
+	return l.Flush(ctx)
+}
+
+// editedThere reports whether a copy was edited where objects also come from: that is news
+// for the opposite direction, which must still know it as what was written there once.
+func (r *replica) editedThere() bool { return r.theirs && r.d.back != 0 }
+
+// missed reports whether an audit did not find a replica, rather than find it wrong.
+func missed(r store.Replica) bool { return strings.HasPrefix(r.Note, report.KindMissing+":") }
+
+// trustAgain has the ledger count a replica that an earlier audit missed and that stands
+// there after all.
+func (x *auditJob) trustAgain(r *replica) {
+	if r.rec.State != store.Lost {
+		return
 	}
+	x.e.o.Ledger.Update(x.p.place, r.sub.Name, func(o *store.Object, exists bool) bool {
+		if now, ok := o.Replica(r.d.info.ID); ok && now == r.rec {
+			now.State, now.Note, now.Confirmed = store.Confirmed, "", micros(x.e.o.Clock.Now())
+			o.SetReplica(now)
+		}
+		return exists
+	})
+}
+
+// repair sends replicas again, from the source or, where that is away, from another
+// destination, and looks at them once more.
+func (x *auditJob) repair(ctx context.Context, rs []*replica) error {
 	causes := &repairCauses{of: map[string]string{}}
 	var direct, away []*replica
 	for _, r := range rs {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"farshore/policies"
@@ -16,9 +17,9 @@ import (
 // examples is how many objects with too few replicas are named.
 const examples = 10
 
-// Standing says, by the ledger alone, which objects of a policy about containers have
-// too few confirmed replicas, at which regions and since when: of what the last passes
-// saw at the source. It reads every record of them once, page by page, and asks nobody,
+// Standing says, by the ledger alone, which objects of a policy about containers, and of
+// what comes along with them, have too few confirmed replicas, at which regions and since
+// when: of what the last passes saw at the source. It reads every record of them once, page by page, and asks nobody,
 // so that it may be called on a ledger that is only read. now judges which regions are
 // replaced.
 func Standing(ctx context.Context, l *store.Ledger, p policies.Policy) (policies.Standing, error) {
@@ -33,12 +34,12 @@ func Standing(ctx context.Context, l *store.Ledger, p policies.Policy) (policies
 	}
 	excused := slices.Contains(p.Accept, report.KindCannot)
 	for _, g := range groups {
-		at := p.Placed(g.place.Container, out)
+		at := p.Placed(g.placed, out)
 		for after := ""; ; {
 			if err := ctx.Err(); err != nil {
 				return policies.Standing{}, err
 			}
-			page, err := l.Page(g.place.ID, after, "", p.Prefix, store.MaxPage)
+			page, err := l.Page(g.place.ID, after, "", g.prefix, store.MaxPage)
 			if err != nil {
 				return policies.Standing{}, err
 			}
@@ -56,13 +57,17 @@ func Standing(ctx context.Context, l *store.Ledger, p policies.Policy) (policies
 	return j.Standing(), nil
 }
 
-// routeGroup is one container of a policy, with its routes.
+// routeGroup is one container of a policy, or one that comes along, with its routes.
 type routeGroup struct {
 	place  store.PlaceInfo
+	prefix string
+	dest   string // the container's name at the destinations
+	placed string // the container that says which regions have it
 	routes []store.RouteInfo
 }
 
-// routesOf finds what the ledger has of a policy's containers, by container.
+// routesOf finds what the ledger has of a policy's containers and of those that come along
+// with them, by container.
 func routesOf(l *store.Ledger, p policies.Policy) ([]*routeGroup, error) {
 	places, err := l.Places()
 	if err != nil {
@@ -87,26 +92,54 @@ func routesOf(l *store.Ledger, p policies.Policy) ([]*routeGroup, error) {
 		}
 	}
 	var out []*routeGroup
+	here := map[string]store.PlaceInfo{}
 	for _, pl := range places {
-		if pl.Region != p.From || pl.Project != projects[p.From] || !p.Selects(pl.Container) {
+		if pl.Region != p.From || pl.Project != projects[p.From] {
 			continue
 		}
-		dest, err := p.Destination(pl.Container)
-		if err != nil {
-			continue // a name too long, which a pass reports
+		here[pl.Container] = pl
+		if !p.Selects(pl.Container) {
+			continue
 		}
-		g := &routeGroup{place: pl}
+		if dest, err := p.Destination(pl.Container); err == nil { // else a name too long, which a pass reports
+			out = append(out, &routeGroup{place: pl, prefix: p.Prefix, dest: dest, placed: pl.Container})
+		}
+	}
+	for i := 0; i < len(out); i++ { // what comes along may have others come along
+		list, err := l.Companions(out[i].place.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range list {
+			if g := out[i].companion(p, here, c); g != nil && !slices.ContainsFunc(out, func(o *routeGroup) bool { return o.covers(p, g) }) {
+				out = append(out, g)
+			}
+		}
+	}
+	for _, g := range out {
 		for _, r := range routes {
 			to := r.Route.To
-			if r.From == pl.ID && r.FromPrefix == p.Prefix && r.ToPrefix == p.Prefix && to.Container == dest && slices.Contains(p.To, to.Region) && to.Project == projects[to.Region] {
+			if r.From == g.place.ID && r.FromPrefix == g.prefix && r.ToPrefix == g.prefix && to.Container == g.dest && slices.Contains(p.To, to.Region) && to.Project == projects[to.Region] {
 				g.routes = append(g.routes, r)
 			}
 		}
-		if len(g.routes) > 0 {
-			out = append(out, g)
-		}
 	}
-	return out, nil
+	return slices.DeleteFunc(out, func(g *routeGroup) bool { return len(g.routes) == 0 }), nil
+}
+
+// companion is what comes along with a group; nil if the ledger has nothing of it.
+func (g *routeGroup) companion(p policies.Policy, here map[string]store.PlaceInfo, c store.Companion) *routeGroup {
+	pl, ok := here[c.Container]
+	if !ok {
+		return nil
+	}
+	above := pass{job: Job{Policy: p, From: Side{Container: g.place.Container}}}
+	return &routeGroup{place: pl, prefix: c.Prefix, dest: above.alongName(&dest{side: Side{Container: g.dest}}, c.Container), placed: g.placed}
+}
+
+// covers reports whether all that another group counts is counted here.
+func (g *routeGroup) covers(p policies.Policy, o *routeGroup) bool {
+	return g.place.ID == o.place.ID && strings.HasPrefix(o.prefix, g.prefix) && (p.Place == nil || g.placed == o.placed)
 }
 
 // replacedBy are the regions that the last pass left out.

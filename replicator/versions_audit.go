@@ -1,6 +1,7 @@
 package replicator
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -20,7 +21,10 @@ import (
 type doubtPast struct {
 	d           *dest
 	id          string // the source's; "": about which version is shown
+	shown       string // the destination's id of the version that is shown, where it is about that
 	kind, cause string
+	note        string // the same, as the ledger says it of the version
+	theirs      bool   // somebody else's version has taken its place
 }
 
 // histories audits a job over a container with versions.
@@ -124,6 +128,9 @@ func (x *auditJob) judge(ctx context.Context, o *past) error {
 		doubts = append(doubts, found...)
 	}
 	if len(doubts) > 0 {
+		if err := x.distrustPast(ctx, o, doubts); err != nil {
+			return err
+		}
 		var err error
 		if doubts, err = x.repairPast(ctx, o, doubts); err != nil {
 			return err
@@ -162,7 +169,7 @@ func (x *auditJob) compareAt(ctx context.Context, o *past, d *dest) (doubts []do
 			continue
 		}
 		doubt := func(kind, cause string) {
-			doubts = append(doubts, doubtPast{d: d, id: v.ID, kind: kind, cause: fmt.Sprintf("version %s (at the source %s): %s", rep.ID, v.ID, cause)})
+			doubts = append(doubts, doubtPast{d: d, id: v.ID, kind: kind, note: kind + ": " + cause, cause: fmt.Sprintf("version %s (at the source %s): %s", rep.ID, v.ID, cause)})
 		}
 		switch rep.State {
 		case store.Conflict:
@@ -180,18 +187,18 @@ func (x *auditJob) compareAt(ctx context.Context, o *past, d *dest) (doubts []do
 			doubt(report.KindDamaged, "an earlier audit found it so, and it was not sent again since: "+rep.Note)
 			continue
 		}
-		if rep.Current {
+		if rep.Current && shown == "" || v.Latest && !v.Marker { // an earlier audit may have seen another one
 			shown = rep.ID
 		}
 		row, there := rows[rep.ID]
 		delete(rows, rep.ID)
-		if !there && !v.Marker {
+		if !there || !v.Marker && (row.ETag != v.Version.ETag || row.Size != v.Size) { // listings lag, a HEAD does not
 			x.heads.Add(1)
-			obj, err := d.ep.HeadVersion(ctx, d.side.Container, p.destName(d, o.name), rep.ID)
-			if err != nil && !transport.Is(err, transport.NotFound) {
+			var obj transport.Object
+			if obj, there, err = p.versionThere(ctx, o, d, rep.ID); err != nil {
 				return nil, err
 			}
-			row, there = transport.VersionEntry{Entry: transport.Entry{ETag: obj.ETag, Size: obj.Size}}, err == nil
+			row.ETag, row.Size = obj.ETag, obj.Size
 		}
 		switch {
 		case !there && v.Missing != 0: // gone at both ends
@@ -203,10 +210,14 @@ func (x *auditJob) compareAt(ctx context.Context, o *past, d *dest) (doubts []do
 			continue
 		case !v.Marker && (row.ETag != v.Version.ETag || row.Size != v.Size):
 			doubt(report.KindDamaged, fmt.Sprintf("ETag %s and %d bytes stand there, recorded are %s and %d", row.ETag, row.Size, v.Version.ETag, v.Size))
+			doubts[len(doubts)-1].theirs = rep.ID == plan.NullVersion // no other version can be overwritten
 			continue
 		}
 		if !v.Marker && x.takes(d, o.name, v.ID) {
 			cause, err := x.readVersion(ctx, o, d, rep.ID)
+			if err == nil && cause != "" { // bad bytes must come twice
+				cause, err = x.readVersion(ctx, o, d, rep.ID)
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -229,7 +240,14 @@ func (x *auditJob) compareAt(ctx context.Context, o *past, d *dest) (doubts []do
 			x.stray(d, &r.Entry)
 		}
 		if r.Latest && !r.Marker && r.ID != shown && !unknown {
-			doubts = append(doubts, doubtPast{d: d, kind: report.KindDamaged, cause: fmt.Sprintf("version %s is shown there, recorded is %q", r.ID, shown)})
+			x.heads.Add(1)
+			obj, there, err := p.versionThere(ctx, o, d, "")
+			if err != nil {
+				return nil, err
+			}
+			if id := cmp.Or(obj.Version, plan.NullVersion); there && id != shown {
+				doubts = append(doubts, doubtPast{d: d, shown: id, kind: report.KindDamaged, cause: fmt.Sprintf("version %s is shown there, recorded is %q", id, shown)})
+			}
 		}
 	}
 	return doubts, nil
@@ -260,6 +278,49 @@ func (x *auditJob) readVersion(ctx context.Context, o *past, d *dest, id string)
 	return "", err
 }
 
+// distrustPast has the ledger no longer count what the audit saw to be missing or wrong: a
+// version that is not the recorded one, or that another hides. The next pass writes it
+// again, or says why not. Where objects also come from the destination, what is shown there
+// may be an edit, which the opposite direction carries.
+func (x *auditJob) distrustPast(ctx context.Context, o *past, doubts []doubtPast) error {
+	seen, now := snapshot(o.series), micros(x.e.o.Clock.Now())
+	mark := func(s *store.Series) {
+		for _, w := range doubts {
+			if w.d.back != 0 && (w.theirs || w.id == "") {
+				continue
+			}
+			route := w.d.info.ID
+			for i := range s.Versions {
+				v := &s.Versions[i]
+				rep, ok := v.Replica(route)
+				if was := seen.Find(v.ID); !ok || was == nil || rep.State != store.Confirmed {
+					continue
+				} else if old, _ := was.Replica(route); old != rep { // a pass beside the audit vouches for it
+					continue
+				}
+				switch {
+				case w.id == "":
+					rep.Current = rep.ID == w.shown
+				case w.id == v.ID && w.theirs:
+					rep = store.SeriesReplica{Route: route, State: store.Conflict, Note: "others wrote versions there"}
+				case w.id == v.ID:
+					rep.State, rep.Note, rep.Current, rep.Confirmed = store.Lost, w.note, false, now
+				}
+				v.SetReplica(rep)
+			}
+		}
+	}
+	x.e.o.Ledger.UpdateSeries(x.p.place, o.name, func(s *store.Series, exists bool) bool {
+		mark(s)
+		return exists
+	})
+	marked := past{name: o.name, series: snapshot(o.series)}
+	mark(&marked.series)
+	o.series = marked.series
+	x.p.saveObject(&marked, nil)
+	return x.e.o.Ledger.Flush(ctx)
+}
+
 // repairPast reports what is wrong with a name and, if that was asked for, sends it
 // again; it gives what is still wrong. Versions younger than one that is sent again
 // are written again after it: Swift only appends.
@@ -272,7 +333,11 @@ func (x *auditJob) repairPast(ctx context.Context, o *past, doubts []doubtPast) 
 		}
 	}
 	tell := func(w doubtPast, more string) {
-		x.add(w.kind, report.Error, w.d, o.name, w.cause+more, "send it again with farshore audit --repair")
+		hint := "send it again with farshore audit --repair"
+		if w.theirs && !x.policy.Takeover {
+			hint = "promise kept: it is not touched. Remove it there and run farshore sync, or set takeover: true in the policy"
+		}
+		x.add(w.kind, report.Error, w.d, o.name, w.cause+more, hint)
 	}
 	if !x.o.Repair || x.p.gone {
 		for _, w := range doubts {
@@ -289,12 +354,6 @@ func (x *auditJob) repairPast(ctx context.Context, o *past, doubts []doubtPast) 
 	for _, w := range doubts {
 		if !slices.Contains(again.todo, w.d) {
 			again.todo = append(again.todo, w.d)
-		}
-		if v := again.series.Find(w.id); v != nil {
-			if rep, ok := v.Replica(w.d.info.ID); ok {
-				rep.State, rep.Note, rep.Current = store.Lost, w.kind, false
-				v.SetReplica(rep)
-			}
 		}
 	}
 	p.saveSeries(again)

@@ -48,8 +48,9 @@ they disagree, and count the replicas that were seen, not those believed. What c
 itself (segments, link targets, archives of old versions) is audited too. With --read, a
 sample of the objects is read through; each audit takes another sample, so that in time
 everything is read. Headers are compared as far as a listing or a read shows them, and
-properties of containers with those that were carried. It changes nothing unless --repair is
-given: then what is missing or damaged is sent again and looked at once more, and headers and
+properties of containers with those that were carried. What is missing or damaged counts as a
+replica no more, and the next pass sends it again. In the regions it changes nothing unless
+--repair is given: then it is sent again now and looked at once more, and headers and
 properties that were changed at the destination are set again. What others put in a copy's
 place is left alone.
 

@@ -123,8 +123,9 @@ func diffGone(step Step, o Options) Step {
 		return step
 	}
 	for _, d := range s.Dests {
+		// What an audit missed here was lost here, not deleted: that does not travel.
 		br, ok := backReplica(d)
-		if ok && d.Listed && d.Entry != nil && d.Back.Missing == 0 && VersionOf(d.Entry) == d.Back.Version && br.Version == d.Back.Version {
+		if ok && br.State == store.Confirmed && d.Listed && d.Entry != nil && d.Back.Missing == 0 && VersionOf(d.Entry) == d.Back.Version && br.Version == d.Back.Version {
 			step.Inherit = append(step.Inherit, store.Replica{Route: d.Route, State: store.Confirmed, Adopted: true,
 				Version:   store.Version{ETag: destETag(br), Modified: br.Written},
 				ETag:      d.Back.Version.ETag,
@@ -135,13 +136,14 @@ func diffGone(step Step, o Options) Step {
 	return step
 }
 
-// backReplica is what we once wrote here from the destination.
+// backReplica is what we once wrote here from the destination, also where an audit saw
+// that it is not here as it was: an edit of what we wrote is what travels back.
 func backReplica(d Dest) (store.Replica, bool) {
 	if d.Back == nil || d.BackRoute == 0 {
 		return store.Replica{}, false
 	}
 	br, ok := d.Back.Replica(d.BackRoute)
-	return br, ok && br.State == store.Confirmed
+	return br, ok && (br.State == store.Confirmed || br.State == store.Lost)
 }
 
 // destETag is the ETag a confirmed replica has at its destination.
