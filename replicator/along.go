@@ -27,12 +27,13 @@ type kin struct {
 	manifests chan struct{}
 	lone      lone
 	rooms     rooms
+	bringing  *bringing
 }
 
 const manifestsAtOnce = 4
 
 func newKin() *kin {
-	return &kin{passes: map[string]*pass{}, manifests: make(chan struct{}, manifestsAtOnce), lone: lone{busy: map[loneKey]*loneTurn{}, fresh: map[loneKey]bool{}}}
+	return &kin{passes: map[string]*pass{}, manifests: make(chan struct{}, manifestsAtOnce), bringing: newBringing(), lone: lone{busy: map[loneKey]*loneTurn{}, fresh: map[loneKey]bool{}}}
 }
 
 // want is an object that must stand at a destination before what needs it.
@@ -42,7 +43,7 @@ type want struct {
 	size            int64  // -1: unknown
 	modified        int64  // µs; 0: unknown
 	kind            transport.Kind
-	above           [][2]string // container and name of what it is brought for, outermost first
+	above           []path // container and name of what it is brought for, outermost first
 }
 
 // maxDepth is how deep Swift lets manifests be nested.
@@ -50,8 +51,8 @@ const maxDepth = 10
 
 // above is what stands above that which an object of this container points to; of is what
 // stands above the object.
-func (p *pass) above(of [][2]string, name string) [][2]string {
-	return append(slices.Clip(of), [2]string{p.job.From.Container, name})
+func (p *pass) above(of []path, name string) []path {
+	return append(slices.Clip(of), path{p.job.From.Container, name})
 }
 
 // bottomless says why nobody can read a manifest or a link to the end; nil if it seems possible.
@@ -60,7 +61,7 @@ func (p *pass) bottomless(it *item) error {
 	err := &transport.Error{Op: "copy", Region: from.Region, Container: from.Container, Name: it.name, Class: transport.Permanent,
 		Hint: "nobody can read it in region " + from.Region + " as it is: upload it, or what it points to, again there, or delete it"}
 	switch {
-	case slices.Contains(it.above, [2]string{from.Container, it.name}):
+	case slices.Contains(it.above, path{from.Container, it.name}):
 		last := it.above[len(it.above)-1]
 		err.Err = fmt.Errorf("it points back to itself, through %s", transport.PrintName(last[0]+"/"+last[1]))
 	case len(it.above) > maxDepth:
@@ -204,6 +205,11 @@ func (p *pass) bring(ctx context.Context, wants []want, dests []*dest) (complete
 // bringOne copies one object to where the ledger does not know it to stand. to maps
 // the asking pass's destinations to those of c.
 func (c *pass) bringOne(ctx context.Context, w want, to map[*dest]*dest) (held map[*dest]bool, err error) {
+	release, err := c.kin.bringing.alone(ctx, path{w.container, w.name}, w.above)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	it, targets, held, err := c.wanting(ctx, w, to)
 	if err != nil || it == nil {
 		return held, err
@@ -235,6 +241,14 @@ func (c *pass) wanting(ctx context.Context, w want, to map[*dest]*dest) (it *ite
 	rec, exists, err := c.e.o.Ledger.Get(c.place, w.name)
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	if c.kin.bringing.isBroken(path{w.container, w.name}, w.etag) {
+		for asking, d := range to {
+			if rep, has := rec.Replica(d.info.ID); has && rep.State == store.Confirmed && rep.Version.ETag == w.etag {
+				held[asking] = true // it was carried while it could be read
+			}
+		}
+		return nil, nil, held, nil
 	}
 	begun := map[*dest]string{} // what an earlier copy was to be there, if it has not ended
 	known := map[*dest][]string{}
@@ -385,11 +399,11 @@ func (j Job) goesWhere(p *pass) bool {
 }
 
 // segmentsOf says what a manifest needs: each object once.
-func segmentsOf(m transport.Manifest, above [][2]string) []want {
-	seen := map[[2]string]bool{}
+func segmentsOf(m transport.Manifest, above []path) []want {
+	seen := map[path]bool{}
 	var out []want
 	for _, part := range m {
-		key := [2]string{part.Container, part.Name}
+		key := path{part.Container, part.Name}
 		if part.Data != nil || seen[key] {
 			continue
 		}

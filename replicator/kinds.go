@@ -26,6 +26,24 @@ func (p *pass) copyManifest(ctx context.Context, it *item, targets []target) err
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+		release, err := p.kin.bringing.alone(ctx, path{p.job.From.Container, it.name}, nil)
+		if err != nil {
+			return err
+		}
+		defer release()
+		if err := p.kin.lone.settle(ctx, p.e.o.Ledger, loneKey{p.place, it.name}); err != nil {
+			return err
+		}
+		if targets, err = p.unbrought(it, targets); err != nil || len(targets) == 0 {
+			return err
+		}
+		if p.kin.bringing.isBroken(path{p.job.From.Container, it.name}, it.version.ETag) { // it was said where it was found
+			p.tally.failed.Add(int64(len(targets)))
+			for _, t := range targets {
+				p.e.o.Progress.Region(t.d.side.Region).Failed()
+			}
+			return nil
+		}
 	}
 	obj, raw, err := p.src.Manifest(ctx, p.job.From.Container, it.name, "")
 	if transport.Is(err, transport.NotFound) {
@@ -112,7 +130,7 @@ func (p *pass) withNeeds(ctx context.Context, it *item, targets []target, wants 
 	var ready []target
 	var broken error
 	if len(complete) < len(dests) {
-		if broken, err = p.broken(ctx, it.name, m); err != nil {
+		if broken, err = p.broken(ctx, it, m); err != nil {
 			return nil, p.unread(ctx, it, targets, err)
 		}
 	}
@@ -164,7 +182,7 @@ func (p *pass) putManifest(ctx context.Context, it *item, t target, obj transpor
 			p.done(it, t.d, obj, store.Replica{Written: micros(rec.Modified)}, &summer{n: -1})
 			return nil
 		case errors.Is(err, transport.ErrTarget):
-			broken, berr := p.broken(ctx, it.name, m)
+			broken, berr := p.broken(ctx, it, m)
 			if berr != nil {
 				return p.ended(ctx, it, t, berr)
 			}
@@ -198,19 +216,6 @@ func (p *pass) putManifest(ctx context.Context, it *item, t target, obj transpor
 		}
 	}
 	return p.ended(ctx, it, t, cmp.Or(refused, transient(t.d, name, "the destination's object or its segments change while it is written")))
-}
-
-// broken asks the source for every segment of a manifest, and gives the error that says
-// that nobody can read the object there; nil if all are as the manifest says.
-func (p *pass) broken(ctx context.Context, name string, m transport.Manifest) (is, err error) {
-	segment, err := p.brokenHere(ctx, m)
-	if err != nil || segment == "" {
-		return nil, err
-	}
-	from := p.job.From
-	return &transport.Error{Op: "read manifest", Region: from.Region, Container: from.Container, Name: name, Class: transport.Permanent,
-		Err:  fmt.Errorf("%w: %s", transport.ErrManifest, segment),
-		Hint: "nobody can read it in region " + from.Region + " as it is: upload it, or the segment, again there, or delete it"}, nil
 }
 
 // manifestAt gives a manifest as it must read at a destination.

@@ -262,21 +262,6 @@ func (p *pass) writePastManifest(ctx context.Context, x *past, v *store.SeriesVe
 	return p.atAll(to)
 }
 
-// brokenHere names a segment of a manifest that the source itself does not have as the
-// manifest says; "" if there is none.
-func (p *pass) brokenHere(ctx context.Context, m transport.Manifest) (string, error) {
-	for _, w := range segmentsOf(m, nil) {
-		obj, err := p.src.Head(ctx, w.container, w.name)
-		if transport.Is(err, transport.NotFound) || err == nil && (w.etag != "" && w.etag != obj.ETag || w.size >= 0 && w.size != obj.Size) {
-			return transport.PrintName(w.container + "/" + w.name), nil
-		}
-		if err != nil {
-			return "", err
-		}
-	}
-	return "", nil
-}
-
 // brokenNote begins the note of a version that is broken at the source: unlike others that
 // cannot be kept, it can be carried once its segments are there again.
 const brokenNote = "it is a manifest whose segment "

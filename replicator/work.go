@@ -23,7 +23,7 @@ type item struct {
 	record  *store.Object
 	version store.Version
 
-	above   [][2]string            // container and name of what it is brought for, outermost first
+	above   []path                 // container and name of what it is brought for, outermost first
 	ready   bool                   // what it points to has been brought
 	asked   bool                   // its kind is what its region says of it, not only its listing
 	needs   map[*dest][]store.Need // of a manifest: the segments that it needs at a destination; complete before it is written
