@@ -17,9 +17,11 @@ import (
 
 // TestLabS3Multipart copies an object that an S3 client uploaded in parts: a static large
 // object to Swift, whose segments come along, and whose S3 ETag no client can set (S8).
-func TestLabS3Multipart(t *testing.T) {
-	w := newLabWorld(t)
-	s3 := w.lab.S3(t, "lab-one", "tenant", "tenant")
+func TestLabS3Multipart(t *testing.T) { thereAndBack(t, labS3Multipart) }
+
+func labS3Multipart(t *testing.T, x way) {
+	w := x.world(t)
+	s3 := w.lab.S3(t, "lab-"+x.from, "tenant", "tenant")
 	segments := w.from + "+segments"
 	w.one.Call(t, "PUT", lab.Path(segments), nil, nil).Want(t, 201)
 	t.Cleanup(func() { w.one.Remove(t, segments); w.two.Remove(t, segments) })
@@ -60,7 +62,7 @@ func TestLabS3Multipart(t *testing.T) {
 	}
 
 	rows := filepath.Join(t.TempDir(), "rows")
-	w.f.run("audit", "lab-one:"+w.from, "lab-two:"+w.to, "--fidelity", "--output", rows)
+	w.f.run("audit", w.source(), w.copy(), "--fidelity", "--output", rows)
 	text, err := os.ReadFile(rows)
 	if err != nil {
 		t.Fatal(err)
@@ -80,5 +82,13 @@ func TestLabS3Multipart(t *testing.T) {
 	}
 	if lines != 1 {
 		t.Errorf("%d rows about S3 ETags:\n%s", lines, text)
+	}
+
+	// the copy does not come back over the original, which keeps its S3 ETag
+	if n := w.f.must("sync", w.copy(), w.source()).JSON.Result.Policies[0].Totals; n.Copied != 0 || n.Conflicts != 0 {
+		t.Errorf("the way back: %+v", n)
+	}
+	if got := s3.Call(t, "HEAD", "/"+w.from+"/film", nil).Want(t, 200).Header.Get("Etag"); strings.Trim(got, `"`) != string(tag) {
+		t.Errorf("after the way back the original has the S3 ETag %s, not %s", got, tag)
 	}
 }

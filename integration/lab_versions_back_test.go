@@ -15,8 +15,10 @@ import (
 
 // TestLabVersionsTravelBack edits a copied history at the destination, as after a
 // failover, and carries the edits home: only they travel, and nothing loops.
-func TestLabVersionsTravelBack(t *testing.T) {
-	w := newLabWorld(t)
+func TestLabVersionsTravelBack(t *testing.T) { eachWay(t, labVersionsTravelBack) }
+
+func labVersionsTravelBack(t *testing.T, x way) {
+	w := x.world(t)
 	labVersioned(t, w.one, w.from)
 	t.Cleanup(func() { labUnversion(t, w.one, w.from); labUnversion(t, w.two, w.to) })
 	put := func(c *lab.Client, container, name string, seed uint64) {
@@ -25,7 +27,7 @@ func TestLabVersionsTravelBack(t *testing.T) {
 	}
 	back := func() output {
 		t.Helper()
-		return w.f.must("sync", "lab-two:"+w.to, "lab-one:"+w.from, "--delete")
+		return w.f.must("sync", w.copy(), w.source(), "--delete")
 	}
 	for i, name := range []string{"a", "a", "b", "stays", "goes"} {
 		put(w.one, w.from, name, uint64(i))
@@ -51,7 +53,7 @@ func TestLabVersionsTravelBack(t *testing.T) {
 		}
 	}
 	same()
-	w.f.certified("lab-two:"+w.to, "lab-one:"+w.from, "--read", "100%")
+	w.f.certified(w.copy(), w.source(), "--read", "100%")
 	for round := range 2 { // neither way takes the other's copies for edits
 		there := w.sync("--delete").JSON.Result.Policies[0].Totals
 		home := back().JSON.Result.Policies[0].Totals
@@ -64,8 +66,10 @@ func TestLabVersionsTravelBack(t *testing.T) {
 
 // TestLabVersionsAudit breaks a copied history on real Swift: a version goes, an older
 // one is made the current one. The audit says both and repairs them.
-func TestLabVersionsAudit(t *testing.T) {
-	w := newLabWorld(t)
+func TestLabVersionsAudit(t *testing.T) { thereAndBack(t, labVersionsAudit) }
+
+func labVersionsAudit(t *testing.T, x way) {
+	w := x.world(t)
 	labVersioned(t, w.one, w.from)
 	t.Cleanup(func() { labUnversion(t, w.one, w.from); labUnversion(t, w.two, w.to) })
 	for i, name := range []string{"lacks", "lacks", "lacks", "shown", "shown", "whole"} {
@@ -89,7 +93,7 @@ func TestLabVersionsAudit(t *testing.T) {
 
 	audit := func(more ...string) output {
 		t.Helper()
-		return w.f.run(append([]string{"audit", "lab-one:" + w.from, "lab-two:" + w.to}, more...)...)
+		return w.f.run(append([]string{"audit", w.source(), w.copy()}, more...)...)
 	}
 	o := audit()
 	p := o.JSON.Result.Policies[0]
