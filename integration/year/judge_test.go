@@ -25,7 +25,11 @@ import (
 //     the source has lacked it for as long as the policy asks, whenever it was looked at, and in no pass more than the
 //     brake lets through, unless a person released it. No source's object ever is.
 //   - Late and arrived events of a policy and region alternate, in pairs of one id.
-//   - A backup that the ledger has in a region is there, with the one it stands upon.
+//   - What a policy that places containers takes from a candidate stands at as many others
+//     as it places at that moment.
+//   - A backup that the ledger has in a region is there, with the one it stands upon. Of all
+//     restore points that a region ever had, those that the policy keeps are there; after a
+//     pass that had its chance the others are not, but for what something stands upon.
 //   - A daily schedule has its pass on every day of its zone's calendar.
 //   - Without an outage, no pass or drill ends with an error but a brake's, and an audit
 //     misses nothing that nobody took.
@@ -46,6 +50,7 @@ type judge struct {
 	days     map[string]map[string]int    // by policy: passes begun, by the day of its zone
 	dirty    map[string]bool              // policies about volumes of which a task has ended
 	found    map[string]found             // by region
+	had      map[string][]heldPoint       // by policy and region: restore points that the rules may keep
 	count    map[string]int
 }
 
@@ -72,7 +77,7 @@ type judged struct {
 func newJudge(w *world) *judge {
 	j := &judge{w: w, now: map[string]*judged{}, owner: map[string]*policies.Policy{}, holds: map[string]map[object]string{}, tampered: map[string][]object{},
 		gone: map[object]time.Time{}, brakes: map[string]brake{}, tokens: map[string]string{}, late: map[string]string{}, days: map[string]map[string]int{},
-		dirty: map[string]bool{}, spoiled: map[string]bool{}, found: map[string]found{}, count: map[string]int{}}
+		dirty: map[string]bool{}, spoiled: map[string]bool{}, found: map[string]found{}, had: map[string][]heldPoint{}, count: map[string]int{}}
 	for i := range w.file.Policies {
 		p := &w.file.Policies[i]
 		for _, c := range containersOf(*p) {
@@ -180,6 +185,9 @@ func (j *judge) ends(x *judged, out daemon.Outcome) {
 		j.count["failed "+string(x.kind)]++
 		return
 	}
+	if x.kind == daemon.Pass && p.Volumes != nil && all && out.Errors == 0 {
+		j.trimmed(p)
+	}
 	if x.kind == daemon.Pass && p.Volumes == nil {
 		delete(j.brakes, p.Name)
 	}
@@ -202,7 +210,7 @@ func (j *judge) ends(x *judged, out daemon.Outcome) {
 		})
 		return
 	}
-	if x.kind != daemon.Pass || p.Volumes != nil || len(j.tampered[p.Name]) > 0 || !slices.Contains(up, p.From) {
+	if x.kind != daemon.Pass || p.Volumes != nil || !slices.Contains(up, p.From) {
 		return
 	}
 	candidates := 0
@@ -221,8 +229,10 @@ func (j *judge) ends(x *judged, out daemon.Outcome) {
 	must := map[object]string{}
 	for _, c := range containersOf(p) {
 		for _, n := range j.w.sites[p.From].Names(c) {
-			o, _ := j.w.sites[p.From].Get(c, n)
-			must[object{c, n}] = o.ETag
+			if x := (object{c, n}); !slices.Contains(j.tampered[p.Name], x) { // that waits for an audit
+				o, _ := j.w.sites[p.From].Get(c, n)
+				must[x] = o.ETag
+			}
 		}
 	}
 	j.holds[p.Name] = must
@@ -230,6 +240,18 @@ func (j *judge) ends(x *judged, out daemon.Outcome) {
 	if j.held(p); t.Failed() {
 		t.Errorf("%s: the pass of %v: up %v, %+v", p.Name, x.began, up, x.result)
 	}
+}
+
+// elsewhere counts the other candidates that hold what one of them holds, or what the source has.
+func (j *judge) elsewhere(p policies.Policy, at *site, x object) (n int) {
+	here, _ := at.Get(x.container, x.name)
+	src, _ := j.w.sites[p.From].Get(x.container, x.name)
+	for _, to := range p.To {
+		if o, ok := j.w.sites[to].Get(x.container, x.name); ok && to != at.Name() && (bytes.Equal(o.Bytes(), here.Bytes()) || bytes.Equal(o.Bytes(), src.Bytes())) {
+			n++
+		}
+	}
+	return n
 }
 
 // replaced judges a pass of a policy that places containers while a candidate is down: once
@@ -253,7 +275,7 @@ func (j *judge) replaced(x *judged, up []string) {
 		}
 		for _, c := range containersOf(p) {
 			for _, n := range j.w.sites[p.From].Names(c) {
-				if j.copies(p, object{c, n}, up) < p.Replicas {
+				if x := (object{c, n}); !slices.Contains(j.tampered[p.Name], x) && j.copies(p, x, up) < p.Replicas {
 					j.w.t.Errorf("%s: %s has been down since %v, as a pass of %v found, and no region that answers has %s/%s", p.Name, to, s.since(), f.first, c, n)
 				}
 			}
@@ -306,18 +328,19 @@ func (j *judge) hour() {
 			j.held(p)
 		} else if j.dirty[p.Name] {
 			j.dirty[p.Name] = false
-			j.unbroken(p)
+			points, err := j.w.ledger.Points("")
+			if err != nil {
+				j.w.t.Fatal(err)
+			}
+			j.unbroken(p, points)
+			j.kept(p, points)
 		}
 	}
 	j.count["hours"]++
 }
 
 // unbroken asserts that every backup that the ledger has of a policy is there, and its parent.
-func (j *judge) unbroken(p policies.Policy) {
-	points, err := j.w.ledger.Points("")
-	if err != nil {
-		j.w.t.Fatal(err)
-	}
+func (j *judge) unbroken(p policies.Policy, points []store.Point) {
 	for _, region := range append([]string{p.From}, p.To...) {
 		there := map[string]bool{"": true}
 		for _, b := range j.w.sites[region].BlockResources() {
@@ -359,7 +382,11 @@ func (j *judge) deletes(s *site, container, name string) {
 		j.w.t.Errorf("%s: the source was asked to delete %s/%s", p.Name, container, name)
 	case x == nil || x.kind != daemon.Pass:
 		j.w.t.Errorf("%s: %s was asked to delete %s/%s by no pass", p.Name, s.Name(), container, name)
-	case p.Place != nil: // what is trimmed is held elsewhere, which every hour shows
+	case p.Place != nil:
+		j.count["trimmed"]++
+		if n := j.elsewhere(*p, s, object{container, name}); n < p.Place.Copies && !slices.Contains(j.tampered[p.Name], object{container, name}) {
+			j.w.t.Errorf("%s: %s was asked to delete %s/%s, which %d other candidates hold, not %d", p.Name, s.Name(), container, name, n, p.Place.Copies)
+		}
 	case there:
 		j.w.t.Errorf("%s: %s was asked to delete %s/%s, which the source has", p.Name, s.Name(), container, name)
 	case !p.Deletes.Propagate:

@@ -50,7 +50,7 @@ func TestAYear(t *testing.T) {
 	})
 	w.judge.lastly(began)
 	t.Logf("%d simulated hours in %v: %s", hours+calm, time.Since(real).Round(time.Second), w.judge)
-	for _, what := range []string{"pass", "audit", "drill", "deletes", "chances", "points kept"} {
+	for _, what := range []string{"pass", "audit", "drill", "deletes", "chances", "points kept", "points that must stay", "points looked at"} {
 		if w.judge.count[what] == 0 && !testing.Short() && !raced {
 			t.Errorf("nothing was tried: %s", w.judge)
 		}
@@ -197,7 +197,7 @@ func (s *story) tamper() {
 	}
 	s.judge.tampered[p.Name] = append(s.judge.tampered[p.Name], object{c, name})
 	s.judge.spoiled[p.Name] = true
-	delete(s.judge.holds, p.Name)
+	delete(s.judge.holds[p.Name], object{c, name})
 	s.judge.count["tampered"]++
 }
 
