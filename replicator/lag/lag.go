@@ -423,7 +423,9 @@ func (t *Tracker) left(x Item, why string) {
 // drop takes an item out of those that wait, and keeps in mind whether it was late.
 func (t *Tracker) drop(l *lane, p *place, name string, now time.Time, why string) {
 	w := p.items[name]
-	delete(p.items, name)
+	if delete(p.items, name); len(p.items) == 0 {
+		p.items = map[string]wait{} // one that was emptied keeps the room it had
+	}
 	t.kept--
 	l.n--
 	if rpo := l.terms.RPO; rpo > 0 && now.UnixMicro()-w.since > rpo.Microseconds() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -469,6 +470,43 @@ func TestMoreThanKept(t *testing.T) {
 	if x := d.lag(); x.Items != 0 || x.Known != 0 || x.Rough || x.Past.Items != 100 {
 		t.Errorf("%+v", x)
 	}
+}
+
+// What has arrived takes no room: a first pass over a million objects leaves nothing behind.
+func TestNothingIsLeftOfWhatArrived(t *testing.T) {
+	d := newDesk(t)
+	d.follow(terms)
+	at := d.clock.now
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc) //nolint:gosec // far from its end
+	}
+	before := heap()
+	const containers, each = 50, 10_000
+	var names []string
+	for c := range containers {
+		names = append(names, fmt.Sprint("c", c))
+	}
+	d.Places("p", at, names)
+	for _, name := range names {
+		k := d.Look("p", name)
+		for i := range each {
+			k.Waits("b", fmt.Sprint(i), at, time.Time{}, 1)
+		}
+		k.End()
+		for i := range each {
+			d.Confirmed(Item{"p", "b", name, fmt.Sprint(i)}, at, 1, true)
+		}
+	}
+	if x := d.lag(); x.Items != 0 || x.Past.Items != containers*each {
+		t.Errorf("%+v", x)
+	}
+	if left := heap() - before; left > 4<<20 {
+		t.Errorf("%d bytes are left of %d items that arrived", left, containers*each)
+	}
+	runtime.KeepAlive(d)
 }
 
 // After a restart the figures are those from before until the sources were looked at.
