@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"farshore/policies"
+	"farshore/store"
 )
 
 // A simulated year, or two weeks of one, in which both Europe and America leave summer
@@ -190,6 +191,9 @@ func (s *story) tamper() {
 		return
 	}
 	name := names[s.rng.IntN(len(names))]
+	if !s.recorded(at.Name(), c, name) { // what a pass left that was cut off is no audit's yet
+		return
+	}
 	if p.Audit.Read == 1 && s.oneIn(2) {
 		at.Corrupt(c, name)
 	} else {
@@ -199,6 +203,28 @@ func (s *story) tamper() {
 	s.judge.spoiled[p.Name] = true
 	delete(s.judge.holds[p.Name], object{c, name})
 	s.judge.count["tampered"]++
+}
+
+// recorded says whether the ledger has a confirmed copy of what is in a container of that
+// name, in a region.
+func (s *story) recorded(region, container, name string) bool {
+	routes, err := s.ledger.Routes()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, r := range routes {
+		if r.Route.From.Container != container || r.Route.To.Region != region {
+			continue
+		}
+		o, _, err := s.ledger.Get(r.From, name)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if rep, ok := o.Replica(r.ID); ok && rep.State == store.Confirmed {
+			return true
+		}
+	}
+	return false
 }
 
 // outage takes a region away for hours, now or in the middle of what it is asked next.
