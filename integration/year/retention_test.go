@@ -139,6 +139,17 @@ func (j *judge) trimmed(p policies.Policy) {
 	}
 }
 
+// landed says whether any restore point of a policy can be restored at a destination.
+func (j *judge) landed(p policies.Policy) bool {
+	points, err := j.w.ledger.Points("")
+	if err != nil {
+		j.w.t.Fatal(err)
+	}
+	return slices.ContainsFunc(points, func(pt store.Point) bool {
+		return pt.Policy == p.Name && slices.ContainsFunc(pt.Copies, func(c store.PointCopy) bool { return c.State == store.CopyLanded })
+	})
+}
+
 // wanted says whether the source's point has not landed at as many destinations as it should.
 func (j *judge) wanted(p policies.Policy, pt store.Point) bool {
 	n := 0
