@@ -394,8 +394,8 @@ func (j *judge) deletes(s *site, container, name string) {
 		j.w.t.Errorf("%s: %s was asked to delete %s/%s, which the source has", p.Name, s.Name(), container, name)
 	case !p.Deletes.Propagate:
 		j.w.t.Errorf("%s: %s was asked to delete %s/%s by a policy without deletes", p.Name, s.Name(), container, name)
-	case x.began.Sub(j.gone[object{container, name}]) < p.Deletes.After:
-		j.w.t.Errorf("%s: %s was asked to delete %s/%s, gone since %v, at %v", p.Name, s.Name(), container, name, j.gone[object{container, name}], x.began)
+	case j.w.clock.Now().Sub(j.gone[object{container, name}]) < p.Deletes.After:
+		j.w.t.Errorf("%s: %s was asked to delete %s/%s, gone since %v, at %v", p.Name, s.Name(), container, name, j.gone[object{container, name}], j.w.clock.Now())
 	}
 	if x != nil {
 		if x.deleted[container] == nil {
