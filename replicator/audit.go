@@ -364,12 +364,13 @@ func (x *auditJob) object(s *plan.Subject) object {
 		return object{version: plan.VersionOf(e), counts: x.never || x.due(e.Modified)}
 	}
 	o := object{version: r.Version, counts: true}
-	if r.Missing != 0 || e == nil && !x.s.unseen.Load() {
+	newer := e != nil && plan.VersionOf(e) != r.Version && micros(e.Modified) >= r.Version.Modified
+	if r.Missing != 0 && !newer || e == nil && !x.s.unseen.Load() { // one that was put back is there, although no pass saw it yet
 		o.gone, o.counts = true, false
 		x.gone.Add(1)
 		return o
 	}
-	if e != nil && plan.VersionOf(e) != r.Version && micros(e.Modified) >= r.Version.Modified {
+	if newer {
 		x.changed.Add(1)
 		x.here.changed.Add(1)
 		x.news.LoadOrStore("", s.Name)

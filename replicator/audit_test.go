@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"farshore/policies"
+	"farshore/replicator/plan"
 	"farshore/replicator/report"
 	"farshore/store"
 	"farshore/transport"
@@ -311,6 +312,51 @@ func TestAuditOfDeletedObjects(t *testing.T) {
 	w.policy.Deletes = policies.Deletes{Propagate: true, After: time.Hour}
 	if r := w.audit(AuditOptions{Read: 1}); r.Errors != 0 {
 		t.Errorf("deletes are on their way: %+v", r.Findings)
+	}
+}
+
+// What was put back at the source is there, also before a pass saw that: its copies count and
+// are read.
+func TestAuditOfWhatWasPutBack(t *testing.T) {
+	w := newWorld(t, "b")
+	w.policy.Deletes = policies.Deletes{Propagate: true, After: 24 * time.Hour}
+	for _, n := range []string{"back", "bad", "lost", "gone", "stays"} {
+		w.put(n, 1, 10, nil)
+	}
+	w.sync()
+	w.clock.advance(time.Minute)
+	for _, n := range []string{"back", "bad", "lost", "gone"} {
+		w.mem["a"].Remove("c", n)
+	}
+	w.sync()
+	w.clock.advance(time.Minute)
+	for _, n := range []string{"back", "bad", "lost"} {
+		w.put(n, 1, 10, nil)
+	}
+	w.mem["b"].Remove("c", "lost")
+	w.mem["b"].Rot("c", "bad", rot)
+	r := w.audit(AuditOptions{Read: 1})
+	one(t, r, report.KindDamaged, report.Error, "b", "bad", "MD5")
+	one(t, r, report.KindMissing, report.Error, "b", "lost", "neither the listing nor a HEAD finds it")
+	if r.Replicas.Objects != 4 || r.Replicas.ByCount[1] != 2 || r.Audit.Gone != 1 {
+		t.Errorf("%+v %+v", r.Replicas, r.Audit)
+	}
+	if r = w.audit(AuditOptions{Read: 1, Repair: true}); r.Replicas.ByCount[1] != 4 || r.Audit.Repaired != 2 {
+		t.Errorf("%+v %+v", r.Replicas, r.Audit)
+	}
+	w.sync()
+	w.clean(w.audit(AuditOptions{Read: 1}))
+
+	// A listing that shows the deleted one again says nothing.
+	p := w.place()
+	o, _, err := w.ledger.Get(p, "gone")
+	if err != nil || o.Missing == 0 {
+		t.Fatalf("%+v %v", o, err)
+	}
+	x := &auditJob{auditor: &auditor{}, s: &survey{}}
+	old := &transport.Entry{Name: "gone", ETag: o.Version.ETag, Modified: time.UnixMicro(o.Version.Modified)}
+	if got := x.object(&plan.Subject{Name: "gone", Entry: old, Record: &o}); !got.gone || got.counts {
+		t.Errorf("%+v", got)
 	}
 }
 
