@@ -110,15 +110,20 @@ func textOf(err error) string {
 		}
 		return fmt.Sprintf("farshore: the policy file has %d %s:\n  %s\n", len(file), noun, strings.ReplaceAll(file.Error(), "\n", "\n  "))
 	}
-	d := describe(err)
-	text := err.Error()
-	var ledger *store.Error
-	if errors.As(err, &ledger) && ledger.Hint != "" {
-		text = strings.Replace(text, "; "+ledger.Hint, "", 1) // it follows on a line of its own
-	}
+	text, hint := apart(err)
 	out := "farshore: " + text + "\n"
-	if d.Hint != "" {
-		out += "  hint: " + d.Hint + "\n"
+	if hint != "" {
+		out += "  hint: " + hint + "\n"
 	}
 	return out
+}
+
+// apart is what an error says and what to do next, each by itself.
+func apart(err error) (text, hint string) {
+	text = err.Error()
+	var ledger *store.Error
+	if errors.As(err, &ledger) && ledger.Hint != "" {
+		text = strings.Replace(text, "; "+ledger.Hint, "", 1)
+	}
+	return text, describe(err).Hint
 }

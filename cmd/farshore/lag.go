@@ -59,7 +59,7 @@ func (x *crew) terms() []lag.Terms {
 	}
 	var out []lag.Terms
 	for _, p := range x.work.file.Policies {
-		out = append(out, lag.Terms{Policy: p.Name, Regions: p.To, RPO: p.RPO, Poll: p.LongestPause(), Skew: skewOf(x.links.open[p.From]), Idle: !chosen[p.Name]})
+		out = append(out, lag.Terms{Policy: p.Name, Regions: p.To, RPO: p.RPO, Poll: p.LongestPause(), Skew: skewOf(x.links.open[p.From]), Points: p.Volumes != nil, Idle: !chosen[p.Name]})
 	}
 	return out
 }
@@ -128,6 +128,12 @@ func unforeseen(lags []report.Lag, tasks []control.Task) {
 func showLag(c *console, lags []report.Lag) {
 	for _, l := range lags {
 		c.warn("  %s → %s: %s", transport.PrintName(l.Policy), l.Region, lagLine(l))
+		if l.Late.Cause != "" {
+			c.warn("    %s", l.Late.Cause)
+		}
+		if l.Late.Hint != "" {
+			c.warn("    → %s", l.Late.Hint)
+		}
 	}
 }
 
@@ -141,7 +147,7 @@ func lagLine(l report.Lag) string {
 	case l.Late.Is && l.Late.Items > 0:
 		line += ", LATE: " + count(l.Late.Items, "item")
 	case l.Late.Is:
-		line += ", LATE: the source was not looked at"
+		line += ", LATE: " + l.Late.Why
 	}
 	if l.Items > 0 {
 		line += fmt.Sprintf(", %s, %s waiting", count(l.Items, "item"), size(l.Bytes))

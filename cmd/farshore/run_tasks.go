@@ -70,6 +70,10 @@ func (d *service) outcome(ctx context.Context, x *crew, t task, ship *volumes.Sh
 	}
 	d.told.findings(log, t.policy.Name, kind, r.Findings)
 	d.keep(t.policy.Name, passRun(kind, r, time.Now(), err), r.Findings)
+	if kind == daemon.Pass {
+		cause, hint := trouble(t.policy, r, err)
+		d.s.lag.Trouble(t.policy.Name, cause, hint)
+	}
 	if kind == daemon.Audit {
 		d.audited(t.policy.Name, r, err)
 	}
@@ -89,6 +93,21 @@ func (d *service) outcome(ctx context.Context, x *crew, t task, ship *volumes.Sh
 		log.Log(ctx, level, string(kind)+" ended", args...)
 	}
 	return out
+}
+
+// trouble says why a pass did not do all that it should, as far as that may keep the
+// policy late without anything being known to wait: the source cannot be looked at, or no
+// restore point can be made or landed.
+func trouble(p policies.Policy, r report.Result, err error) (cause, hint string) {
+	if err != nil {
+		return apart(err)
+	}
+	for _, f := range worst(r.Findings) {
+		if f.Level == report.Error && (p.Volumes != nil || f.Region == p.From) {
+			return f.Kind + " " + joinNames(f.Region, f.Container, f.Name) + ": " + f.Cause, f.Hint
+		}
+	}
+	return "", ""
 }
 
 func (d *service) drill(ctx context.Context, p policies.Policy, ship *volumes.Shipper) daemon.Outcome {

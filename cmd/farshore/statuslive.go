@@ -102,6 +102,9 @@ func liveView(now time.Time, st control.Status, m *meter, width, height int, col
 			style = red
 		}
 		v.line(style, "  %s → %s: %s", l.Policy, l.Region, lagLine(l))
+		if l.Late.Cause != "" {
+			v.line(plain, "    %s", l.Late.Cause)
+		}
 	}
 	if len(st.Tasks) > 0 {
 		v.line(bold, "tasks")

@@ -50,6 +50,7 @@ type Terms struct {
 	Regions []string      // the destinations
 	RPO     time.Duration // 0: nothing is ever late
 	Poll    time.Duration // longest time between two looks; 0: never said to be stale
+	Points  bool          // a look is a restore point: of volumes
 	// Skew is how far the source's clock is ahead of this machine's; nil: not at all.
 	Skew func() time.Duration
 	// Idle says that the policy exists and is not worked on now: what is known of it
@@ -77,6 +78,8 @@ func (k laneKey) note() string { return "lag/" + k.policy + "\x00" + k.region }
 type lane struct {
 	key   laneKey
 	terms Terms
+
+	cause, hint string // why the last pass did not do all; empty: it did
 
 	since  time.Time // when the policy was first at work for the region
 	listed time.Time // when the places were listed last; zero: never
@@ -268,6 +271,19 @@ func (t *Tracker) Follow(all []Terms, recall func() error) error {
 	t.mu.Unlock()
 	t.judge(now)
 	return t.writeIndex(kept)
+}
+
+// Trouble says why the last pass of a policy did not do all that it should, and what to do
+// about it; an empty cause: it did. What is late and nobody knows how late is told with it.
+func (t *Tracker) Trouble(policy, cause, hint string) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, l := range t.lanesOf(policy) {
+		l.cause, l.hint = cause, hint
+	}
 }
 
 // lanesOf gives a policy's lanes; the tracker's lock is held.

@@ -387,6 +387,34 @@ func TestBlind(t *testing.T) {
 	}
 }
 
+// Why nobody knows is told with the late event, and in the figures until it is known again.
+// Of volumes it is restore points that did not come, not looks.
+func TestBlindSaysWhy(t *testing.T) {
+	for points, want := range map[bool]string{false: "the source was not looked at", true: "no new restore point has reached it"} {
+		d := newDesk(t)
+		x := polled
+		x.Points = points
+		d.follow(x)
+		d.Trouble("p", "the login was refused", "look at the role")
+		d.Trouble("another", "nothing of ours", "")
+		d.clock.pass(61 * time.Second)
+		d.Tick()
+		l := d.lag().Late
+		if !l.Is || l.Why != want || l.Cause != "the login was refused" || l.Hint != "look at the role" {
+			t.Errorf("%+v", l)
+		}
+		if e := d.events[0]; e.Cause != l.Cause || e.Hint != l.Hint || !strings.Contains(e.Text, want+", longer than its rpo of 1m0s; the login was refused; look at the role") {
+			t.Errorf("%+v", e)
+		}
+		d.Trouble("p", "", "")
+		d.Places("p", d.clock.now, []string{"c"})
+		d.Look("p", "c").End()
+		if l := d.lag().Late; l.Is || l.Why+l.Cause+l.Hint != "" {
+			t.Errorf("%+v", l)
+		}
+	}
+}
+
 // Killed at any write, every late event is followed by exactly one arrived event of its
 // id, and nobody hears of an event that is not durable.
 func TestPairsAfterKill(t *testing.T) {

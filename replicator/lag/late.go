@@ -250,11 +250,29 @@ func (l *lane) begin(now time.Time, s sight, lost lateSum, blind bool) {
 	lag := max(s.lag(), time.Duration(lost.Lag)*time.Microsecond)
 	text := fmt.Sprintf("policy %s: %d items wait for region %s for longer than its rpo of %s", l.key.policy, items, l.key.region, l.terms.RPO)
 	if e.Blind {
-		text = fmt.Sprintf("policy %s: the source was not looked at for %s, longer than its rpo of %s: what region %s lacks is not known", l.key.policy, lag.Round(time.Second), l.terms.RPO, l.key.region)
+		text = fmt.Sprintf("policy %s, region %s: for %s %s, longer than its rpo of %s", l.key.policy, l.key.region, lag.Round(time.Second), l.unseen(), l.terms.RPO)
+		for _, x := range []string{l.cause, l.hint} {
+			if x != "" {
+				text += "; " + x
+			}
+		}
 	}
 	e.Late = report.Event{Kind: report.EventLate, ID: e.ID, At: e.Began, Policy: l.key.policy, Region: l.key.region, Text: text,
 		Items: items, Bytes: s.lateB + lost.Bytes, Lag: lag.Seconds(), RPO: l.terms.RPO.Seconds(), Oldest: s.named}
+	if e.Blind {
+		e.Late.Cause, e.Late.Hint = l.cause, l.hint
+	}
 	l.episode, l.dirty = e, true
+}
+
+// unseen says what did not come about where nothing is known to wait, and it is late all
+// the same. The source of volumes may have been looked at well enough: what counts there is
+// a restore point.
+func (l *lane) unseen() string {
+	if l.terms.Points {
+		return "no new restore point has reached it"
+	}
+	return "the source was not looked at"
 }
 
 // end ends the episode.

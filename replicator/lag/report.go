@@ -42,6 +42,9 @@ func (l *lane) report(now time.Time) report.Lag {
 	if at := l.asOf(); !at.IsZero() {
 		out.AsOf = at.UTC()
 	}
+	if out.Late.Is && s.late == 0 {
+		out.Late.Why, out.Late.Cause, out.Late.Hint = l.unseen(), l.cause, l.hint
+	}
 	if out.Late.Oldest == nil {
 		out.Late.Oldest = []report.LateItem{}
 	}

@@ -62,7 +62,7 @@ func (p Policy) overdue() string {
 		if l.Late.Is {
 			what := countOf(l.Late.Items, "item")
 			if l.Late.Items == 0 {
-				what = "the source was not looked at"
+				what = l.Late.Why
 			}
 			late = append(late, fmt.Sprintf("%s, %s %s behind", what, transportName(l.Region), duration(l.Seconds)))
 		}
@@ -70,7 +70,13 @@ func (p Policy) overdue() string {
 	if len(late) == 0 {
 		return ""
 	}
-	return strings.Join(late, "; ") + "; the RPO is " + duration(p.RPO.Seconds())
+	text := strings.Join(late, "; ") + "; the RPO is " + duration(p.RPO.Seconds())
+	for _, l := range p.Lag { // the cause is the same for all
+		if l.Late.Cause != "" {
+			return strings.Join(slices.DeleteFunc([]string{text, l.Late.Cause, l.Late.Hint}, func(s string) bool { return s == "" }), ". ")
+		}
+	}
+	return text
 }
 
 // Oldest names what has waited longest of all that is late, with where it is missing.

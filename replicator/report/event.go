@@ -41,6 +41,8 @@ type Event struct {
 	RPO    float64    `json:"rpo_seconds"`       // of late and arrived
 	Oldest []LateItem `json:"oldest,omitempty"`  // of late: what waited longest
 	Took   float64    `json:"seconds,omitempty"` // of arrived: since the late event
+	Cause  string     `json:"cause,omitempty"`   // of late, where no item is known to be: why the last pass did not do all
+	Hint   string     `json:"hint,omitempty"`    // and what to do about it
 
 	Run      string    `json:"run,omitempty"`           // of finding: pass, audit or drill
 	Findings []Finding `json:"findings,omitempty"`      // of finding: the worst of the new ones

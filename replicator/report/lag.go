@@ -37,6 +37,12 @@ type Lateness struct {
 	Is    bool    `json:"is_late"`     // something has waited for longer than rpo
 	Items int64   `json:"items"`
 	Bytes int64   `json:"bytes"`
+	// Why says what did not come about where it is late and no item is known to be: the
+	// source was not looked at, or no restore point has come. Cause and Hint are of the last
+	// pass, where it says.
+	Why   string `json:"why,omitempty"`
+	Cause string `json:"cause,omitempty"`
+	Hint  string `json:"hint,omitempty"`
 	// Oldest names the items that have waited longest, the oldest first, ten at most.
 	Oldest []LateItem `json:"oldest"`
 	// Episode is the id of the late event that is not followed by its arrived event yet.
