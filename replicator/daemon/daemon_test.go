@@ -349,3 +349,40 @@ func TestFullLedger(t *testing.T) {
 		}
 	})
 }
+
+// A clock that jumps a week ahead: what would have been due on the way is made once, each,
+// and what comes after keeps its pace; the same when it jumps back.
+func TestClockJumps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &diary{start: time.Now()}
+		c := &setClock{}
+		jump := func(by time.Duration) {
+			c.mu.Lock()
+			c.by += by
+			c.mu.Unlock()
+		}
+		s, end := beginWith(t, Options{Memory: newNotes(), Clock: c}, every(d, "a", Pass, 10*time.Minute, 0), every(d, "b", Pass, 24*time.Hour, 0), every(d, "c", Audit, 24*time.Hour, 0))
+		time.Sleep(59 * time.Second) // it looks again at the minute
+		jump(7 * 24 * time.Hour)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := d.read(); got != "a/pass@0s b/pass@0s a/pass@1m0s b/pass@1m0s c/audit@1m0s" {
+			t.Errorf("ahead: %s", got)
+		}
+		time.Sleep(25 * time.Minute) // to 27 min; a at 11 and 21 after the jump
+		jump(-7 * 24 * time.Hour)
+		time.Sleep(25 * time.Minute) // b and c are due a day later by any clock
+		end()
+		if got := strings.Count(d.read(), "a/pass"); got < 6 || got > 7 {
+			t.Errorf("back: %s", d.read())
+		}
+		if got := strings.Count(d.read(), "b/pass") + strings.Count(d.read(), "c/audit"); got != 3 {
+			t.Errorf("back: %s", d.read())
+		}
+		for _, x := range s.Tasks() {
+			if x.Began.After(c.Now()) || x.Ended.After(c.Now()) && x.Policy == "a" || x.Next.Sub(c.Now()) > 24*time.Hour {
+				t.Errorf("%s %s began %s, is next at %s; now it is %s", x.Policy, x.Kind, x.Began, x.Next, c.Now())
+			}
+		}
+	})
+}

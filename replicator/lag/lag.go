@@ -68,6 +68,10 @@ type Tracker struct {
 	mu    sync.Mutex
 	lanes map[laneKey]*lane
 	kept  int // items in all places
+
+	ticked time.Time                                // when it was judged last
+	set    time.Time                                // when the clock was found to have been set; zero: never
+	passed func(since, now time.Time) time.Duration // by a clock that nobody sets
 }
 
 type laneKey struct{ policy, region string }
@@ -180,7 +184,7 @@ func New(o Options) *Tracker {
 	if o.Kept <= 0 {
 		o.Kept = 100_000
 	}
-	return &Tracker{o: o, lanes: map[laneKey]*lane{}}
+	return &Tracker{o: o, lanes: map[laneKey]*lane{}, passed: func(since, now time.Time) time.Duration { return now.Sub(since) }}
 }
 
 // parkedFor is how long the notes of a policy that left the file are kept: it may come back.

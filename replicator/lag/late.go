@@ -190,7 +190,7 @@ func (t *Tracker) judge(now time.Time) {
 	t.mu.Lock()
 	var tell []*lane
 	for _, l := range t.lanes {
-		if l.judge(now); l.untold() {
+		if l.judge(now, t.set); l.untold() {
 			tell = append(tell, l)
 		}
 	}
@@ -203,9 +203,34 @@ func (t *Tracker) judge(now time.Time) {
 
 func (l *lane) untold() bool { return l.ended != nil || l.episode != nil && !l.episode.Told }
 
+// setBy is by how much a clock that was set differs at least from one that nobody sets.
+const setBy = 5 * time.Second
+
+// heed notices that the clock was set, or that the machine slept. Ages are of no use then
+// until the source was looked at again.
+func (t *Tracker) heed(now time.Time) {
+	last := t.ticked
+	if t.ticked = now; last.IsZero() {
+		return
+	}
+	if by := now.Round(0).Sub(last.Round(0)) - t.passed(last, now); by.Abs() > setBy {
+		t.set = now.Round(0)
+		t.o.Log.Warn("the clock was set, or the machine slept: what is late is judged once the sources were looked at again", "by", by)
+	}
+}
+
+// graceAtMost bounds how long a clock that was set keeps what is late from being told: what
+// was due on the way is caught up with at once, and nothing may hide behind it for long.
+const graceAtMost = 10 * time.Minute
+
+// grace is how long after the clock was set nothing is found late: a look is due in that time.
+func (l *lane) grace() time.Duration {
+	return min(2*max(l.terms.Poll, 30*time.Second)+2*time.Second, graceAtMost)
+}
+
 // judge begins or ends the lane's episode. The end of one that was not told yet waits
 // until it is.
-func (l *lane) judge(now time.Time) {
+func (l *lane) judge(now, set time.Time) {
 	if l.terms.Idle || l.veiled || l.ended != nil {
 		return
 	}
@@ -216,7 +241,7 @@ func (l *lane) judge(now time.Time) {
 	blind := s.blind && rpo > 0 && s.atMost() > rpo
 	late := rpo > 0 && s.late > 0 || blind
 	if l.episode == nil {
-		if !late && lost.total() == 0 {
+		if !late && lost.total() == 0 || now.Sub(set) < l.grace() {
 			return
 		}
 		l.begin(now, s, lost, blind)

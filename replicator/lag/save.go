@@ -183,6 +183,7 @@ func (t *Tracker) tick(every time.Duration) {
 	t.saving.Lock()
 	defer t.saving.Unlock()
 	now := t.o.Clock.Now()
+	t.heed(now)
 	t.judge(now)
 	t.mu.Lock()
 	var due []*lane
