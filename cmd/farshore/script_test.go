@@ -51,7 +51,7 @@ func TestScripts(t *testing.T) {
 			"run": runCmd, "start": startCmd, "signal": signalCmd, "logged": loggedCmd, "scrape": scrapeCmd, "documented": documentedCmd, "finish": finishCmd, "await": awaitCmd,
 			"put": putCmd, "fill": fillCmd, "has": hasCmd, "names": namesCmd, "same": sameCmd, "delete": deleteCmd, "container": containerCmd,
 			"header": headerCmd, "fault": faultCmd, "mend": mendCmd, "region": regionCmd, "requests": requestsCmd, "mode": modeCmd, "json": jsonCmd, "sub": subCmd, "corrupt": corruptCmd, "token": tokenCmd,
-			"block": blockCmd, "take": takeCmd, "receiver": receiverCmd, "hooked": hookedCmd, "filesize": filesizeCmd, "browse": browseCmd, "hear": hearCmd,
+			"block": blockCmd, "take": takeCmd, "receiver": receiverCmd, "hooked": hookedCmd, "filesize": filesizeCmd, "apart": apartCmd, "paired": pairedCmd, "browse": browseCmd, "hear": hearCmd,
 		},
 	})
 }

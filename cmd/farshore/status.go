@@ -126,9 +126,18 @@ func runStatus(ctx context.Context, o *selectOptions, names []string, once bool,
 		showHolder(c, st)
 		return nil
 	case !errors.Is(err, control.ErrNobody):
-		return &hintError{op: "ask the holder of", item: path, err: err, hint: "only the user who started it, root and who is in its control_group may ask"}
+		return unasked(path, err)
 	}
 	return out.say(ctx, path, c)
+}
+
+// unasked is why the holder of a ledger could not be asked.
+func unasked(path string, err error) error {
+	hint := ""
+	if errors.Is(err, os.ErrPermission) {
+		hint = "only the user who started it, root and who is in its control_group may ask"
+	}
+	return &hintError{op: "ask the holder of", item: path, err: err, hint: hint}
 }
 
 // say reads the ledger and shows how things stand.
@@ -458,7 +467,7 @@ func ask(ctx context.Context, o *selectOptions, c *console, do func(context.Cont
 		return &hintError{op: "ask the holder of", item: path, err: errors.New("nobody is working on this ledger"), hint: "name the ledger with --ledger, or the policy file with -f: farshore ledger path"}
 	}
 	if err != nil {
-		return fmt.Errorf("ask the holder of %s: %w", path, err)
+		return unasked(path, err)
 	}
 	c.result = statusResult{Ledger: path, Holder: &st, Passes: []passStatus{}, Routes: []routeStatus{}, Points: []report.PointSummary{}}
 	show(st)

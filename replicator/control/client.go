@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"syscall"
 )
@@ -91,6 +92,9 @@ func (c *Client) call(ctx context.Context, method, path string, body any) (Statu
 func (c *Client) unreached(err error) error {
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		err = ErrNobody
+	}
+	if u := (*url.Error)(nil); errors.As(err, &u) { // the address in it is nobody's
+		err = u.Err
 	}
 	return fmt.Errorf("control socket %s: %w", c.path, err)
 }
