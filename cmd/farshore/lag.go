@@ -22,7 +22,7 @@ const lagTick = time.Second
 // measure begins to measure lag, until the function it gives is called.
 func (d *service) measure() (stop func()) {
 	d.s.lag = lag.New(lag.Options{Clock: transport.SystemClock{}, Memory: d.s.ledger, Log: d.quiet, OnEvent: d.happened})
-	d.page.lags = d.s.lag.Lags
+	d.page.peaks = d.s.lag.Peaks
 	ticks, quit, ended := time.NewTicker(lagTick), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)

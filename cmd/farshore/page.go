@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"farshore/replicator/lag"
 	"farshore/replicator/page"
-	"farshore/replicator/report"
 	"farshore/replicator/webhook"
 )
 
@@ -18,7 +18,7 @@ type wall struct {
 	runs  *runs
 	past  *lagHistory
 	pages *page.Pages
-	lags  func() []report.Lag // of the policies at work
+	peaks func() []lag.Peak // of the policies at work, since it was called last
 	hooks *webhook.Sender
 
 	mu    sync.Mutex
@@ -40,7 +40,7 @@ func newWall(eyes *watched, hooks *webhook.Sender) (*wall, error) {
 		return nil, err
 	}
 	l := eyes.session.ledger
-	return &wall{eyes: eyes, runs: newRuns(l), past: newLagHistory(l), pages: pages, hooks: hooks, lags: func() []report.Lag { return nil }}, nil
+	return &wall{eyes: eyes, runs: newRuns(l), past: newLagHistory(l), pages: pages, hooks: hooks, peaks: func() []lag.Peak { return nil }}, nil
 }
 
 // handle adds the page and its files, served at an address.
@@ -123,15 +123,17 @@ func (b *wall) draw(now time.Time) ([]byte, error) {
 	return body, nil
 }
 
-// watch looks at the lags every minute until ctx ends, and keeps them.
+// watch takes the highest lag of every minute until ctx ends, and keeps it.
 func (b *wall) watch(ctx context.Context) {
 	t := time.NewTicker(lagEvery)
 	defer t.Stop()
-	defer func() { b.past.save(b.lags()) }()
 	for {
-		b.past.add(time.Now(), b.lags())
+		b.past.add(time.Now(), b.peaks())
 		select {
 		case <-ctx.Done():
+			last := b.peaks()
+			b.past.add(time.Now(), last)
+			b.past.save(last)
 			return
 		case <-t.C:
 		}

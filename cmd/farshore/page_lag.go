@@ -3,16 +3,18 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
 	"farshore/replicator/daemon"
+	"farshore/replicator/lag"
 	"farshore/replicator/page"
-	"farshore/replicator/report"
 )
 
-// Lag is looked at every lagEvery and kept for lagDay; the highest of each lagSpan is kept
-// for lagLong, in the ledger too. A daemon that is killed loses a lagSpan of it.
+// The highest lag of each lagEvery is kept for lagDay, that of each lagSpan for lagLong, in
+// the ledger too. A daemon that is killed loses a lagSpan of it: to write it all down each
+// minute would be most of what an idle daemon writes. What is lost is a hole in the chart.
 const (
 	lagEvery = time.Minute
 	lagSpan  = 15 * time.Minute
@@ -33,11 +35,12 @@ type lagHistory struct {
 type lane struct {
 	Day    []lagSample `json:"day"`
 	Long   []lagSample `json:"long"`
-	open   lagSample   // the span under way
+	open   lagSample   // the span under way, of which Day has the samples
 	unkept bool        // Day has what is not in the ledger
 }
 
-// lagSample is a time in seconds since 1970, and seconds of lag.
+// lagSample is a time in seconds since 1970, and the highest lag in seconds, of what ended
+// then or, of a span, began then.
 type lagSample [2]float64
 
 func newLagHistory(memory daemon.Memory) *lagHistory {
@@ -57,29 +60,53 @@ func (h *lagHistory) lane(policy, region string) *lane {
 		} else if ok && json.Unmarshal(text, l) != nil {
 			*l = lane{}
 		}
+		l.reopen()
 		h.lanes[key] = l
 	}
 	return l
 }
 
-// add takes what the lags are now.
-func (h *lagHistory) add(now time.Time, lags []report.Lag) {
+// reopen begins the span again that was under way when the lane was written down.
+func (l *lane) reopen() {
+	kept := 0.0
+	if n := len(l.Long); n > 0 {
+		kept = l.Long[n-1][0]
+	}
+	for _, s := range l.Day {
+		if spanOf(s[0]) > kept {
+			l.fold(s)
+		}
+	}
+}
+
+func spanOf(at float64) float64 { return at - math.Mod(at, lagSpan.Seconds()) }
+
+// fold adds a sample to the span under way, and tells whether that ended another one.
+func (l *lane) fold(s lagSample) (ended bool) {
+	span := spanOf(s[0])
+	if l.open[0] != span {
+		if ended = l.open[0] != 0; ended {
+			l.Long = append(l.Long, l.open)
+		}
+		l.open = lagSample{span, 0}
+	}
+	l.open[1] = max(l.open[1], s[1])
+	return ended
+}
+
+// add takes the highest lags since it was called last.
+func (h *lagHistory) add(now time.Time, peaks []lag.Peak) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	at := float64(now.Unix())
-	for _, x := range lags {
+	for _, x := range peaks {
 		l := h.lane(x.Policy, x.Region)
 		l.Day = append(recent(l.Day, now, lagDay), lagSample{at, x.Seconds})
+		l.Long = recent(l.Long, now, lagLong)
 		l.unkept = true
-		span := float64(now.Truncate(lagSpan).Unix())
-		if l.open[0] != span {
-			if l.open[0] != 0 {
-				l.Long = append(recent(l.Long, now, lagLong), l.open)
-				h.keep(x.Policy, x.Region, l)
-			}
-			l.open = lagSample{span, x.Seconds}
+		if l.fold(lagSample{at, x.Seconds}) {
+			h.keep(x.Policy, x.Region, l)
 		}
-		l.open[1] = max(l.open[1], x.Seconds)
 	}
 }
 
@@ -106,11 +133,11 @@ func (h *lagHistory) keep(policy, region string, l *lane) {
 	l.unkept, h.err = false, nil
 }
 
-// save keeps what is not kept yet, of the lags given.
-func (h *lagHistory) save(lags []report.Lag) {
+// save keeps what is not kept yet, of the policies and regions given.
+func (h *lagHistory) save(peaks []lag.Peak) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, x := range lags {
+	for _, x := range peaks {
 		if l := h.lane(x.Policy, x.Region); l.unkept {
 			h.keep(x.Policy, x.Region, l)
 		}
@@ -122,13 +149,16 @@ func (h *lagHistory) of(policy, region string) (day, long []page.Sample) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l := h.lane(policy, region)
-	return samples(l.Day), samples(l.Long)
+	return samples(l.Day, 5*lagEvery/2), samples(l.Long, 3*lagSpan/2)
 }
 
-func samples(all []lagSample) []page.Sample {
+// samples have a hole where there is none for longer than the time given: nobody measured,
+// or it was lost. (A minute that a busy machine left out is in the one after it.)
+func samples(all []lagSample, hole time.Duration) []page.Sample {
 	out := make([]page.Sample, len(all))
 	for i, s := range all {
 		out[i] = page.Sample{At: time.Unix(int64(s[0]), 0).UTC(), Value: s[1]}
+		out[i].Hole = i > 0 && s[0]-all[i-1][0] > hole.Seconds()
 	}
 	return out
 }

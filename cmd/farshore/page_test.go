@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +18,7 @@ import (
 
 	"farshore/policies"
 	"farshore/replicator/daemon"
+	"farshore/replicator/lag"
 	"farshore/replicator/page"
 	"farshore/replicator/report"
 )
@@ -100,7 +102,7 @@ func TestLagHistory(t *testing.T) {
 	h := newLagHistory(m)
 	at := pageNow
 	step := func(seconds float64, d time.Duration) {
-		h.add(at, []report.Lag{{Policy: "p", Region: "lyon", Seconds: seconds}})
+		h.add(at, []lag.Peak{{Policy: "p", Region: "lyon", Seconds: seconds}})
 		at = at.Add(d)
 	}
 	for range 15 * 96 {
@@ -124,15 +126,52 @@ func TestLagHistory(t *testing.T) {
 	if n := len(m.all[laneKey("p", "lyon")]); n > 100<<10 {
 		t.Errorf("%d bytes", n)
 	}
-	h.save([]report.Lag{{Policy: "p", Region: "lyon"}})
+	h.save([]lag.Peak{{Policy: "p", Region: "lyon"}})
 	again := newLagHistory(m)
 	day2, long2 := again.of("p", "lyon")
 	if d := cmp.Diff([][]page.Sample{day, long}, [][]page.Sample{day2, long2}); d != "" {
 		t.Errorf("after a restart (-before +after):\n%s", d)
 	}
-	again.add(day[10].At, []report.Lag{{Policy: "p", Region: "lyon", Seconds: 3}}) // the clock was set back
+	again.add(day[10].At, []lag.Peak{{Policy: "p", Region: "lyon", Seconds: 3}}) // the clock was set back
 	if got, _ := again.of("p", "lyon"); len(got) > 13 || got[len(got)-1].Value != 3 {
 		t.Errorf("after the clock was set back there are %d, the last %+v", len(got), got[len(got)-1])
+	}
+}
+
+// What a killed daemon did not write down is a hole, in both charts, and what one that was
+// ended in the middle of a span had measured of it counts.
+func TestLagHistoryHole(t *testing.T) {
+	m := newMemory()
+	at := time.Date(2027, 3, 28, 0, 0, 0, 0, time.UTC)
+	run := func(h *lagHistory, minutes int, seconds float64) []lag.Peak {
+		peaks := []lag.Peak{{Policy: "p", Region: "lyon", Seconds: seconds}}
+		for range minutes {
+			h.add(at, peaks)
+			at = at.Add(lagEvery)
+		}
+		return peaks
+	}
+	said := func(h *lagHistory) string {
+		var out []string
+		day, long := h.of("p", "lyon")
+		for i, all := range [][]page.Sample{day, long} {
+			for _, s := range all {
+				if i == 1 || s.Hole {
+					out = append(out, fmt.Sprintf("%d %s %v %v", i, s.At.Format("15:04"), s.Value, s.Hole))
+				}
+			}
+		}
+		return strings.Join(out, "; ")
+	}
+	h := newLagHistory(m)
+	h.save(run(h, 20, 70)) // ended at 0:20
+	h = newLagHistory(m)
+	run(h, 20, 3) // killed at 0:40: it wrote at 0:30
+	h = newLagHistory(m)
+	at = at.Add(25 * time.Minute)
+	run(h, 26, 5) // 1:05 to 1:31
+	if got, want := said(h), "0 01:05 5 true; 1 00:00 70 false; 1 00:15 70 false; 1 00:30 3 false; 1 01:00 5 true; 1 01:15 5 false"; got != want {
+		t.Errorf("%s\nwant %s", got, want)
 	}
 }
 

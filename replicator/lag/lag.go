@@ -91,6 +91,7 @@ type lane struct {
 	places map[string]*place
 	past   window
 	rate   rate
+	peak   time.Duration // the highest lag since Peaks was asked last
 
 	carried carried // what waited when the process before ended and is not told one by one
 	episode *episode
@@ -415,6 +416,7 @@ func (l *lane) count() {
 // done adds what was confirmed to the window and to the rate.
 func (l *lane) done(now time.Time, since, bytes int64) {
 	d := max(now.Sub(time.UnixMicro(since)), 0)
+	l.peak = max(l.peak, d)
 	l.past.add(now, d, bytes, l.terms.RPO == 0 || d <= l.terms.RPO)
 	l.rate.add(bytes)
 	l.dirty = true
@@ -443,6 +445,7 @@ func (t *Tracker) left(x Item, why string) {
 // drop takes an item out of those that wait, and keeps in mind whether it was late.
 func (t *Tracker) drop(l *lane, p *place, name string, now time.Time, why string) {
 	w := p.items[name]
+	l.peak = max(l.peak, now.Sub(time.UnixMicro(w.since)))
 	if delete(p.items, name); len(p.items) == 0 {
 		p.items = map[string]wait{} // one that was emptied keeps the room it had
 	}

@@ -236,6 +236,7 @@ func (l *lane) judge(now, set time.Time) {
 	}
 	rpo := l.terms.RPO
 	s := l.look(now, true)
+	l.peak = max(l.peak, s.lag())
 	lost := l.lost
 	l.lost = lateSum{}
 	blind := s.blind && rpo > 0 && s.atMost() > rpo

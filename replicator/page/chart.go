@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -138,101 +137,6 @@ func newSeconds(most, top, bottom float64) (seconds, []tick) {
 
 func newChart(id, title string, height float64) chart {
 	return chart{ID: id, Title: title, W: chartWidth, H: height, Left: plotLeft, Right: plotRight, Top: plotTop, Bottom: height - 26}
-}
-
-// LagChart draws how far the regions were behind in the last day, LongLagChart in the last
-// two weeks, against the RPO. Each is nil when there are not two samples.
-func (p Policy) LagChart(id string) *chart {
-	return p.lagChart(id, "Lag of "+transportName(p.Name)+" by region, last 24 hours", func(l Lag) []Sample { return l.Samples })
-}
-
-// LongLagChart is described at LagChart.
-func (p Policy) LongLagChart(id string) *chart {
-	return p.lagChart(id, "Lag of "+transportName(p.Name)+" by region, last 14 days", func(l Lag) []Sample { return l.Longer })
-}
-
-func (p Policy) lagChart(id, title string, of func(Lag) []Sample) *chart {
-	c := newChart(id, title, chartHeight)
-	x := times{left: c.Left, right: c.Right}
-	most, n := p.RPO.Seconds()*1.1, 0
-	for _, l := range p.Lag {
-		for _, s := range of(l) {
-			if n == 0 || s.At.Before(x.from) {
-				x.from = s.At
-			}
-			if n == 0 || s.At.After(x.to) {
-				x.to = s.At
-			}
-			most = max(most, s.Value)
-			n++
-		}
-	}
-	if n < 2 || !x.to.After(x.from) {
-		return nil
-	}
-	y, ticks := newSeconds(max(most, 1), c.Top, c.Bottom)
-	c.X, c.Y = x.ticks(), ticks
-	if p.RPO > 0 {
-		c.Limit = &tick{y.at(p.RPO.Seconds()), "RPO " + duration(p.RPO.Seconds())}
-	}
-	var says []string
-	at := map[int][]string{}
-	for i, l := range p.Lag {
-		class := fmt.Sprintf("s%d", i%maxSeries)
-		worst := 0.0
-		var path strings.Builder
-		for j, s := range thin(of(l), x, manySpots*2) {
-			verb := "L"
-			if j == 0 {
-				verb = "M"
-			}
-			fmt.Fprintf(&path, "%s%.1f %.1f", verb, x.at(s.At), y.at(s.Value))
-			worst = max(worst, s.Value)
-		}
-		for _, s := range thin(of(l), x, manySpots) {
-			k := column(x.at(s.At))
-			at[k] = append(at[k], transportName(l.Region)+" "+duration(s.Value))
-		}
-		c.Lines = append(c.Lines, line{class, transportName(l.Region), path.String()})
-		c.Legend = append(c.Legend, legend{Class: class, Path: "M0 5H24", Name: transportName(l.Region)})
-		says = append(says, fmt.Sprintf("%s at most %s", transportName(l.Region), duration(worst)))
-	}
-	c.Desc = fmt.Sprintf("From %s to %s: %s.", utc(x.from), utc(x.to), strings.Join(says, ", "))
-	if c.Limit != nil {
-		c.Desc += " The line across is the " + c.Limit.Label + "."
-	}
-	for k, texts := range at {
-		px := (float64(k) + 0.5) * (plotRight - plotLeft) / manySpots
-		when := x.from.Add(time.Duration(px / (plotRight - plotLeft) * float64(x.to.Sub(x.from))))
-		c.Spots = append(c.Spots, spot{X: plotLeft + px, Y: c.Top, Text: when.UTC().Format("2 Jan 15:04") + " UTC: " + strings.Join(texts, ", ")})
-	}
-	slices.SortFunc(c.Spots, func(a, b spot) int { return cmp.Compare(a.X, b.X) })
-	return &c
-}
-
-// column is the part of the plot that a place is in.
-func column(x float64) int {
-	return min(int((x-plotLeft)/(plotRight-plotLeft)*manySpots), manySpots-1)
-}
-
-// thin leaves the highest sample of each of n parts of the axis.
-func thin(all []Sample, x times, n int) []Sample {
-	if len(all) <= n {
-		return all
-	}
-	out := make([]Sample, 0, n)
-	last := -1
-	for _, s := range all {
-		k := min(int((x.at(s.At)-x.left)/(x.right-x.left)*float64(n)), n-1)
-		switch {
-		case k != last:
-			out = append(out, s)
-			last = k
-		case s.Value > out[len(out)-1].Value:
-			out[len(out)-1] = s
-		}
-	}
-	return out
 }
 
 // DrillChart draws how long restores took, drill by drill. It is nil when there are not

@@ -81,7 +81,7 @@ func TestLagChart(t *testing.T) {
 		if i == 700 {
 			v = 200
 		}
-		p.Lag[0].Samples = append(p.Lag[0].Samples, Sample{now.Add(time.Duration(i) * time.Minute), v})
+		p.Lag[0].Samples = append(p.Lag[0].Samples, Sample{At: now.Add(time.Duration(i) * time.Minute), Value: v})
 	}
 	c := p.LagChart("c")
 	points := regexp.MustCompile(`[ML]([0-9.]+) ([0-9.]+)`).FindAllStringSubmatch(c.Lines[0].Path, -1)
@@ -99,11 +99,37 @@ func TestLagChart(t *testing.T) {
 	if up, twice := c.Bottom-c.Limit.At, c.Bottom-high; up <= 0 || twice/up < 1.98 || twice/up > 2.02 {
 		t.Errorf("the RPO is %.1f high, twice as much %.1f", up, twice)
 	}
-	if c.Limit.Label != "RPO 1 min 40 s" || !strings.Contains(c.Desc, "lyon at most 3 min 20 s") {
+	if c.Limit.Label != "RPO 1 min 40 s" || !strings.Contains(c.Desc, "the highest that was measured: lyon 3 min 20 s. The line") || strings.Contains(c.Desc, "othing is known") {
 		t.Errorf("%s; %s", c.Limit.Label, c.Desc)
 	}
 	if len(c.Spots) != manySpots || !strings.HasSuffix(c.Spots[0].Text, "lyon 50 s") {
 		t.Errorf("%d spots, the first %q", len(c.Spots), c.Spots[0].Text)
+	}
+}
+
+// Where nothing is known the line is broken, and the text says of which time and regions.
+func TestLagChartHole(t *testing.T) {
+	p := Policy{Name: "p", Lag: []Lag{{Lag: report.Lag{Region: "berlin"}}, {Lag: report.Lag{Region: "lyon"}}}}
+	for i, minute := range []int{0, 1, 2, 20, 21, 40} {
+		s := Sample{At: now.Add(time.Duration(minute) * time.Minute), Value: 5, Hole: minute == 20 || minute == 40}
+		if p.Lag[1].Samples = append(p.Lag[1].Samples, s); i < 5 {
+			p.Lag[0].Samples = append(p.Lag[0].Samples, s)
+		}
+	}
+	c := p.LagChart("c")
+	for i, want := range []string{"MLLML", "MLLMLMh"} {
+		if got := regexp.MustCompile(`[^A-Za-z]`).ReplaceAllString(c.Lines[i].Path, ""); got != want {
+			t.Errorf("%s is drawn as %s, not %s: %s", c.Lines[i].Name, got, want, c.Lines[i].Path)
+		}
+	}
+	if want := "berlin 5 s, lyon 5 s. Nothing is known of 9 Mar 14:51 to 15:10 (lyon), 9 Mar 14:32 to 14:50 (berlin, lyon): nobody measured then, or it was not kept."; !strings.HasSuffix(c.Desc, want) {
+		t.Errorf("%s\nwant …%s", c.Desc, want)
+	}
+	for minute := 60; minute < 200; minute += 20 {
+		p.Lag[1].Samples = append(p.Lag[1].Samples, Sample{At: now.Add(time.Duration(minute) * time.Minute), Hole: true})
+	}
+	if c = p.LagChart("c"); strings.Count(c.Desc, "(lyon)") != holesNamed || !strings.Contains(c.Desc, ", and of 5 more such times: ") {
+		t.Error(c.Desc)
 	}
 }
 

@@ -89,10 +89,10 @@ func lag(region string, rpo time.Duration, seconds float64, late bool, level flo
 		if late && m < 40 {
 			x += float64(40-m) * 33
 		}
-		l.Samples = append(l.Samples, Sample{now.Add(-time.Duration(m) * time.Minute), x})
+		l.Samples = append(l.Samples, Sample{At: now.Add(-time.Duration(m) * time.Minute), Value: x})
 	}
 	for q := 14 * 96; q >= 0; q -= 4 {
-		l.Longer = append(l.Longer, Sample{now.Add(-time.Duration(q) * 15 * time.Minute), level * (0.4 + 0.3*math.Sin(float64(q)/50))})
+		l.Longer = append(l.Longer, Sample{At: now.Add(-time.Duration(q) * 15 * time.Minute), Value: level * (0.4 + 0.3*math.Sin(float64(q)/50))})
 	}
 	return l
 }

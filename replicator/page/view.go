@@ -106,6 +106,7 @@ type Lag struct {
 type Sample struct {
 	At    time.Time
 	Value float64
+	Hole  bool // nothing is known of the time since the one before
 }
 
 // Run is the outcome of a pass, an audit or a drill.
