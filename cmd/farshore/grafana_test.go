@@ -108,3 +108,23 @@ func documentedLabels(t *testing.T) map[string]string {
 	}
 	return out
 }
+
+// The alert rules ask for series that docs/metrics.md names.
+func TestAlertRules(t *testing.T) {
+	text, err := os.ReadFile("deploy/alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := documentedLabels(t)
+	rules := regexp.MustCompile(`(?m)^ *expr: (.*)$`).FindAllStringSubmatch(string(text), -1)
+	if len(rules) < 9 {
+		t.Fatalf("only %d rules", len(rules))
+	}
+	for _, m := range rules {
+		for _, name := range regexp.MustCompile(`farshore_[a-z_]+`).FindAllString(m[1], -1) {
+			if labels[name] == "" {
+				t.Errorf("%s: docs/metrics.md has no series %s", m[1], name)
+			}
+		}
+	}
+}

@@ -77,6 +77,10 @@ func (w *watched) Collect(out chan<- prometheus.Metric) {
 		c.gauge("ledger_bytes", "Size of the ledger's file.", float64(info.Size()))
 	}
 	c.gauge("ledger_writable", "0 while the ledger cannot be written, such as on a full disk: nothing is begun then.", truth(st.Unwritable == ""))
+	if r := st.Reading; r != nil {
+		c.gauge("policy_file_reload_successful", "0 if the policy file was refused when it was read last: the one before stays in force.", truth(r.Refused.IsZero()))
+		c.moment("policy_file_reload_success_timestamp_seconds", "When the policy file in force was read.", r.Taken)
+	}
 	c.gauge("limit_bytes_per_second", "Limit of all bytes sent that is in force; 0: none.", float64(st.TotalLimit))
 	for _, t := range st.Tasks {
 		on := []string{"policy", t.Policy, "kind", t.Kind}

@@ -192,6 +192,7 @@ func (d *service) work(ctx context.Context, w *work) error {
 	if err != nil {
 		return stopOr(ctx, err)
 	}
+	d.s.taken(time.Now())
 	d.log.Info("working", "policies", len(w.tasks), "file", w.file.Name, "ledger", w.ledger, "down", sortedNames(now.links.down))
 	d.life.manager.tell("READY=1")
 	looking, look := context.WithCancel(ctx)
@@ -275,6 +276,7 @@ func (d *service) watch(ctx context.Context, now *crew) *crew {
 			if err == nil {
 				return next
 			}
+			d.s.refused(time.Now(), err)
 			d.log.Error("the policy file was not taken: the one read before stays in force", "err", err)
 		case <-retry:
 			if d.s.ledger.Unwritable() != nil {
@@ -317,6 +319,7 @@ func (d *service) reload(ctx context.Context, now *crew) (*crew, error) {
 	for _, t := range w.tasks {
 		delete(gone, t.policy.Name)
 	}
+	d.s.taken(time.Now())
 	d.log.Info("the policy file was read again", "file", w.file.Name, "policies", len(w.tasks), "gone", sortedNames(gone))
 	return next, nil
 }

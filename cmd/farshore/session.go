@@ -41,10 +41,11 @@ type session struct {
 
 	mu       sync.Mutex
 	engine   *replicator.Engine
-	daemon   bool         // it will have a schedule
-	schedule scheduler    // of a daemon at work; nil: nothing is done again and again
-	limit    *int64       // wanted before there was an engine
-	lag      *lag.Tracker // of a daemon; nil: not measured
+	daemon   bool             // it will have a schedule
+	schedule scheduler        // of a daemon at work; nil: nothing is done again and again
+	limit    *int64           // wanted before there was an engine
+	lag      *lag.Tracker     // of a daemon; nil: not measured
+	reading  *control.Reading // of a daemon's policy file
 	stopping bool
 }
 
@@ -210,6 +211,23 @@ func (s *session) lasts() {
 	s.daemon = true
 }
 
+// taken says that the policy file in force was read at a time.
+func (s *session) taken(at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reading = &control.Reading{Taken: at.UTC()}
+}
+
+// refused says that a later one could not be taken. The log says so once, and who looks the
+// day after must see it, too.
+func (s *session) refused(at time.Time, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reading != nil {
+		s.reading.Refused, s.reading.Cause = at.UTC(), strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+}
+
 // notYet is what a daemon says that has not begun to work.
 func notYet() error {
 	return &control.Refusal{Msg: "farshore run has only just begun: it has not logged in to its regions yet", Hint: "run the command again in a moment"}
@@ -227,6 +245,10 @@ func (s *session) Status() control.Status {
 	st.Commands, st.Limits = s.guests.commands(), s.guests.changed()
 	if s.schedule != nil {
 		st.Tasks = s.schedule.Tasks()
+	}
+	if s.reading != nil {
+		x := *s.reading
+		st.Reading = &x
 	}
 	st.Lag = s.lag.Lags()
 	if s.schedule != nil {

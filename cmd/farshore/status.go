@@ -260,6 +260,9 @@ func showHolder(c *console, st control.Status) {
 	if st.Unwritable != "" {
 		c.warn("  NOTHING CAN BE WRITTEN: %s", st.Unwritable)
 	}
+	if line := refusedLine(st); line != "" {
+		c.warn("  %s", line)
+	}
 	c.warn("  limit of all bytes sent: %s", policies.Rate(st.TotalLimit))
 	for _, l := range st.Limits {
 		c.warn("  %s", limitLine(l))
@@ -273,6 +276,14 @@ func showHolder(c *console, st control.Status) {
 	for _, r := range st.Snapshot.Regions {
 		c.warn("  %s: %s", r.Region, regionLine(r, 0, st.Snapshot.Final))
 	}
+}
+
+// refusedLine says that the policy file as it is now is not what is worked by; empty: it is.
+func refusedLine(st control.Status) string {
+	if st.Reading == nil || st.Reading.Refused.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("THE POLICY FILE WAS REFUSED at %s, that of %s stays in force: %s", timeOf(st.Reading.Refused), timeOf(st.Reading.Taken), transport.PrintName(st.Reading.Cause))
 }
 
 func showStanding(c *console, s statusResult) {

@@ -79,6 +79,9 @@ func liveView(now time.Time, st control.Status, m *meter, width, height int, col
 	if st.Unwritable != "" {
 		v.line(red, "NOTHING CAN BE WRITTEN: %s", st.Unwritable)
 	}
+	if line := refusedLine(st); line != "" {
+		v.line(red, "%s", line)
+	}
 	v.line(plain, "limit of all bytes sent: %s; %s", policies.Rate(st.TotalLimit), phaseLine(st.Snapshot))
 	for _, l := range st.Limits {
 		v.line(plain, "%s", limitLine(l))

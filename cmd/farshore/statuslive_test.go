@@ -37,6 +37,11 @@ func TestLiveView(t *testing.T) {
 	if strings.Contains(text, "\x1b") {
 		t.Errorf("without colours there is an escape sequence in %q", text)
 	}
+	refused := st
+	refused.Reading = &control.Reading{Taken: began, Refused: began.Add(time.Hour), Cause: "farshore.yaml:3: no such key\x1b[2J"}
+	if text := strings.Join(liveView(began, refused, &m, 200, 50, false), "\n"); !strings.Contains(text, "THE POLICY FILE WAS REFUSED at ") || !strings.Contains(text, "stays in force: \"farshore.yaml:3: no such key") || strings.Contains(text, "\x1b") {
+		t.Errorf("a policy file that was refused: %q", text)
+	}
 	for _, width := range []int{1, 20, 79} {
 		for height := 2; height < 14; height++ {
 			lines := liveView(began.Add(time.Minute), st, &m, width, height, false)

@@ -47,12 +47,22 @@ type Status struct {
 	Limits   []Limit `json:"limits,omitempty"`
 	Stopping bool    `json:"stopping"` // it was asked to stop and is finishing
 	// Unwritable is why the ledger cannot be written now; a daemon begins nothing meanwhile.
-	Unwritable string          `json:"unwritable,omitempty"`
-	Snapshot   report.Snapshot `json:"snapshot"`
-	Lag        []report.Lag    `json:"lag,omitempty"`   // of a daemon: by policy and region
-	Tasks      []Task          `json:"tasks,omitempty"` // what a daemon does again and again
+	Unwritable string `json:"unwritable,omitempty"`
+	// Reading is how a daemon's policy file was read last.
+	Reading  *Reading        `json:"policy_file,omitempty"`
+	Snapshot report.Snapshot `json:"snapshot"`
+	Lag      []report.Lag    `json:"lag,omitempty"`   // of a daemon: by policy and region
+	Tasks    []Task          `json:"tasks,omitempty"` // what a daemon does again and again
 	// Commands are those that it carries out for others, the oldest first.
 	Commands []Command `json:"commands,omitempty"`
+}
+
+// Reading is how a daemon fared with its policy file.
+type Reading struct {
+	Taken time.Time `json:"taken"` // when the one in force was read
+	// Refused is when a later one was refused, and Cause why; absent: none was.
+	Refused time.Time `json:"refused,omitzero"`
+	Cause   string    `json:"cause,omitempty"`
 }
 
 // Task is something that a daemon does again and again for a policy.
