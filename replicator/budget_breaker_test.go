@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"farshore/replicator/report"
 	"farshore/transport"
@@ -14,25 +18,42 @@ import (
 // away is a region that is down at times.
 type away struct {
 	transport.Sink
-	is atomic.Bool
+	is      atomic.Bool
+	refuses bool // connections
+	hangs   bool // it takes them, and says nothing
+	asked   atomic.Int64
 }
 
-func (a *away) err() error {
+// stall is when a connection is cut at which nothing comes.
+const stall = time.Minute
+
+func (a *away) err(ctx context.Context) error {
+	a.asked.Add(1)
 	if a.is.Load() {
-		return &transport.Error{Op: "ask", Region: "b", Class: transport.Transient, Err: errors.New("nobody answers")}
+		if a.hangs {
+			select {
+			case <-ctx.Done():
+			case <-time.After(stall):
+			}
+		}
+		err := errors.New("nobody answers")
+		if a.refuses {
+			err = &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		}
+		return &transport.Error{Op: "ask", Region: "b", Class: transport.Transient, Err: err}
 	}
 	return nil
 }
 
 func (a *away) Put(ctx context.Context, container, name string, body transport.Body, o transport.PutOptions) (transport.Receipt, error) {
-	if err := a.err(); err != nil {
+	if err := a.err(ctx); err != nil {
 		return transport.Receipt{}, err
 	}
 	return a.Sink.Put(ctx, container, name, body, o)
 }
 
 func (a *away) Account(ctx context.Context) (transport.AccountInfo, error) {
-	if err := a.err(); err != nil {
+	if err := a.err(ctx); err != nil {
 		return transport.AccountInfo{}, err
 	}
 	return a.Sink.Account(ctx)
@@ -47,7 +68,7 @@ func TestFirstContactAfterAnOutage(t *testing.T) {
 	e := New(Options{Ledger: w.ledger, Clock: w.clock, Limits: w.limits, Regions: map[string]transport.Sink{"a": w.mem["a"], "b": b}})
 	down := func() {
 		b.is.Store(true)
-		e.breaker("b").fail(b.err())
+		e.breaker("b").fail(b.err(t.Context()))
 		b.is.Store(false)
 		w.clock.advance(2 * tryAgain)
 	}
@@ -106,4 +127,42 @@ func TestARegionThatIsBackGetsEverything(t *testing.T) {
 		t.Errorf("the second pass after it: %+v", r.Findings)
 	}
 	w.same("b")
+}
+
+// A region that does not answer costs the others a moment once it is known, and not a cycle
+// of retries in each pass: whether connections to it are refused, or nobody says a word.
+func TestARegionThatIsDownHoldsNobodyUp(t *testing.T) {
+	for how, most := range map[string]time.Duration{"refuses": 0, "hangs": probeFor} {
+		t.Run(how, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "b", "d")
+				w.policy.Replicas = 1
+				b := &away{Sink: w.mem["b"], refuses: how == "refuses", hangs: how == "hangs"}
+				e := New(Options{Ledger: w.ledger, Clock: w.clock, Limits: w.limits, Regions: map[string]transport.Sink{"a": w.mem["a"],
+					"b": transport.Retry(b, nil, transport.RetryPolicy{}), "d": transport.Retry(w.mem["d"], nil, transport.RetryPolicy{})}})
+				w.put("first", 1, 10, nil)
+				w.passBy(e)
+				b.is.Store(true)
+				w.put("found", 2, 10, nil)
+				w.passBy(e) // as long as it takes: the region is found to be down
+				for i := range 5 {
+					time.Sleep(2 * tryAgain)
+					name := fmt.Sprint("o", i)
+					w.put(name, uint64(i), 10, nil)
+					b.asked.Store(0)
+					began := time.Now()
+					r := w.passBy(e)
+					if took := time.Since(began); took > most || b.asked.Load() > 1 || w.copies("c", name, "d") != 1 || r.Counts[report.KindRegionDown] != 1 {
+						t.Errorf("pass %d took %s and asked the region %d times; %d copies, %v", i, took, b.asked.Load(), w.copies("c", name, "d"), r.Counts)
+					}
+				}
+				b.is.Store(false)
+				time.Sleep(2 * tryAgain)
+				if r := w.passBy(e); r.Counts[report.KindRegionDown] != 0 || r.Totals.Copied != 6 {
+					t.Errorf("after it: %+v %v", r.Totals, r.Counts)
+				}
+				w.same("b", "d")
+			})
+		})
+	}
 }

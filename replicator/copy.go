@@ -84,7 +84,7 @@ func (p *pass) copyOnce(ctx context.Context, it *item, targets []target) error {
 		return err
 	}
 	for _, t := range targets {
-		if t.d.dead.Load() || !p.e.breaker(t.d.side.Region).allow() {
+		if t.d.dead.Load() || !p.e.mayTry(ctx, t.d.side.Region) {
 			p.tally.failed.Add(1) // the region is reported once, as a whole
 			p.e.o.Progress.Region(t.d.side.Region).Failed()
 			continue
@@ -166,13 +166,19 @@ func (p *pass) later(ctx context.Context, it *item, t target, err error) {
 			}
 		}
 	}
-	if unreachable(err) && te != nil && te.Region == t.d.side.Region && ctx.Err() == nil {
+	if te != nil && te.Region == t.d.side.Region && ctx.Err() == nil && (unreachable(err) || p.silent(ctx, te)) {
 		p.e.breaker(te.Region).gaveUp(err) // reported once, as a whole
 		p.tally.failed.Add(1)
 		p.e.o.Progress.Region(te.Region).Failed()
 		return
 	}
 	p.failed(ctx, it, t.d, err)
+}
+
+// silent reports whether a region that gave no answer at all has none for the smallest
+// question either: then it is not this object.
+func (p *pass) silent(ctx context.Context, te *transport.Error) bool {
+	return te.Status == 0 && te.Class == transport.Transient && transport.Is(p.e.probe(ctx, te.Region), transport.Transient)
 }
 
 // unreachable reports whether nobody listens where the region should be.

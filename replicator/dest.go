@@ -106,12 +106,12 @@ func (p *pass) openDest(ctx context.Context, srcID transport.Identity, from stor
 		return nil, err
 	}
 	if d.ep, err = p.e.region(to.Region); err == nil && d.info.Listed.IsZero() {
-		if err = p.e.breaker(to.Region).refusal(); err == nil { // else another container's pass has asked just now
+		if err = p.e.askAgain(ctx, to.Region); err == nil { // else another container's pass may have asked just now
 			err = p.firstContact(ctx, d, src, early)
 			p.e.breaker(to.Region).note(err) // it answers again, if it did not
 		}
 	} else if err == nil {
-		err = p.e.askAgain(ctx, to.Region, d.ep)
+		err = p.e.askAgain(ctx, to.Region)
 	}
 	if err == nil {
 		err = p.carryProperties(ctx, d)

@@ -25,7 +25,7 @@ func (p *pass) askEarly(ctx context.Context, from store.Place) (early []<-chan l
 	go func() { _, _ = p.src.Abilities(ctx) }() // the listing's page size; who needs it sees the error
 	for i, to := range p.job.To {
 		ep, err := p.e.region(to.Region)
-		if err != nil || p.e.breaker(to.Region).refusal() != nil {
+		if err != nil || p.e.breaker(to.Region).isOpen() {
 			continue
 		}
 		id, err := ep.Identity(ctx)

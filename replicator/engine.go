@@ -324,7 +324,9 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 		}
 	}
 	if firstErr == nil && !o.DryRun {
-		firstErr = e.release(ran)
+		if firstErr = e.release(ran); firstErr == nil {
+			firstErr = e.stillOut(ctx, p, began)
+		}
 	}
 	if !o.DryRun {
 		e.o.Lag.Save(p.Name)

@@ -67,7 +67,7 @@ func (e *Engine) placement(ctx context.Context, p policies.Policy) (*placement, 
 func (e *Engine) answers(ctx context.Context, region string) bool {
 	ep, err := e.region(region)
 	if err == nil {
-		err = e.breaker(region).refusal()
+		err = e.askAgain(ctx, region)
 	}
 	if err == nil {
 		_, err = ep.Account(ctx)
@@ -89,6 +89,34 @@ func (e *Engine) outage(region string, up bool, gap time.Duration) (o policies.O
 		return o, nil
 	}
 	return o, e.remember(outageKey+region, o)
+}
+
+// stillOut asks at a pass's end for the candidates that did not answer at its beginning, so
+// that a pass which takes longer than replace_after is no time in which nobody asked.
+func (e *Engine) stillOut(ctx context.Context, p policies.Policy, began time.Time) error {
+	if p.Place == nil || p.Place.ReplaceAfter <= 0 {
+		return nil
+	}
+	for _, r := range p.To {
+		o, err := outageOf(e.o.Ledger, r)
+		if err != nil {
+			return err
+		}
+		if o.Since.IsZero() || began.Sub(o.Seen) > p.OutageGap() {
+			continue
+		}
+		if up := e.answers(ctx, r); ctx.Err() != nil {
+			return nil //nolint:nilerr // the pass says so
+		} else if up {
+			o = policies.Outage{}
+		} else {
+			o.Seen = e.o.Clock.Now().UTC()
+		}
+		if err := e.remember(outageKey+r, o); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // outageKey begins the notes of regions that do not answer.
@@ -227,7 +255,7 @@ func (p *pass) openSpares(ctx context.Context, from store.Place) error {
 		}
 		d := &dest{side: s, url: id.URL, info: info}
 		if d.ep, err = p.e.region(s.Region); err == nil {
-			err = p.e.breaker(s.Region).refusal()
+			err = p.e.askAgain(ctx, s.Region)
 		}
 		d.dead.Store(err != nil)
 		p.spares = append(p.spares, d)

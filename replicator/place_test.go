@@ -130,6 +130,28 @@ func TestARegionIsReplacedAndReturns(t *testing.T) {
 	}
 }
 
+// A pass that takes longer than replace_after is no time in which nobody asked for the
+// region; what lies between passes is.
+func TestARegionIsReplacedWherePassesAreLong(t *testing.T) {
+	for pause, want := range map[time.Duration]bool{time.Minute: true, 20 * time.Hour: false} {
+		w := placed(t) // replace_after is two hours
+		w.put("o", 1, 1000, nil)
+		w.sync()
+		w.down("d", true)
+		for i := range 3 {
+			w.put(fmt.Sprint("long ", i), uint64(i), 1000, nil)
+			w.faults["b"].Add(tt.Put, tt.Before(func() { w.clock.advance(3 * time.Hour) }).On("c", fmt.Sprint("long ", i)))
+			if _, err := w.try(w.policy, SyncOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			w.clock.advance(pause)
+		}
+		if got := w.copies("c", "o", "b", "e") == 2; got != want {
+			t.Errorf("passes of three hours, with %s between them: replaced %v, want %v", pause, got, want)
+		}
+	}
+}
+
 // What a region holds that was replaced and comes back empty is not what the ledger says:
 // nothing is removed elsewhere until an audit has repaired it.
 func TestARegionThatComesBackEmpty(t *testing.T) {

@@ -128,7 +128,7 @@ func (s *survey) openDest(ctx context.Context, from store.Place, to Side, i int,
 		d.back, d.info.To = back.ID, back.From
 	}
 	if d.ep, err = e.region(to.Region); err == nil {
-		err = e.breaker(to.Region).refusal()
+		err = e.askAgain(ctx, to.Region)
 	}
 	if err == nil {
 		var info transport.ContainerInfo

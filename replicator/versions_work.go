@@ -74,7 +74,7 @@ func (p *pass) carryOnce(ctx context.Context, x *past, last bool) ([]*pastSide, 
 	for _, d := range x.todo {
 		s := &pastSide{d: d}
 		sides = append(sides, s)
-		if d.dead.Load() || !p.e.breaker(d.side.Region).allow() {
+		if d.dead.Load() || !p.e.mayTry(ctx, d.side.Region) {
 			p.tally.failed.Add(1)
 			p.e.o.Progress.Region(d.side.Region).Failed()
 			s.over = true
@@ -133,7 +133,7 @@ func (p *pass) pastFailed(ctx context.Context, x *past, s *pastSide, last bool) 
 		}
 	}
 	s.err = nil // not again
-	if unreachable(err) && te != nil && te.Region == s.d.side.Region {
+	if te != nil && te.Region == s.d.side.Region && ctx.Err() == nil && (unreachable(err) || p.silent(ctx, te)) {
 		p.e.breaker(te.Region).gaveUp(err)
 		p.tally.failed.Add(1)
 		p.e.o.Progress.Region(te.Region).Failed()

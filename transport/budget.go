@@ -159,6 +159,12 @@ func (b *budget) failed(ctx context.Context, err error) error {
 	return nil
 }
 
+type onceKey struct{}
+
+// Once is a context whose calls are tried once only: who asks whether a region is there
+// again can ask again later, and has others waiting.
+func Once(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
+
 func (b *budget) canceled(cause, last error) error {
 	err := cause
 	if last != nil && !errors.Is(last, context.Canceled) {

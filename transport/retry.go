@@ -44,6 +44,9 @@ func (r *retrier) budget(ctx context.Context, op, container, name string) (*budg
 	if r.heard.Load() {
 		p.Refused = 0
 	}
+	if once, _ := ctx.Value(onceKey{}).(bool); once {
+		p.Attempts, p.ThrottleAttempts = 1, 1
+	}
 	p.Observer = func(a Attempt) {
 		r.link.Retried()
 		if r.p.Observer != nil {
