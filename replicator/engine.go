@@ -293,7 +293,7 @@ func (e *Engine) Sync(ctx context.Context, p policies.Policy, jobs []Job, o Sync
 		}
 		res.Resumed = res.Resumed || pass.resumed
 		if pass.brakeToken != "" {
-			res.Brake = pass.brakeToken
+			res.Brake, res.Brakes = pass.brakeToken, append(res.Brakes, pass.brakeToken)
 		}
 		if err != nil && (firstErr == nil || errors.Is(firstErr, ErrBrake)) {
 			firstErr = err

@@ -45,13 +45,13 @@ func newRunNow(c *console) *cobra.Command {
 it is paused. It begins when what runs for the policy has ended; this command does not wait.`,
 		Example: `  farshore run-now assets
   farshore run-now assets --audit
-  farshore run-now assets --release-brake 4f1c09ab   # the brake's token is in the log`,
+  farshore run-now assets --release-brake 4f1c09ab   # farshore status has the brake's token`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: completePolicies(&o),
 	}
 	o.AddFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&audit, "audit", false, "the policy's audit, with repair")
 	cmd.Flags().BoolVar(&drill, "drill", false, "the policy's drill")
-	cmd.Flags().StringVar(&x.ReleaseBrake, "release-brake", "", "let a pass go on that a brake stopped; the TOKEN is in the log of farshore run")
+	cmd.Flags().StringVar(&x.ReleaseBrake, "release-brake", "", "let a pass go on that a brake stopped; farshore status has the TOKEN, and the log of farshore run")
 	cmd.MarkFlagsMutuallyExclusive("audit", "drill", "release-brake")
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error {
 		x.Policy, x.Kind = args[0], string(daemon.Pass)
@@ -109,8 +109,18 @@ func taskLine(t control.Task) string {
 	} else if !t.Running && t.Errors > 0 {
 		says = append(says, count(t.Errors, "error finding"))
 	}
+	if !t.Running {
+		for _, token := range t.Brakes {
+			says = append(says, "if that is meant: "+releaseLine(t.Policy, token))
+		}
+	}
 	if !t.Next.IsZero() {
 		says = append(says, "next at "+timeOf(t.Next))
 	}
 	return transport.PrintName(t.Policy) + ": " + t.Kind + " " + strings.Join(says, "; ")
+}
+
+// releaseLine is the command that lets a pass go on which a brake stopped.
+func releaseLine(policy, token string) string {
+	return "farshore run-now " + quoted(policy) + " --release-brake " + token
 }

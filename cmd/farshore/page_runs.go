@@ -29,6 +29,7 @@ type lastRun struct {
 	More     int64            `json:"more,omitempty"`
 	// Replicas are as it counted them; absent: it did not look at everything.
 	Replicas *report.Replicas `json:"replicas,omitempty"`
+	Brakes   []string         `json:"brakes,omitempty"`  // tokens of those that stopped it
 	Digests  []byte           `json:"digests,omitempty"` // of all findings, eight bytes each
 }
 
@@ -125,7 +126,7 @@ func digest(f report.Finding) uint64 {
 
 // passRun is a pass or an audit to keep.
 func passRun(kind daemon.Kind, r report.Result, ended time.Time, err error) lastRun {
-	x := lastRun{Kind: kind, Began: r.Began, Ended: ended, OK: err == nil && r.Errors == 0, Facts: facts(r)}
+	x := lastRun{Kind: kind, Began: r.Began, Ended: ended, OK: err == nil && r.Errors == 0, Facts: facts(r), Brakes: r.Brakes}
 	x.More = max(0, total(r.Counts)-int64(len(r.Findings)))
 	if err != nil {
 		x.Error = err.Error()

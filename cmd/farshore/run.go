@@ -229,7 +229,7 @@ func (d *service) shift(ctx context.Context, now *crew) (next *crew, err error) 
 	d.eyes.at(now)
 	defer d.eyes.at(nil)
 	now.drive()
-	d.s.follow(&orders{Scheduler: sched, told: d.told})
+	d.s.follow(&orders{Scheduler: sched, told: d.told, runs: d.page.runs})
 	if err := d.s.allow(now.work.file); err != nil {
 		d.log.Warn("the control socket is not for its group", "err", err, "hint", "name a group in control_group: that this user is in")
 	}

@@ -10,7 +10,6 @@ import (
 
 	"farshore/policies"
 	"farshore/replicator"
-	"farshore/replicator/control"
 	"farshore/replicator/daemon"
 	"farshore/replicator/report"
 	"farshore/replicator/volumes"
@@ -69,6 +68,7 @@ func (d *service) outcome(ctx context.Context, x *crew, t task, ship *volumes.Sh
 		return daemon.Outcome{Err: ctx.Err()}
 	}
 	d.told.findings(log, t.policy.Name, kind, r.Findings)
+	before, _, _ := d.page.runs.get(t.policy.Name, kind) // unknown: it is told once more
 	d.keep(t.policy.Name, passRun(kind, r, time.Now(), err), r.Findings)
 	if kind == daemon.Pass {
 		cause, hint := trouble(t.policy, r, err)
@@ -81,9 +81,12 @@ func (d *service) outcome(ctx context.Context, x *crew, t task, ship *volumes.Sh
 	args := []any{"took", time.Since(began).Round(time.Millisecond), "copied", r.Totals.Copied, "bytes", r.Totals.Bytes, "deleted", r.Totals.Deleted, "unchanged", r.Totals.Unchanged,
 		"errors", r.Errors, "replicas", r.Replicas.Wanted, "satisfied", r.Replicas.Satisfied}
 	out := daemon.Outcome{Errors: r.Errors, Err: err, Wait: errors.Is(err, replicator.ErrBrake)}
+	if len(before.Brakes) > 0 && err == nil {
+		log.Info("no brake stops the " + string(kind) + " any more")
+	}
 	switch {
 	case out.Wait:
-		log.Error(string(kind)+" was stopped by the brake", "err", err, "hint", "if that is meant: farshore run-now "+quoted(t.policy.Name)+" --release-brake "+r.Brake)
+		logBrake(log, t.policy.Name, before.Brakes, r, err)
 	case err != nil:
 		log.Error(string(kind)+" failed", append(args, "err", err)...)
 	default:
@@ -200,26 +203,4 @@ func (t *told) token(policy string) string {
 	token := t.tokens[policy]
 	delete(t.tokens, policy)
 	return token
-}
-
-// orders is a schedule that also keeps tokens of brakes.
-type orders struct {
-	*daemon.Scheduler
-	told *told
-}
-
-// Order does what a person wants.
-func (o *orders) Order(x control.Order) error {
-	o.told.mu.Lock()
-	defer o.told.mu.Unlock()
-	if err := o.Scheduler.Order(x); err != nil {
-		return err
-	}
-	if x.Do == control.RunNow && x.Kind == string(daemon.Pass) {
-		o.told.whole[x.Policy] = true
-	}
-	if x.Do == control.RunNow && x.ReleaseBrake != "" {
-		o.told.tokens[x.Policy] = x.ReleaseBrake
-	}
-	return nil
 }

@@ -477,6 +477,9 @@ func ask(ctx context.Context, o *selectOptions, c *console, do func(context.Cont
 	if errors.Is(err, control.ErrNobody) {
 		return &hintError{op: "ask the holder of", item: path, err: errors.New("nobody is working on this ledger"), hint: "name the ledger with --ledger, or the policy file with -f: farshore ledger path"}
 	}
+	if no := (*control.Refusal)(nil); errors.As(err, &no) && no.Usage {
+		return &usageError{msg: no.Msg, hint: no.Hint}
+	}
 	if err != nil {
 		return unasked(path, err)
 	}

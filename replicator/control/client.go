@@ -114,7 +114,7 @@ func (c *Client) refused(resp *http.Response) error {
 	case json.Unmarshal(b, &said) != nil || said.Error == "":
 		said.Error = resp.Status
 	case said.Hint != "":
-		return &Refusal{Msg: said.Error, Hint: said.Hint}
+		return &Refusal{Msg: said.Error, Hint: said.Hint, Usage: resp.StatusCode == http.StatusUnprocessableEntity}
 	}
 	return fmt.Errorf("control socket %s: %s", c.path, said.Error)
 }

@@ -9,7 +9,8 @@
 //
 //	GET  /v1/status            Status
 //	POST /v1/limits            Limits in, Status out
-//	POST /v1/tasks             Order in, Status out; 409 when nobody there keeps a schedule
+//	POST /v1/tasks             Order in, Status out; 409 when nobody there keeps a schedule,
+//	                           422 with a hint for the token of a brake that does not hold
 //	POST /v1/run               Request in: a command that the holder carries out on its
 //	                           ledger; frames out, as it is said (run.go), then its exit code;
 //	                           409 with a hint when it may not
@@ -78,6 +79,8 @@ type Task struct {
 	Errors  int64     `json:"error_findings"` // of the last run
 	Error   string    `json:"error,omitempty"`
 	Held    bool      `json:"held,omitempty"` // the last run was stopped, by the brake or by a person, and is not tried again before Next
+	// Brakes are the tokens of the brakes that stopped the last pass: an Order may name one.
+	Brakes []string `json:"release_brakes,omitempty"`
 }
 
 // What an Order may ask for.

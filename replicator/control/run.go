@@ -56,7 +56,10 @@ type Cancelled struct {
 }
 
 // Refusal is why a request was not begun.
-type Refusal struct{ Msg, Hint string }
+type Refusal struct {
+	Msg, Hint string
+	Usage     bool // what was asked for cannot be meant: as a wrong command line
+}
 
 func (r *Refusal) Error() string { return r.Msg }
 

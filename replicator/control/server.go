@@ -99,7 +99,12 @@ func routes(h Handler) http.Handler {
 			refuse(w, http.StatusBadRequest, fmt.Sprintf("%q is no order: say pause, resume, run or cancel", want.Do))
 			return
 		}
-		if err := h.Order(want); err != nil {
+		var no *Refusal
+		switch err := h.Order(want); {
+		case errors.As(err, &no) && no.Usage:
+			reply(w, http.StatusUnprocessableEntity, map[string]string{"error": no.Msg, "hint": no.Hint})
+			return
+		case err != nil:
 			refuse(w, http.StatusConflict, err.Error())
 			return
 		}

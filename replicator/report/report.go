@@ -238,6 +238,7 @@ type Result struct {
 	Counts   map[string]int64 `json:"finding_counts,omitempty"`
 	Errors   int64            `json:"error_findings"`
 	Brake    string           `json:"release_brake,omitempty"` // the token that lets the same pass go on
+	Brakes   []string         `json:"-"`                       // those of all its containers, of which Brake is the last
 	Resumed  bool             `json:"resumed,omitempty"`       // an interrupted pass was gone on with first
 	Audit    *AuditTotals     `json:"audit,omitempty"`         // of an audit only
 	Fidelity *FidelityTotals  `json:"fidelity,omitempty"`      // of a fidelity certificate only
