@@ -135,6 +135,21 @@ func TestPulse(t *testing.T) {
 	}
 }
 
+// What there is to tell of a schedule is told when there is one, not half a minute later.
+func TestPulseTellsOfASchedule(t *testing.T) {
+	l := listenAsManager(t)
+	p := newPulse(&manager{path: l.path}, flushFunc(func(context.Context) error { return nil }), slog.New(slog.DiscardHandler))
+	stop := p.start(t.Context())
+	defer stop()
+	l.await(t, "^STATUS=logging in")
+	began := time.Now()
+	p.follow(&fakeHeart{looked: began, tasks: []control.Task{{Policy: "photos", Kind: "pass", Running: true}}}, nil)
+	l.await(t, "^STATUS=1 policy; at work: photos pass")
+	if took := time.Since(began); took > pulseEvery/2 {
+		t.Errorf("it took %s", took)
+	}
+}
+
 // A ledger that does not answer is no sign of life, and not waited for at the end.
 func TestPulseHangs(t *testing.T) {
 	l := listenAsManager(t)

@@ -36,6 +36,7 @@ type pulse struct {
 	ledger  interface{ Flush(context.Context) error }
 	log     *slog.Logger
 	now     func() time.Time
+	news    chan struct{} // there is another schedule to tell of
 
 	mu    sync.Mutex
 	heart heart // nil: no schedule yet
@@ -46,14 +47,18 @@ type pulse struct {
 }
 
 func newPulse(m *manager, ledger interface{ Flush(context.Context) error }, log *slog.Logger) *pulse {
-	return &pulse{manager: m, ledger: ledger, log: log, now: time.Now, last: time.Now()}
+	return &pulse{manager: m, ledger: ledger, log: log, now: time.Now, news: make(chan struct{}, 1), last: time.Now()}
 }
 
 // follow says whose schedule is looked at from now on, and which regions it has to do without.
 func (p *pulse) follow(h heart, down []string) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.heart, p.down = h, down
+	p.mu.Unlock()
+	select {
+	case p.news <- struct{}{}:
+	default:
+	}
 }
 
 // start looks until the function it gives is called.
@@ -72,6 +77,7 @@ func (p *pulse) start(ctx context.Context) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-t.C:
+			case <-p.news:
 			}
 		}
 	}()
