@@ -213,9 +213,10 @@ func (w *watched) listen(ctx context.Context, address string, b *wall) (net.Addr
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(w, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.Handle("GET /healthz", w.life)
-	mux.HandleFunc("GET /readyz", w.ready)
+	guarded := onlyHere(l.Addr())
+	mux.Handle("GET /metrics", secured(guarded, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP))
+	mux.Handle("GET /healthz", secured(guarded, w.life.ServeHTTP))
+	mux.Handle("GET /readyz", secured(guarded, w.ready))
 	b.handle(mux, l.Addr())
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second}
 	ended := make(chan struct{})

@@ -45,8 +45,7 @@ func newWall(eyes *watched, hooks *webhook.Sender) (*wall, error) {
 
 // handle adds the page and its files, served at an address.
 func (b *wall) handle(mux *http.ServeMux, at net.Addr) {
-	tcp, ok := at.(*net.TCPAddr)
-	guarded := ok && tcp.IP.IsLoopback()
+	guarded := onlyHere(at)
 	file := func(kind string, body []byte) http.Handler {
 		return secured(guarded, func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Content-Type", kind)
@@ -57,6 +56,12 @@ func (b *wall) handle(mux *http.ServeMux, at net.Addr) {
 	mux.Handle("GET /page.css", file("text/css; charset=utf-8", page.Style))
 	mux.Handle("GET /page.js", file("text/javascript; charset=utf-8", page.Script))
 	mux.Handle("GET /icon.svg", file("image/svg+xml", page.Icon))
+}
+
+// onlyHere tells whether nobody but this machine reaches an address.
+func onlyHere(at net.Addr) bool {
+	tcp, ok := at.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
 }
 
 // secured adds the headers that keep a browser from doing more than to show. An address

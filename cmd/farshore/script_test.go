@@ -230,6 +230,15 @@ func scrapeCmd(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(errors.Join(err, resp.Body.Close()))
 	noSecrets(ts, args[1], string(body))
 	ts.Check(os.WriteFile(ts.MkAbs("scraped"), append([]byte(resp.Status+"\n"), body...), 0o600))
+	req, err := http.NewRequest(http.MethodGet, m[1]+args[1], nil)
+	ts.Check(err)
+	req.Host = "elsewhere.example"
+	resp, err = http.DefaultClient.Do(req)
+	ts.Check(err)
+	ts.Check(resp.Body.Close())
+	if resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusNotFound {
+		ts.Fatalf("%s is shown to %s: %s", args[1], req.Host, resp.Status)
+	}
 }
 
 // documented FILE DOC: every series of the scraped FILE is in DOC of docs/, and the other
