@@ -23,7 +23,7 @@ func (r *run) preflight(ctx context.Context, owner string, v transport.Volume, s
 	if err := r.lives(ctx, v, size); err != nil {
 		return err
 	}
-	n := need{backups: 1, backupGigabytes: size}
+	n := need{backups: 1, backupGigabytes: size, room: sourceRoom(r.p)}
 	if snapshot {
 		n.snapshots, n.gigabytes = 1, size
 	}
@@ -77,9 +77,13 @@ func short(region string, q transport.VolumeQuotas, want, others need) error {
 			if x.others > 0 {
 				promised = fmt.Sprintf(", %d %s promised to other volumes of this pass", x.others, report.Are(x.others))
 			}
+			hint := fmt.Sprintf("an admin runs: openstack quota set --%s %d PROJECT", dashed(x.name), x.have.Used+x.others+x.want)
+			if want.room != "" && strings.HasPrefix(x.name, "backup") {
+				hint += "; " + want.room
+			}
 			return &transport.Error{Op: "check quota", Region: region, Class: transport.Quota,
 				Err:  fmt.Errorf("quota %s: %d of %d are used%s, %d more %s needed; nothing was begun", x.name, x.have.Used, x.have.Limit, promised, x.want, report.Are(x.want)),
-				Hint: fmt.Sprintf("an admin runs: openstack quota set --%s %d PROJECT; or let fewer points be kept", dashed(x.name), x.have.Used+x.others+x.want)}
+				Hint: hint}
 		}
 	}
 	return nil
@@ -111,7 +115,7 @@ func (r *run) room(ctx context.Context, region, owner string, size int) (bool, e
 			return false, nil
 		}
 	}
-	err = r.claimsIn(region).claim(region, owner, need{backups: 1, backupGigabytes: size}, func() (transport.VolumeQuotas, error) { return reg.Blocks.Quotas(ctx) })
+	err = r.claimsIn(region).claim(region, owner, need{backups: 1, backupGigabytes: size, room: destinationRoom(r.p)}, func() (transport.VolumeQuotas, error) { return reg.Blocks.Quotas(ctx) })
 	switch {
 	case err == nil:
 		return true, nil

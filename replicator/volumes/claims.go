@@ -10,10 +10,13 @@ import (
 
 // need is what one thing that is about to be made takes of a region's quotas. The amounts
 // of gigabytes are in GiB.
-type need struct{ backups, backupGigabytes, snapshots, gigabytes int }
+type need struct {
+	backups, backupGigabytes, snapshots, gigabytes int
+	room                                           string // how many backups a volume comes to, where there is no room for one more
+}
 
 func (n need) plus(m need) need {
-	return need{n.backups + m.backups, n.backupGigabytes + m.backupGigabytes, n.snapshots + m.snapshots, n.gigabytes + m.gigabytes}
+	return need{backups: n.backups + m.backups, backupGigabytes: n.backupGigabytes + m.backupGigabytes, snapshots: n.snapshots + m.snapshots, gigabytes: n.gigabytes + m.gigabytes}
 }
 
 // claims is the room in one region's quotas that a pass has promised to volumes, and that
