@@ -68,8 +68,6 @@ func describe(err error) *jsonError {
 		return &jsonError{Op: "open ledger", Item: held.path, Cause: held.cause(), Hint: held.hint()}
 	case errors.As(err, &toFind):
 		return &jsonError{Op: "sync", Region: toFind.finding.Region, Item: toFind.finding.Container, Cause: toFind.finding.Cause, Hint: toFind.finding.Hint}
-	case errors.As(err, &hinted):
-		return &jsonError{Op: hinted.op, Item: hinted.item, Cause: hinted.err.Error(), Hint: hinted.hint}
 	case errors.As(err, &file):
 		details = jsonError{Op: "read policy file", Item: file[0].File, Cause: fmt.Sprintf("%d problems", len(file)), Hint: "docs/policy.md has every key"}
 		if len(file) == 1 {
@@ -78,7 +76,12 @@ func describe(err error) *jsonError {
 		for _, p := range file {
 			details.Problems = append(details.Problems, jsonProblem(p))
 		}
+		if errors.As(err, &hinted) {
+			details.Hint = hinted.hint
+		}
 		return &details
+	case errors.As(err, &hinted):
+		return &jsonError{Op: hinted.op, Item: hinted.item, Cause: hinted.err.Error(), Hint: hinted.hint}
 	case errors.As(err, &region):
 		details = jsonError{Op: region.Op, Region: region.Region, Item: region.Container, Hint: transport.HintOf(err)}
 		if region.Name != "" {
@@ -108,7 +111,11 @@ func textOf(err error) string {
 		if len(file) == 1 {
 			noun = "problem"
 		}
-		return fmt.Sprintf("farshore: the policy file has %d %s:\n  %s\n", len(file), noun, strings.ReplaceAll(file.Error(), "\n", "\n  "))
+		text := fmt.Sprintf("farshore: the policy file has %d %s:\n  %s\n", len(file), noun, strings.ReplaceAll(file.Error(), "\n", "\n  "))
+		if hinted := (*hintError)(nil); errors.As(err, &hinted) {
+			text += "  hint: " + hinted.hint + "\n"
+		}
+		return text
 	}
 	text, hint := apart(err)
 	out := "farshore: " + text + "\n"

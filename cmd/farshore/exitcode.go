@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -58,8 +59,19 @@ func asUsage(cmd *cobra.Command, err error) error {
 	if errors.As(err, &u) {
 		return err
 	}
-	return &usageError{msg: strings.SplitN(err.Error(), "\n", 2)[0], hint: "see " + cmd.CommandPath() + " --help"}
+	msg := strings.SplitN(err.Error(), "\n", 2)[0]
+	if m := together.FindStringSubmatch(msg); m != nil {
+		names := strings.Fields(m[1])
+		for i := range names {
+			names[i] = "--" + names[i]
+		}
+		msg = strings.Join(names, " and ") + " cannot be given together: choose one of them"
+	}
+	return &usageError{msg: msg, hint: "see " + cmd.CommandPath() + " --help"}
 }
+
+// together is how cobra says that of some flags one may be given.
+var together = regexp.MustCompile(`^if any flags in the group \[.*\] are set none of the others can be; \[(.*)\] were all set$`)
 
 // findingsError says that the command ran and found errors, which it has shown.
 type findingsError struct{ n int64 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os/user"
 	"slices"
 	"strings"
 
@@ -66,6 +67,7 @@ type policyCheckResult struct {
 	Ledger   string      `json:"ledger"`
 	Regions  []string    `json:"regions"`
 	Policies []policyRow `json:"policies"`
+	Warnings []string    `json:"warnings"` // what commands would go on without
 }
 
 type policyRow struct {
@@ -88,8 +90,20 @@ func runPolicyCheck(file string, c *console) error {
 	if _, err := hooksOf(f); err != nil {
 		return err
 	}
-	out := policyCheckResult{File: f.Name, Ledger: ledgerPath("", f), Regions: sortedNames(f.Regions), Policies: []policyRow{}}
-	c.say("%s: no problems; %s, ledger %s", f.Name, count(int64(len(f.Regions)), "region"), out.Ledger)
+	out := policyCheckResult{File: f.Name, Ledger: ledgerPath("", f), Regions: sortedNames(f.Regions), Policies: []policyRow{}, Warnings: []string{}}
+	if f.ControlGroup != "" {
+		if _, err := user.LookupGroup(f.ControlGroup); err != nil {
+			out.Warnings = append(out.Warnings, "control_group: this machine has no group "+f.ControlGroup+": farshore run would warn of it, and leave the socket to its own user")
+		}
+	}
+	verdict := "no problems"
+	if n := len(out.Warnings); n > 0 {
+		verdict = count(int64(n), "warning")
+	}
+	c.say("%s: %s; %s, ledger %s", f.Name, verdict, count(int64(len(f.Regions)), "region"), out.Ledger)
+	for _, w := range out.Warnings {
+		c.warn("  warning: %s", w)
+	}
 	for _, p := range f.Policies {
 		row := policyRow{Name: p.Name, From: p.From, To: p.To, Replicas: p.Replicas, Containers: p.Containers, When: when(p)}
 		if row.Containers == nil {

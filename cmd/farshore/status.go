@@ -90,7 +90,7 @@ type routeStatus struct {
 func runStatus(ctx context.Context, o *selectOptions, names []string, once bool, c *console) error {
 	path, err := o.findLedger()
 	if err != nil {
-		return err
+		return withoutFile(err, len(names) > 0)
 	}
 	out := &statusResult{Ledger: path, Passes: []passStatus{}, Routes: []routeStatus{}, Points: []report.PointSummary{}, Migrations: []report.Migration{}, Policies: []policyStanding{}}
 	if len(names) > 0 {
@@ -129,6 +129,16 @@ func runStatus(ctx context.Context, o *selectOptions, names []string, once bool,
 		return unasked(path, err)
 	}
 	return out.say(ctx, path, c)
+}
+
+// withoutFile adds to a mistake in the policy file how to see the status all the same: what
+// works by the file as it was is looked at most when somebody has just broken it.
+func withoutFile(err error, named bool) error {
+	var file policies.Errors
+	if errors.As(err, &file) && !named {
+		return &hintError{op: "read policy file", err: err, hint: "without the file: farshore status --ledger PATH, with the ledger that it names (of the service: /var/lib/farshore/ledger.db)"}
+	}
+	return err
 }
 
 // unasked is why the holder of a ledger could not be asked.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,6 +89,8 @@ func (d *service) keep(policy string, r lastRun, all []report.Finding) {
 	if err != nil {
 		d.quiet.Error("cannot keep what a run found", "policy", policy, "err", err)
 	}
+	// Information asks nobody to do anything: it is on the page and in the log.
+	fresh = slices.DeleteFunc(fresh, func(f report.Finding) bool { return f.Level == report.Info })
 	if len(fresh) == 0 {
 		return
 	}
