@@ -84,6 +84,9 @@ func TestJSONDocumented(t *testing.T) {
 			if !f.IsExported() && !f.Anonymous {
 				continue // not in JSON
 			}
+			if f.Tag.Get("json") == "-" {
+				continue
+			}
 			name := strings.Split(f.Tag.Get("json"), ",")[0]
 			if name == "" && !f.Anonymous {
 				t.Errorf("field %s of %s has no JSON name", f.Name, x)
