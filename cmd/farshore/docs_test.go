@@ -88,9 +88,6 @@ func TestJSONDocumented(t *testing.T) {
 				continue
 			}
 			name := strings.Split(f.Tag.Get("json"), ",")[0]
-			if name == "-" {
-				continue // nor is this
-			}
 			if name == "" && !f.Anonymous {
 				t.Errorf("field %s of %s has no JSON name", f.Name, x)
 			}
