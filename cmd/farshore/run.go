@@ -83,6 +83,7 @@ type service struct {
 	hooks *webhook.Sender
 	hup   <-chan os.Signal
 	deaf  func() // ends listening
+	ready bool   // it was said that it works
 }
 
 func runDaemon(ctx context.Context, o *runOptions, c *console) error {
@@ -193,8 +194,6 @@ func (d *service) work(ctx context.Context, w *work) error {
 		return stopOr(ctx, err)
 	}
 	d.s.taken(time.Now())
-	d.log.Info("working", "policies", len(w.tasks), "file", w.file.Name, "ledger", w.ledger, "down", sortedNames(now.links.down))
-	d.life.manager.tell("READY=1")
 	looking, look := context.WithCancel(ctx)
 	looked := make(chan struct{})
 	go func() {
@@ -234,6 +233,11 @@ func (d *service) shift(ctx context.Context, now *crew) (next *crew, err error) 
 		d.log.Warn("the control socket is not for its group", "err", err, "hint", "name a group in control_group: that this user is in")
 	}
 	d.s.guests.serve(&hostAtWork{turns: &d.turns, engine: now.engine, file: now.work.file, text: now.work.text})
+	if !d.ready { // not before it can be asked and given orders
+		d.ready = true
+		d.log.Info("working", "policies", len(now.work.tasks), "file", now.work.file.Name, "ledger", now.work.ledger, "down", sortedNames(now.links.down))
+		d.life.manager.tell("READY=1")
+	}
 	working, stop := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
