@@ -11,8 +11,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"farshore/policies"
 	"farshore/replicator/report"
 	"farshore/transport"
+	tt "farshore/transport/transporttest"
 )
 
 // away is a region that is down at times.
@@ -164,5 +166,18 @@ func TestARegionThatIsDownHoldsNobodyUp(t *testing.T) {
 				w.same("b", "d")
 			})
 		})
+	}
+}
+
+// Policies share a region: what one says of it when it is down does not name an object of
+// another.
+func TestARegionThatIsDownIsSaidWithoutAnothersObject(t *testing.T) {
+	e := &Engine{o: Options{Clock: &tt.Quick{}}, breakers: map[string]*breaker{}}
+	since := e.o.Clock.Now()
+	e.breaker("b").open(&transport.Error{Op: "put", Region: "b", Container: "secret", Name: "salaries", TxID: "tx1", Class: transport.Transient, Err: errors.New("nobody answers")})
+	f := report.NewFindings(nil, nil)
+	e.regionFindings(policies.NewPolicy("docs", "a", "b"), since, f)
+	if all := f.List(); len(all) != 1 || all[0].Cause != "put (region b): nobody answers" {
+		t.Errorf("%+v", all)
 	}
 }

@@ -362,6 +362,12 @@ func (e *Engine) regionFindings(p policies.Policy, since time.Time, f *report.Fi
 		if err == nil {
 			continue
 		}
+		// What the request was about may be another policy's: all of them share the region.
+		if te := (*transport.Error)(nil); errors.As(err, &te) {
+			bare := *te
+			bare.Container, bare.Name, bare.TxID = "", "", ""
+			err = &bare
+		}
 		cause := err.Error()
 		if skipped > 0 {
 			cause = fmt.Sprintf("%s; %d objects wait for it", cause, skipped)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -86,7 +87,10 @@ func showTasks(c *console, tasks []control.Task) {
 }
 
 // taskLine is a task on one line.
-func taskLine(t control.Task) string {
+func taskLine(t control.Task) string { return taskText(t, timeOf) }
+
+// taskText has what is short first: the end of a line may be cut.
+func taskText(t control.Task, at func(time.Time) string) string {
 	var says []string
 	if t.Paused {
 		says = append(says, "paused")
@@ -96,13 +100,16 @@ func taskLine(t control.Task) string {
 	}
 	switch {
 	case t.Running:
-		says = append(says, "since "+timeOf(t.Began))
+		says = append(says, "since "+at(t.Began))
 	case t.Began.IsZero():
 		says = append(says, "never yet")
 	case t.Ended.IsZero():
-		says = append(says, "was cut short at its last run, of "+timeOf(t.Began))
+		says = append(says, "was cut short at its last run, of "+at(t.Began))
 	default:
-		says = append(says, "last at "+timeOf(t.Began)+", it took "+seconds(t.Ended.Sub(t.Began)))
+		says = append(says, "last at "+at(t.Began)+", it took "+seconds(t.Ended.Sub(t.Began)))
+	}
+	if !t.Next.IsZero() {
+		says = append(says, "next at "+at(t.Next))
 	}
 	if !t.Running && t.Error != "" {
 		says = append(says, "it FAILED: "+t.Error)
@@ -113,9 +120,6 @@ func taskLine(t control.Task) string {
 		for _, token := range t.Brakes {
 			says = append(says, "if that is meant: "+releaseLine(t.Policy, token))
 		}
-	}
-	if !t.Next.IsZero() {
-		says = append(says, "next at "+timeOf(t.Next))
 	}
 	return transport.PrintName(t.Policy) + ": " + t.Kind + " " + strings.Join(says, "; ")
 }

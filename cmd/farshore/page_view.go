@@ -51,8 +51,16 @@ func (b *wall) view(now time.Time) (page.View, error) {
 	if st.TotalLimit > 0 {
 		v.Limit = policies.Rate(st.TotalLimit).String()
 	}
+	hosts := map[string]int{}
 	for _, h := range b.hooks.Standings() {
-		v.Hooks = append(v.Hooks, page.Hook{Host: h.Host, Waiting: h.Waiting, Delivered: h.Delivered, Dropped: h.Dropped, Error: h.Error, Since: h.Since})
+		hosts[h.Host]++
+	}
+	for _, h := range b.hooks.Standings() {
+		name := h.Host
+		if hosts[name] > 1 { // the rest of the address may be secret
+			name += " (" + h.Name + ")"
+		}
+		v.Hooks = append(v.Hooks, page.Hook{Host: name, Waiting: h.Waiting, Delivered: h.Delivered, Dropped: h.Dropped, Error: h.Error, Since: h.Since})
 	}
 	b.eyes.mu.Lock()
 	defer b.eyes.mu.Unlock()
@@ -170,7 +178,7 @@ func containerHoldings(all []page.Holding, p policies.Policy) []page.Holding {
 			continue
 		}
 		if p.Replicas < len(p.To) {
-			h.Of = -1
+			h.All, h.Of = max(h.Of, 0), -1
 		}
 		out = append(out, h)
 	}

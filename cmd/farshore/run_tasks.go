@@ -60,7 +60,11 @@ func (d *service) outcome(ctx context.Context, x *crew, t task, ship *volumes.Sh
 	if t.policy.Watch > 0 && kind == daemon.Pass {
 		level = slog.LevelDebug // every few seconds: what comes of it is logged
 	}
-	log.Log(ctx, level, string(kind)+" begins")
+	begun := level
+	if d.told.first(t.policy.Name) {
+		begun = slog.LevelInfo // so that the log says once that it is at work
+	}
+	log.Log(ctx, begun, string(kind)+" begins")
 	began := time.Now()
 	r, err := x.one(d.s.ledger.Since(ctx), t, ship, duty)
 	if ctx.Err() != nil {
@@ -92,6 +96,9 @@ func (d *service) outcome(ctx context.Context, x *crew, t task, ship *volumes.Sh
 	default:
 		if n := r.Totals; n.Copied+n.Deleted+n.Metadata+n.Adopted+n.Trimmed+n.Properties > 0 || r.Errors > 0 {
 			level = slog.LevelInfo
+		}
+		if level > begun { // nothing said that it began
+			args = append([]any{"began", began.UTC().Format(time.RFC3339)}, args...)
 		}
 		log.Log(ctx, level, string(kind)+" ended", args...)
 	}
@@ -151,10 +158,11 @@ type told struct {
 	before map[string]map[string]bool // by policy and kind: findings of the run before
 	tokens map[string]string          // by policy: a brake's, for its next pass
 	whole  map[string]bool            // policies whose next pass a person asked for
+	begun  map[string]bool            // policies of which something was begun
 }
 
 func newTold() *told {
-	return &told{before: map[string]map[string]bool{}, tokens: map[string]string{}, whole: map[string]bool{}}
+	return &told{before: map[string]map[string]bool{}, tokens: map[string]string{}, whole: map[string]bool{}, begun: map[string]bool{}}
 }
 
 // findings logs those that the run before did not have.
@@ -185,6 +193,15 @@ func (t *told) findings(log *slog.Logger, policy string, kind daemon.Kind, all [
 		log.Log(context.Background(), level, "finding", args...)
 	}
 	t.before[key] = now
+}
+
+// first tells, once, whether nothing of a policy was begun yet in this process.
+func (t *told) first(policy string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	was := t.begun[policy]
+	t.begun[policy] = true
+	return !was
 }
 
 // asked tells, once, whether a person asked for a policy's pass: it looks at everything.

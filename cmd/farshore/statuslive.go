@@ -115,11 +115,20 @@ func liveView(now time.Time, st control.Status, m *meter, width, height int, col
 	for _, rank := range []int{0, 1, 2} { // what runs, what has failed, what is due
 		for _, t := range st.Tasks {
 			if rankOf(t) == rank {
-				v.line([]string{green, red, plain}[rank], "  %s", taskLine(t))
+				v.line([]string{green, red, plain}[rank], "  %s", taskText(t, func(at time.Time) string { return clockOf(now, at) }))
 			}
 		}
 	}
 	return v.fit(height)
+}
+
+// clockOf is a time without its day, if that is today.
+func clockOf(now, at time.Time) string {
+	day, of := timeOf(at), timeOf(now)
+	if i := strings.IndexByte(day, ' '); i > 0 && strings.HasPrefix(of, day[:i]) {
+		return day[i+1:]
+	}
+	return day
 }
 
 // rankOf says where a task stands in the view.

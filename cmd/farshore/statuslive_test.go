@@ -37,6 +37,12 @@ func TestLiveView(t *testing.T) {
 	if strings.Contains(text, "\x1b") {
 		t.Errorf("without colours there is an escape sequence in %q", text)
 	}
+	// On a terminal of the usual width one sees when each task is next.
+	usual := st
+	usual.Tasks = []control.Task{{Policy: "database-volumes", Kind: "audit", Began: began, Ended: began.Add(754 * time.Second), Next: began.Add(time.Hour), Error: strings.Repeat("refused ", 20)}}
+	if text := strings.Join(liveView(began.Add(time.Minute), usual, &m, 80, 50, false), "\n"); !strings.Contains(text, "; next at "+began.Add(time.Hour).Local().Format(time.TimeOnly)+";") {
+		t.Errorf("in 80 columns: %s", text)
+	}
 	refused := st
 	refused.Reading = &control.Reading{Taken: began, Refused: began.Add(time.Hour), Cause: "farshore.yaml:3: no such key\x1b[2J"}
 	if text := strings.Join(liveView(began, refused, &m, 200, 50, false), "\n"); !strings.Contains(text, "THE POLICY FILE WAS REFUSED at ") || !strings.Contains(text, "stays in force: \"farshore.yaml:3: no such key") || strings.Contains(text, "\x1b") {

@@ -34,6 +34,7 @@ func hooksOf(f *policies.File) ([]webhook.Target, error) {
 		if err != nil {
 			return nil, usagef("the user that farshore runs as must be able to read the file, and a relative path is beside the policy file", "webhooks[%d] of %s: %v", i, f.Name, err)
 		}
+		t.Name = fmt.Sprintf("webhooks[%d]", i)
 		for _, before := range out {
 			if before.URL.String() == t.URL.String() {
 				return nil, usagef("give one of them all events", "webhooks[%d] of %s: another one has the same address", i, f.Name)

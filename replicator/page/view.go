@@ -91,6 +91,7 @@ type Holding struct {
 	Up      bool
 	Has     int64     // confirmed copies of the current objects, or points that can be restored
 	Of      int64     // objects, or points, of the source; negative: not known
+	All     int64     // objects of the source, where each is in some of the regions only; 0: not known
 	Trouble string    // in words, such as "2 lost"
 	Newest  time.Time // of points: the newest that can be restored; zero: none, or of objects
 }

@@ -110,7 +110,7 @@ func (q *queue) standing() Standing {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	out := q.stats
-	out.Host, out.Waiting = q.target.Host(), len(q.Items)
+	out.Host, out.Name, out.Waiting = q.target.Host(), q.target.Name, len(q.Items)
 	return out
 }
 

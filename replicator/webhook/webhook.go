@@ -28,6 +28,7 @@ import (
 // Target is one receiver.
 type Target struct {
 	URL    *url.URL
+	Name   string             // in the policy file: several may be at one host
 	Secret []byte             // signs requests; empty: they are not signed
 	Slack  bool               // one line of text instead of the event
 	Events []report.EventKind // that it is told of
@@ -164,6 +165,7 @@ func (s *Sender) Close() {
 // Standing is how a target stands.
 type Standing struct {
 	Host      string
+	Name      string
 	Waiting   int   // events
 	Delivered int64 // since the process began
 	Failed    int64 // requests, since the process began
@@ -180,7 +182,7 @@ func (s *Sender) Standings() []Standing {
 	for _, q := range s.queues {
 		out = append(out, q.standing())
 	}
-	slices.SortFunc(out, func(a, b Standing) int { return compare(a.Host, b.Host) })
+	slices.SortFunc(out, func(a, b Standing) int { return compare(a.Host+" "+a.Name, b.Host+" "+b.Name) })
 	return out
 }
 
