@@ -425,6 +425,13 @@ func (x *auditJob) compare(r *replica) (recorded, doubt bool) {
 	if gone && x.policy.Deletes.Propagate || d.dead.Load() || !at.Listed {
 		return false, false // its delete is on its way, or nobody answers
 	}
+	if at.Entry == nil && x.deletedThere(d, s.Name) {
+		if r.obj.counts {
+			r.obj.counts = false
+			x.gone.Add(1)
+		}
+		return false, false
+	}
 	r.want, r.gone = audit.Expect(s.Record, r.rec), gone
 	if r.rec.State == store.Lost && !missed(r.rec) { // what was only missed may be back
 		r.fault, r.byBytes = report.KindDamaged, true

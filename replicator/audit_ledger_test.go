@@ -215,3 +215,52 @@ func TestAuditOfAnOlderVersion(t *testing.T) {
 	w.alikeHistories("b")
 	w.clean(w.audit(AuditOptions{Read: 1}))
 }
+
+// What somebody deleted at a destination that is a source too is to be deleted here, once its
+// grace is over there: an audit neither misses it nor sends it back. Where the other
+// direction carries no deletes it is lost, and sent again.
+func TestAuditOfADeleteOverThere(t *testing.T) {
+	for _, propagate := range []bool{true, false} {
+		w := newWorld(t, "b")
+		w.policy.Bidirectional = true
+		back := policies.NewPolicy("back", "b", "a")
+		back.Containers, back.Bidirectional = []string{"c"}, true
+		back.Deletes = policies.Deletes{Propagate: propagate, After: 24 * time.Hour}
+		theOther := func() {
+			t.Helper()
+			if r, err := w.try(back, SyncOptions{}); err != nil || r.Errors != 0 {
+				t.Fatalf("%+v %v", r.Findings, err)
+			}
+		}
+		for _, n := range []string{"deleted", "stays"} {
+			w.put(n, 1, 10, nil)
+		}
+		w.sync()
+		theOther()
+		w.clock.advance(time.Minute)
+		w.mem["b"].Remove("c", "deleted")
+		theOther()
+		for _, o := range []AuditOptions{{}, {Repair: true}} {
+			r := w.audit(o)
+			if propagate && (r.Audit.Missing != 0 || r.Errors != 0 || r.Replicas.Objects != 1 || !r.Replicas.Satisfied) {
+				t.Errorf("%+v: %+v %+v %+v", o, r.Audit, r.Replicas, r.Findings)
+			}
+			if !propagate && r.Audit.Missing != 1 {
+				t.Errorf("%+v: it is not missed: %+v", o, r.Audit)
+			}
+		}
+		w.sync()
+		if _, _, there := w.mem["b"].Get("c", "deleted"); there == propagate {
+			t.Errorf("deletes travel: %v; it is there again: %v", propagate, there)
+		}
+		w.clock.advance(25 * time.Hour)
+		theOther()
+		w.sync()
+		for _, region := range []string{"a", "b"} {
+			if _, _, there := w.mem[region].Get("c", "deleted"); there == propagate {
+				t.Errorf("deletes travel: %v; in the end it is at %s: %v", propagate, region, there)
+			}
+		}
+		w.clean(w.audit(AuditOptions{Read: 1}))
+	}
+}

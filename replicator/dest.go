@@ -92,6 +92,11 @@ func (p *pass) openDest(ctx context.Context, srcID transport.Identity, from stor
 	if err != nil {
 		return nil, err
 	}
+	if !p.o.DryRun {
+		if err := p.e.noteDeletes(d.info.ID, p.job.Policy); err != nil {
+			return nil, err
+		}
+	}
 	if ok {
 		d.back = back.ID
 		d.info.To = back.From
