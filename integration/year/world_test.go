@@ -259,6 +259,7 @@ func (w *world) live(hours int, story func(hour int)) {
 	w.sched = sched
 	ctx, cancel := context.WithCancel(w.t.Context())
 	ended := make(chan struct{})
+	w.gate.Lock() // nothing runs before the story has begun
 	go func() {
 		defer close(ended)
 		sched.Run(ctx)
@@ -272,7 +273,9 @@ func (w *world) live(hours int, story func(hour int)) {
 	}()
 	began := w.clock.Now().Truncate(time.Hour)
 	for hour := range hours {
-		w.gate.Lock()
+		if hour > 0 {
+			w.gate.Lock()
+		}
 		story(hour)
 		w.gate.Unlock()
 		w.until(began.Add(time.Duration(hour+1) * time.Hour))
