@@ -68,14 +68,7 @@ func TestAuditIsBelievedByTheLedger(t *testing.T) {
 // A listing that lags says nothing about a copy, and what was missed and is back is a
 // replica again.
 func TestAuditTakesNothingAwayForALag(t *testing.T) {
-	w := newWorld(t, "b")
-	w.put("old", 1, 10, nil)
-	w.sync()
-	w.mem["b"].Freeze("c")
-	w.clock.advance(time.Minute)
-	w.put("old", 2, 20, nil)
-	w.put("new", 3, 30, nil)
-	w.sync()
+	w := listedLate(t)
 	w.audit(AuditOptions{})
 	w.wantShort(0, 2)
 

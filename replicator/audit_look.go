@@ -7,10 +7,8 @@ import (
 	"io"
 	"net/http"
 
-	"farshore/policies"
 	"farshore/replicator/audit"
 	"farshore/replicator/report"
-	"farshore/store"
 	"farshore/transport"
 )
 
@@ -254,24 +252,10 @@ func (x *auditJob) deletedThere(d *dest, name string) bool {
 	if d.back == 0 || !x.policy.Bidirectional {
 		return false
 	}
+	o, ok, err := x.e.o.Ledger.Get(d.info.To, x.p.destName(d, name))
+	if err != nil || !ok || o.Missing == 0 {
+		return false
+	}
 	_, carries, err := x.e.o.Ledger.Note(deletesKey(d.back))
-	o, ok, gerr := x.e.o.Ledger.Get(d.info.To, x.p.destName(d, name))
-	return carries && err == nil && gerr == nil && ok && o.Missing != 0
-}
-
-// deletesKey is of a note that there is while passes on a route carry deletes, where a policy
-// the other way is declared: its audits have to know.
-func deletesKey(r store.RouteID) string { return fmt.Sprintf("deletes/%d", r) }
-
-// noteDeletes writes that note, or takes it back.
-func (e *Engine) noteDeletes(r store.RouteID, p policies.Policy) error {
-	_, noted, err := e.o.Ledger.Note(deletesKey(r))
-	carries := p.Bidirectional && p.Deletes.Propagate
-	if err != nil || noted == carries {
-		return err
-	}
-	if !carries {
-		return e.o.Ledger.PutNote(deletesKey(r), nil)
-	}
-	return e.o.Ledger.PutNote(deletesKey(r), []byte(p.Name))
+	return err == nil && carries
 }

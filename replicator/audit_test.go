@@ -193,8 +193,9 @@ func TestAuditFindsAndRepairs(t *testing.T) {
 	}
 }
 
-// A listing that lags is no finding: a HEAD knows better.
-func TestAuditAsksByNameBeforeItSpeaks(t *testing.T) {
+// listedLate is a copy whose listing shows neither of two writes: "old", overwritten, and "new".
+func listedLate(t *testing.T) *world {
+	t.Helper()
 	w := newWorld(t, "b")
 	w.put("old", 1, 10, nil)
 	w.sync()
@@ -203,6 +204,12 @@ func TestAuditAsksByNameBeforeItSpeaks(t *testing.T) {
 	w.put("old", 2, 20, nil)
 	w.put("new", 3, 30, nil)
 	w.sync()
+	return w
+}
+
+// A listing that lags is no finding: a HEAD knows better.
+func TestAuditAsksByNameBeforeItSpeaks(t *testing.T) {
+	w := listedLate(t)
 	w.forget()
 	r := w.audit(AuditOptions{})
 	w.clean(r)

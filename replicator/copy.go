@@ -85,8 +85,7 @@ func (p *pass) copyOnce(ctx context.Context, it *item, targets []target) error {
 	}
 	for _, t := range targets {
 		if t.d.dead.Load() || !p.e.mayTry(ctx, t.d.side.Region) {
-			p.tally.failed.Add(1) // the region is reported once, as a whole
-			p.e.o.Progress.Region(t.d.side.Region).Failed()
+			p.putOff(t.d.side.Region)
 			continue
 		}
 		if layout, err := p.layout(ctx, t.d, it.entry); err == nil && layout.Count() > 0 {
@@ -166,19 +165,36 @@ func (p *pass) later(ctx context.Context, it *item, t target, err error) {
 			}
 		}
 	}
-	if te != nil && te.Region == t.d.side.Region && ctx.Err() == nil && (unreachable(err) || p.silent(ctx, te)) {
-		p.e.breaker(te.Region).gaveUp(err) // reported once, as a whole
-		p.tally.failed.Add(1)
-		p.e.o.Progress.Region(te.Region).Failed()
-		return
+	if !p.gaveUp(ctx, t.d.side.Region, err) {
+		p.failed(ctx, it, t.d, err)
 	}
-	p.failed(ctx, it, t.d, err)
+}
+
+// putOff counts a copy that waits for its region: that is reported once, as a whole.
+func (p *pass) putOff(region string) {
+	p.tally.failed.Add(1)
+	p.e.o.Progress.Region(region).Failed()
+}
+
+// gaveUp puts a copy off whose destination region answers nobody, and reports whether that
+// is so: then it is not this object.
+func (p *pass) gaveUp(ctx context.Context, region string, err error) bool {
+	var te *transport.Error
+	if !errors.As(err, &te) || te.Region != region || ctx.Err() != nil || !unreachable(err) && !p.silent(ctx, te) {
+		return false
+	}
+	p.e.breaker(region).gaveUp(err)
+	p.putOff(region)
+	return true
 }
 
 // silent reports whether a region that gave no answer at all has none for the smallest
-// question either: then it is not this object.
+// question either, or was found so a moment ago.
 func (p *pass) silent(ctx context.Context, te *transport.Error) bool {
-	return te.Status == 0 && te.Class == transport.Transient && transport.Is(p.e.probe(ctx, te.Region), transport.Transient)
+	if te.Status != 0 || te.Class != transport.Transient {
+		return false
+	}
+	return p.e.breaker(te.Region).refusal() != nil || transport.Is(p.e.probe(ctx, te.Region), transport.Transient)
 }
 
 // unreachable reports whether nobody listens where the region should be.

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"farshore/policies"
 	"farshore/replicator/audit"
 	"farshore/replicator/report"
 	"farshore/store"
@@ -422,4 +423,21 @@ func (p *pass) deleteAt(ctx context.Context, it *item, d *dest, rep store.Replic
 		}
 	}
 	return true, nil
+}
+
+// deletesKey is of a note that there is while passes on a route carry deletes, where a policy
+// the other way is declared: its audits have to know.
+func deletesKey(r store.RouteID) string { return fmt.Sprintf("deletes/%d", r) }
+
+// noteDeletes writes that note, or takes it back.
+func (e *Engine) noteDeletes(r store.RouteID, p policies.Policy) error {
+	_, noted, err := e.o.Ledger.Note(deletesKey(r))
+	carries := p.Bidirectional && p.Deletes.Propagate
+	if err != nil || noted == carries {
+		return err
+	}
+	if !carries {
+		return e.o.Ledger.PutNote(deletesKey(r), nil)
+	}
+	return e.o.Ledger.PutNote(deletesKey(r), []byte(p.Name))
 }

@@ -38,9 +38,8 @@ func (p *pass) copyManifest(ctx context.Context, it *item, targets []target) err
 			return err
 		}
 		if p.kin.bringing.isBroken(path{p.job.From.Container, it.name}, it.version.ETag) { // it was said where it was found
-			p.tally.failed.Add(int64(len(targets)))
 			for _, t := range targets {
-				p.e.o.Progress.Region(t.d.side.Region).Failed()
+				p.putOff(t.d.side.Region)
 			}
 			return nil
 		}

@@ -66,10 +66,11 @@ func (e *Engine) placement(ctx context.Context, p policies.Policy) (*placement, 
 // another one would not make it right.
 func (e *Engine) answers(ctx context.Context, region string) bool {
 	ep, err := e.region(region)
-	if err == nil {
+	switch {
+	case err != nil:
+	case e.breaker(region).isOpen():
 		err = e.askAgain(ctx, region)
-	}
-	if err == nil {
+	default:
 		_, err = ep.Account(ctx)
 		e.breaker(region).note(err)
 		if transport.Is(err, transport.Transient) && ctx.Err() == nil {

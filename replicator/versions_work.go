@@ -75,8 +75,7 @@ func (p *pass) carryOnce(ctx context.Context, x *past, last bool) ([]*pastSide, 
 		s := &pastSide{d: d}
 		sides = append(sides, s)
 		if d.dead.Load() || !p.e.mayTry(ctx, d.side.Region) {
-			p.tally.failed.Add(1)
-			p.e.o.Progress.Region(d.side.Region).Failed()
+			p.putOff(d.side.Region)
 			s.over = true
 			continue
 		}
@@ -133,13 +132,9 @@ func (p *pass) pastFailed(ctx context.Context, x *past, s *pastSide, last bool) 
 		}
 	}
 	s.err = nil // not again
-	if te != nil && te.Region == s.d.side.Region && ctx.Err() == nil && (unreachable(err) || p.silent(ctx, te)) {
-		p.e.breaker(te.Region).gaveUp(err)
-		p.tally.failed.Add(1)
-		p.e.o.Progress.Region(te.Region).Failed()
-		return
+	if !p.gaveUp(ctx, s.d.side.Region, err) {
+		p.failed(ctx, &item{name: x.name}, s.d, err)
 	}
-	p.failed(ctx, &item{name: x.name}, s.d, err)
 }
 
 // begin1 finds out what a destination needs and does what comes before new versions:

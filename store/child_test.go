@@ -63,15 +63,21 @@ func childHold(path string) error {
 	return nil
 }
 
+// openWithRoute opens a ledger that has a route.
+func openWithRoute(path string) (*Ledger, RouteInfo, error) {
+	l, err := Open(path, Options{})
+	if err != nil {
+		return nil, RouteInfo{}, err
+	}
+	r, err := l.Route(Route{From: paris("a"), To: lyon("a")})
+	return l, r, err
+}
+
 // childWrite goes on for ever: objects 0, 1, 2 ... confirmed in batches, with a pass
 // saved after each ten that says how far it got; it prints what SavePass and
 // ChunkDone promised.
 func childWrite(path string) error {
-	l, err := Open(path, Options{})
-	if err != nil {
-		return err
-	}
-	r, err := l.Route(Route{From: paris("a"), To: lyon("a")})
+	l, r, err := openWithRoute(path)
 	if err != nil {
 		return err
 	}

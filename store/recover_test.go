@@ -63,11 +63,7 @@ func childRoom(path string) error {
 }
 
 func fillAndRecover(path string, makeRoom func() error) error {
-	l, err := Open(path, Options{})
-	if err != nil {
-		return err
-	}
-	r, err := l.Route(Route{From: paris("a"), To: lyon("a")})
+	l, r, err := openWithRoute(path)
 	if err != nil {
 		return err
 	}

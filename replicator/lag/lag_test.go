@@ -569,16 +569,23 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// A forecast says when a backlog will be gone, and whether in time.
-func TestForecast(t *testing.T) {
-	d := newDesk(t)
+// waiting is a desk at which items named 0, 1 and so on, each of so many bytes, wait since now.
+func waiting(t *testing.T, items int, bytes int64) (d *desk, since time.Time) {
+	t.Helper()
+	d = newDesk(t)
 	d.follow(terms)
-	at := d.clock.now
+	since = d.clock.now
 	k := d.Look("p", "c")
-	for i := range 1000 {
-		k.Waits("b", fmt.Sprint(i), at, time.Time{}, 1<<20)
+	for i := range items {
+		k.Waits("b", fmt.Sprint(i), since, time.Time{}, bytes)
 	}
 	k.End()
+	return d, since
+}
+
+// A forecast says when a backlog will be gone, and whether in time.
+func TestForecast(t *testing.T) {
+	d, at := waiting(t, 1000, 1<<20)
 	for i := range 100 { // 10 a second
 		d.clock.pass(100 * time.Millisecond)
 		d.Confirmed(item(fmt.Sprint(i)), at, 1<<20, true)

@@ -243,14 +243,7 @@ func TestRecallBeforeAnythingIsTold(t *testing.T) {
 // There is no forecast before a rate was measured, and the time in which a region was away
 // does not slow down what it takes since.
 func TestForecastNeedsARate(t *testing.T) {
-	d := newDesk(t)
-	d.follow(terms)
-	at := d.clock.now
-	k := d.Look("p", "c")
-	for i := range 1000 {
-		k.Waits("b", strconv.Itoa(i), at, time.Time{}, 1)
-	}
-	k.End()
+	d, at := waiting(t, 1000, 1)
 	confirm := func(from, to int) report.Forecast {
 		for i := from; i < to; i++ {
 			d.clock.pass(100 * time.Millisecond)
